@@ -1,0 +1,1 @@
+"""The declaration `aegis.yaml`: read strictly, then turned into small frozen options per capability."""

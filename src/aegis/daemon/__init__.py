@@ -1,0 +1,1 @@
+"""Processes, loops and supervision: what keeps a server going."""

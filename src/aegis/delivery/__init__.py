@@ -1,0 +1,1 @@
+"""What may be asked, what may be read, and what follows what."""

@@ -1,0 +1,1 @@
+"""Carries out a plan: status, schedule, supervision, runners, workspaces, traces and caches."""

@@ -1,0 +1,1 @@
+"""Judges reports against a policy and says the mend."""

@@ -1,0 +1,1 @@
+"""The chain of records: hashing, reading every version ever written, projections, checkpoints, export."""

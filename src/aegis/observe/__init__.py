@@ -1,0 +1,1 @@
+"""Metrics and DORA figures, read from the ledger."""

@@ -1,0 +1,1 @@
+"""What a repository is: build system, layout, framework, tests; how to adopt it."""

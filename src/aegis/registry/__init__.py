@@ -1,0 +1,1 @@
+"""Images and packages, by their standard protocols."""

@@ -1,0 +1,1 @@
+"""Moves traffic step by step and decides by statistics."""

@@ -1,0 +1,1 @@
+"""Repositories and their changes: branches, merge requests, versions, changelogs and releases."""

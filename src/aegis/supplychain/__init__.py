@@ -1,0 +1,1 @@
+"""SBOMs, provenance, signatures and advisories."""

@@ -1,0 +1,1 @@
+"""The doors: HTTP translated into commands and queries, nothing decided."""

@@ -18,7 +18,6 @@ from aegis.core.types import (
     Evidence,
     JobRun,
     Promotion,
-    Reason,
     Release,
     Rollout,
     State,

@@ -509,3 +509,22 @@ class ServerStopped:
     """A server drained and stopped."""
 
     reason: str = ""
+
+
+@event("aegis.ledger.erased")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataErased:
+    """Retention or law took the data (never the headers) of records. Subject `ledger`; ranges are inclusive."""
+
+    ranges: tuple[tuple[int, int], ...]
+    reason: str
+    by: str
+
+
+@event("aegis.promotion.reviewed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionReviewed:
+    """Another person looked at an emergency promotion afterwards. Subject `promotion/<id>`."""
+
+    by: str
+    comment: str = ""

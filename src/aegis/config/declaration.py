@@ -1,0 +1,265 @@
+"""`aegis.yaml` as strict models: what may be written, with its defaults.
+
+It checks shapes and references between parts. What a value means is decided by the capability that gets it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from aegis.core.ids import is_name, is_project
+from aegis.core.types import Outcome, Severity
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31557600.0}
+
+
+def seconds(value: object) -> object:
+    """Seconds of `90`, `"90s"`, `"1h 30m"`; other values are left for the model to refuse."""
+    if not isinstance(value, str):
+        return value
+    parts = _DURATION.findall(value)
+    if not parts or _DURATION.sub("", value).strip():
+        raise ValueError(f"{value!r} is not a duration; write 90s, 15m, 24h, 90d or 1y")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
+
+
+class Strict(BaseModel):
+    """A part of the declaration: unknown keys are refused, values are never guessed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IdentityModel(Strict):
+    """A person, or a robot that never approves."""
+
+    name: str
+    emails: tuple[str, ...] = ()
+    language: Literal["en", "ko"] = "en"
+    robot: bool = False
+
+
+class ProjectModel(Strict):
+    """A repository. `service` names the service it builds, `index` the package index it reads and releases to."""
+
+    kind: Literal["library", "service", "platform"]
+    service: str | None = None
+    index: str = "default"
+    default_branch: str = "main"
+
+
+class BranchModel(Strict):
+    """A protected branch (wildcards allowed): groups that may push or merge; `release` branches cut versions."""
+
+    push: tuple[str, ...] = ()
+    merge: tuple[str, ...] = ()
+    release: bool = False
+
+
+class EmergencyModel(Strict):
+    """The shorter way: always reviewed afterwards."""
+
+    groups: tuple[str, ...]
+    required: int = Field(1, ge=1)
+    expires: Seconds = 3600.0
+    review_within: Seconds = 86400.0
+
+
+class ApprovalModel(Strict):
+    """Who must say yes, how many of them, and for how long that counts."""
+
+    groups: tuple[str, ...]
+    required: int = Field(1, ge=1)
+    expires: Seconds = 86400.0
+    emergency: EmergencyModel | None = None
+
+
+class EnvironmentModel(Strict):
+    """Where services run. `from: branch` follows releases of `branch`; `from: promotion` takes what `source` has."""
+
+    namespace: str
+    from_: Literal["branch", "promotion"] = Field(alias="from")
+    branch: str | None = None
+    source: str | None = None
+    propose: bool = True
+    seed: bool = False
+    verify: Literal["e2e"] | None = None
+    requires: tuple[Literal["e2e"], ...] = ()
+    approval: ApprovalModel | None = None
+
+    @model_validator(mode="after")
+    def _origin(self) -> EnvironmentModel:
+        if self.from_ == "branch" and not self.branch:
+            raise ValueError("`from: branch` needs `branch:`")
+        if self.from_ == "promotion" and not self.source:
+            raise ValueError("`from: promotion` needs `source:`, the environment it takes releases from")
+        return self
+
+
+class ResourcesModel(Strict):
+    """Kubernetes quantities."""
+
+    cpu: str = "500m"
+    memory: str = "256Mi"
+
+
+class ServiceEnvironmentModel(Strict):
+    """What differs in one environment."""
+
+    replicas: int = Field(1, ge=1, le=50)
+    env: dict[str, str] = {}
+    resources: ResourcesModel | None = None
+
+
+class RolloutModel(Strict):
+    """How new versions take over. Times are seconds; `alpha` bounds false rollbacks, `margin` is the rate ratio."""
+
+    strategy: Literal["rolling", "canary", "blue-green"] = "rolling"
+    steps: tuple[int, ...] = (5, 25, 50, 100)
+    step_seconds: Seconds = 60.0
+    minimum_requests: int = 100
+    maximum_seconds: Seconds = 1800.0
+    on_timeout: Literal["promote-if-clean", "hold", "rollback"] = "hold"
+    watch_seconds: Seconds = 600.0
+    alpha: float = Field(0.01, gt=0, lt=0.5)
+    beta: float = Field(0.01, gt=0, lt=0.5)
+    margin: float = Field(3.0, gt=1)
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if not steps or list(steps) != sorted(set(steps)) or steps[0] < 1 or steps[-1] != 100:
+            raise ValueError("steps rise from at least 1 to 100, for instance [5, 25, 50, 100]")
+        return steps
+
+
+class ServiceModel(Strict):
+    """A service as it is deployed."""
+
+    port: int = Field(8000, ge=1, le=65535)
+    health: str = "/healthz"
+    seed: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    resources: ResourcesModel = ResourcesModel()
+    environments: dict[str, ServiceEnvironmentModel] = {}
+    rollout: dict[str, RolloutModel] = {}
+
+
+class CoverageModel(Strict):
+    """Percent of lines."""
+
+    minimum: float = Field(80.0, ge=0, le=100)
+
+
+class SeverityModel(Strict):
+    """Which severities block and which warn; the rest pass."""
+
+    block: tuple[Severity, ...] = (Severity.CRITICAL, Severity.HIGH)
+    warn: tuple[Severity, ...] = (Severity.MEDIUM, Severity.LOW, Severity.UNKNOWN)
+
+
+class DependenciesModel(SeverityModel):
+    """`not_found`: what a package that could not be looked up means. `advisories`: OSV directory or archive."""
+
+    not_found: Outcome = Outcome.WARN
+    advisories: str | None = None
+
+
+class GatesModel(Strict):
+    """What has to be proven before anything is released."""
+
+    tests: Literal["required", "optional"] = "required"
+    coverage: CoverageModel = CoverageModel()
+    quality: SeverityModel = SeverityModel()
+    dependencies: DependenciesModel = DependenciesModel()
+    secrets: SeverityModel = SeverityModel(block=tuple(Severity), warn=())
+    isolation: Literal["required", "optional"] = "required"
+    templates: Outcome = Outcome.WARN
+
+
+class RunnerModel(Strict):
+    """The built-in runner."""
+
+    concurrency: int = Field(2, ge=1, le=64)
+    isolation: Literal["required", "optional"] = "required"
+    timeout: Seconds = 3600.0
+    host_tools: bool = False
+
+
+class RetentionModel(Strict):
+    """How long things are kept."""
+
+    logs: Seconds = 90 * 86400.0
+    release_logs: Seconds = 31557600.0
+    deployments: Seconds = 2 * 31557600.0
+    audit: Seconds = 7 * 31557600.0
+
+
+class Declaration(Strict):
+    """The whole of `aegis.yaml`."""
+
+    version: Literal[1]
+    name: str = "Aegis"
+    platform: str | None = None
+    owners: tuple[str, ...] = ()
+    identities: dict[str, IdentityModel] = {}
+    groups: dict[str, tuple[str, ...]] = {}
+    projects: dict[str, ProjectModel] = {}
+    branches: dict[str, BranchModel] = {}
+    environments: dict[str, EnvironmentModel] = {}
+    services: dict[str, ServiceModel] = {}
+    gates: GatesModel = GatesModel()
+    runner: RunnerModel = RunnerModel()
+    retention: RetentionModel = RetentionModel()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise ValueError("the declaration is a mapping that begins with `version: 1`")  # noqa: TRY004 - pydantic's way
+        return data
+
+    @model_validator(mode="after")
+    def _names(self) -> Declaration:
+        for kind, names in (("service", self.services), ("environment", self.environments)):
+            wrong = next((name for name in names if not is_name(name)), None)
+            if wrong is not None:
+                raise ValueError(f"{kind} {wrong!r}: use lower-case letters, digits and '-'")
+        wrong = next((name for name in self.projects if not is_project(name)), None)
+        if wrong is not None:
+            raise ValueError(f"project {wrong!r}: use group/name in lower case")
+        return self
+
+    @model_validator(mode="after")
+    def _references(self) -> Declaration:
+        known = set(self.identities) | set(self.groups)
+        for group, members in self.groups.items():
+            _known(members, known, f"groups.{group}")
+        _known(self.owners, known, "owners")
+        for name, branch in self.branches.items():
+            _known(branch.push + branch.merge, known, f"branches.{name}")
+        for project, model in self.projects.items():
+            if model.service is not None:
+                _known((model.service,), set(self.services), f"projects.{project}.service")
+        for name, environment in self.environments.items():
+            if environment.source is not None:
+                _known((environment.source,), set(self.environments), f"environments.{name}.source")
+            if environment.approval is not None:
+                _known(environment.approval.groups, known, f"environments.{name}.approval.groups")
+        for name, service in self.services.items():
+            for part in (service.environments, service.rollout):
+                _known(tuple(part), set(self.environments), f"services.{name}")
+        return self
+
+
+def _known(names: tuple[str, ...], known: set[str], where: str) -> None:
+    missing = [name for name in names if name not in known]
+    if missing:
+        choices = ", ".join(sorted(known)) or "nothing yet"
+        raise ValueError(f"{where}: {missing[0]!r} is not declared; declared are: {choices}")

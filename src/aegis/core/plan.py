@@ -155,6 +155,8 @@ class Plan:
     name: str | None = None
     policy_digest: str = ""
     auto_cancel: str = "conservative"
+    on_job_failure: str = "none"
+    """`workflow:auto_cancel:on_job_failure`: `none`, or `all` to cancel the rest when a job fails."""
     unsupported: tuple[str, ...] = ()
     """Keywords that were understood and cannot yet be carried out, named for the reader."""
 

@@ -36,10 +36,10 @@ def plain(value: object) -> Any:
     return msgspec.to_builtins(value)
 
 
-def convert(value: object, kind: type[T]) -> T:
-    """The `kind` that plain `value` describes; `UserError` where it does not fit."""
+def convert(value: object, kind: type[T], *, lenient: bool = False) -> T:
+    """The `kind` that plain `value` describes; `UserError` where it does not fit. Lenient reads numbers from text."""
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, strict=not lenient)
     except msgspec.ValidationError as error:
         raise UserError("unfitting", f"not a {kind.__name__}: {error}") from error
 

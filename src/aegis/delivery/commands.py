@@ -160,10 +160,9 @@ class CloseMergeRequest:
 @verb("propose-promotion", internal=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposePromotion:
-    """Plan a release's way into an environment that follows a branch or another environment."""
+    """Plan a release's way into every environment that is due to get it by itself."""
 
     release: str
-    environment: str
 
 
 @verb("promote")

@@ -1,0 +1,39 @@
+# Two commands matter: `make run` and `make test`. All targets are idempotent; they need python3 >= 3.11 and git.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.aegis-ready
+
+.PHONY: run test check bench setup test-real soak clean
+
+run: setup
+	@$(BIN)/aegis demo
+
+test: setup
+	@$(BIN)/python tools/components.py --for test
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/pytest -n 2 --dist worksteal -q
+
+check: setup
+	@$(BIN)/ruff format --check src tests tools
+	@$(BIN)/ruff check src tests tools
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: setup
+	@$(BIN)/python tools/bench.py
+
+test-real: setup
+	@$(BIN)/python tools/components.py --for real
+	@AEGIS_REAL=1 $(BIN)/pytest -q -m real
+
+soak: setup
+	@$(BIN)/python tools/soak_adopt.py
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml tools/setup.py
+	@$(PYTHON) tools/setup.py $(VENV)
+
+clean:
+	rm -rf $(VENV) .aegis data

@@ -1,0 +1,77 @@
+"""Find or install the programs that tests drive: Chromium and skopeo. Says which it took.
+
+The system's own first; else Debian's packages where this runs as root; else, for Chromium, Playwright's download.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    sys.stderr.write(f"components: {text}\n")
+    sys.stderr.flush()
+
+
+def found(names: tuple[str, ...]) -> str | None:
+    """The first of `names` on PATH."""
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def apt(*packages: str) -> bool:
+    """Install Debian packages where that is possible."""
+    if not (shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0):
+        return False
+    say(f"installing {' '.join(packages)} from Debian")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    quiet = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
+    for command in ([*quiet, "update"], [*quiet, "install", "-y", "--no-install-recommends", *packages]):
+        if subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode != 0:
+            return False
+    return True
+
+
+def chromium() -> bool:
+    """Chromium, from wherever it can be had."""
+    if path := os.environ.get("AEGIS_CHROMIUM") or found(CHROMIUM):
+        say(f"Chromium: {path}")
+        return True
+    if apt("chromium") and (path := found(CHROMIUM)):
+        say(f"Chromium: {path}")
+        return True
+    say("Chromium: Playwright's own download")
+    command = [sys.executable, "-m", "playwright", "install", "chromium"]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def program(name: str) -> bool:
+    """A program of the same name as its Debian package."""
+    if path := shutil.which(name):
+        say(f"{name}: {path}")
+        return True
+    if apt(name) and (path := shutil.which(name)):
+        say(f"{name}: {path}")
+        return True
+    say(f"{name} is missing; install it with your system's packages")
+    return False
+
+
+def main() -> int:
+    """Find everything for a purpose."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--for", dest="purpose", choices=("test", "real"), default="test")
+    parser.parse_args()
+    pathlib.Path(".cache").mkdir(exist_ok=True)
+    return 0 if all([chromium(), program("skopeo")]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

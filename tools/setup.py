@@ -1,0 +1,66 @@
+"""Make the virtual environment from `requirements.lock`: hashes checked, nothing else installed.
+
+Runs with the system's Python alone (3.11 or newer), says what it does, and is safe to repeat.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+import time
+import venv
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    sys.stderr.write(f"setup: {text}\n")
+    sys.stderr.flush()
+
+
+def uv_requirement() -> str:
+    """The lines of the lock that pin uv, which then installs the rest quickly."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("uv=="))
+    end = start + 1
+    while end < len(lines) and lines[end].startswith(" "):
+        end += 1
+    return "\n".join(lines[start:end]) + "\n"
+
+
+def main() -> int:
+    """Set up the environment named on the command line."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before anything checks the version
+        say(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: make setup PYTHON=python3.12")
+        return 2
+    target = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".venv")
+    started = time.monotonic()
+    python = target / "bin" / "python"
+    if not python.exists():
+        say(f"creating {target}")
+        try:
+            venv.create(target, with_pip=True, symlinks=True)
+        except (subprocess.CalledProcessError, OSError) as error:
+            say(f"cannot create a virtual environment ({error}); on Debian: apt-get install python3-venv")
+            return 2
+    if not (target / "bin" / "uv").exists():
+        say("installing uv (pinned by hash)")
+        pinned = target / "uv.lock.txt"
+        pinned.write_text(uv_requirement())
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", pinned],
+            check=True,
+        )
+    say("installing what requirements.lock pins")
+    install = [target / "bin" / "uv", "pip", "install", "-q", "--python", python]
+    subprocess.run([*install, "--require-hashes", "-r", ROOT / "requirements.lock"], check=True)
+    subprocess.run([*install, "--no-deps", "--no-build-isolation", "-e", ROOT], check=True)
+    (target / ".aegis-ready").touch()
+    say(f"ready in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

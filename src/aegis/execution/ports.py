@@ -1,0 +1,230 @@
+"""What execution needs from outside: traces, leases, work trees, executors, the index of caches.
+
+`Executor` and `TraceSink` are asynchronous and used by the supervisor's loop alone; all others are synchronous and may be
+called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+class TraceStore(Protocol):
+    """The growing log of each job, by byte offset. Bytes survive the process; they need not survive the machine.
+
+    One writer per job, any number of readers. After `close` nothing is appended (`Conflict`); reads go on.
+    """
+
+    def append(self, job_id: str, offset: int, data: bytes) -> int:
+        """Add `data` at `offset`; the new end. What lies before the end is ignored; a gap raises `Conflict`."""
+        ...
+
+    def read(self, job_id: str, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `offset`; empty at the end. An unknown job has an empty trace."""
+        ...
+
+    def size(self, job_id: str) -> int:
+        """Where the trace ends."""
+        ...
+
+    def wait(self, job_id: str, offset: int, timeout: float) -> bool:
+        """Block until there are bytes beyond `offset` or the trace is closed (True), or `timeout` has passed (False)."""
+        ...
+
+    def close(self, job_id: str) -> None:
+        """Nothing more will come; idempotent."""
+        ...
+
+    def closed(self, job_id: str) -> bool:
+        """Whether it was closed."""
+        ...
+
+    def delete(self, job_id: str) -> None:
+        """Forget it; no error when it is not there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A job held by a runner. `expires` is seconds of the monotonic clock, meaningless after a restart."""
+
+    job_id: str
+    run: str
+    runner: str
+    resumable: bool
+    expires: float
+
+
+class QueueStore(Protocol):
+    """Leases, and the bookmark that keeps recovery short. All of it can be lost without harm.
+
+    After a loss `bookmark` answers (0, ()) and recovery reads the ledger from its beginning; lost leases make running
+    jobs fail with `runner_system_failure`.
+    """
+
+    def put(self, lease: Lease) -> None:
+        """Keep or renew a lease."""
+        ...
+
+    def remove(self, job_id: str) -> None:
+        """A lease has ended; no error when it is not there."""
+        ...
+
+    def leases(self) -> tuple[Lease, ...]:
+        """All leases kept."""
+        ...
+
+    def mark(self, seq: int, open_runs: Sequence[str]) -> None:
+        """At ledger record `seq` exactly these runs were open."""
+        ...
+
+    def bookmark(self) -> tuple[int, tuple[str, ...]]:
+        """The last mark."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceRequest:
+    """A work tree to make in the empty directory `destination`. `checkout` False leaves it empty."""
+
+    project: str
+    commit: str
+    ref: str
+    destination: Path
+    checkout: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceReady:
+    """What else the job must be able to read (`read_only`: Git objects), and one line for its trace."""
+
+    read_only: tuple[Path, ...] = ()
+    note: str = ""
+
+
+class Workspaces(Protocol):
+    """Work trees. A tree is as fresh as a clone: nothing of another job is in it, and it can be thrown away."""
+
+    def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
+        """Fill `destination`. `NotFound` for an unknown project or commit, `ExternalError` when Git fails."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheEntry:
+    """A kept cache archive."""
+
+    digest: str
+    size: int
+    at: datetime
+
+
+class CacheIndex(Protocol):
+    """Which archive holds the cache of a project under a key. The last writer wins; losing it costs only time."""
+
+    def lookup(self, project: str, key: str) -> CacheEntry | None:
+        """The entry, or None."""
+        ...
+
+    def store(self, project: str, key: str, entry: CacheEntry) -> None:
+        """Keep it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLimits:
+    """Bounds of one job: bytes of address space per process, processes, open files; 0 sets no bound."""
+
+    memory: int = 0
+    processes: int = 4096
+    files: int = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a job lives. `root` is the outside directory that holds the four others and is removed at the end.
+
+    The `inner_*` paths are what the job itself sees; they differ from the outside where the executor remaps.
+    """
+
+    root: Path
+    work: Path
+    tmp: Path
+    home: Path
+    files: Path
+    inner_work: str
+    inner_tmp: str
+    inner_home: str
+    inner_files: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxRequest:
+    """What an executor has to provide. `writable` maps inside paths to outside directories (a project's tool cache)."""
+
+    job_id: str
+    place: Place
+    read_only: tuple[Path, ...] = ()
+    writable: Mapping[str, Path] = field(default_factory=dict)
+    limits: JobLimits = JobLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a step ended: its code (128+n for a signal n of the shell's), and whether it was stopped from here."""
+
+    code: int
+    stopped: bool = False
+
+
+class TraceSink(Protocol):
+    """Where a running step's output goes. `write` may wait: that is the back-pressure."""
+
+    async def write(self, data: bytes) -> None:
+        """Take raw bytes; they are masked before anything keeps them."""
+        ...
+
+
+class Sandbox(Protocol):
+    """A prepared place. Steps of one sandbox run one after another and share their files."""
+
+    async def run(self, script: bytes, environment: Mapping[str, str], sink: TraceSink) -> Exit:
+        """Run a shell script in the work tree and wait for its end; all output of both streams goes to `sink`.
+
+        When it returns, no process of the step is left. `ExternalError` where it could not be started.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """End the running step with everything it started, also what hides; `run` then answers `stopped`."""
+        ...
+
+    async def cleanup(self) -> None:
+        """Give everything back; idempotent, also after errors."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs steps on this machine. `isolation` is recorded in the run (`namespaces`, `process`)."""
+
+    @property
+    def isolation(self) -> str:
+        """What separates a job from the machine."""
+        ...
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """User and group that the job's files must belong to; None: whoever runs this."""
+        ...
+
+    def place(self, root: Path, project: str) -> Place:
+        """The paths of a job under the outside directory `root`."""
+        ...
+
+    async def prepare(self, request: SandboxRequest) -> Sandbox:
+        """A sandbox; `ExternalError` where the system does not give one."""
+        ...

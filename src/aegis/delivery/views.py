@@ -417,3 +417,27 @@ class Sessions(Protocol):
     def close(self, cookie: str) -> None:
         """Log out; no error when there is no such session."""
         ...
+
+
+class Credentials(Protocol):
+    """Who speaks, from what a request carries."""
+
+    def actor(self, authorization: str | None, cookie: str | None = None) -> Actor:
+        """The actor of `Authorization: Bearer TOKEN` or Basic (password = token), or of a session cookie; else `Denied`."""
+        ...
+
+
+class Stream(Protocol):
+    """The ledger as a stream for doors: cheap, bounded, resumable by sequence number."""
+
+    def after(self, seq: int, limit: int = 500) -> tuple[Mapping[str, Any], ...]:
+        """Plain records beyond `seq`: seq, id, at, type, subject, actor, project, service, environment, data."""
+        ...
+
+    def head(self) -> int:
+        """The last durable sequence number."""
+        ...
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """Block until the head is beyond `after` or time is up."""
+        ...

@@ -57,7 +57,7 @@ class ServerClient:
         return self._answer("POST", f"{BASE}/verbs/{verb}", json=dict(fields or {}), params=parameters)  # type: ignore[no-any-return]
 
     def get(self, path: str, **parameters: Any) -> Any:
-        """Read a view: `home`, `runs/<id>`, …"""
+        """Read a view: `home`, `runs/<id>` and so on."""
         return self._answer("GET", f"{BASE}/{path}", params={key: str(value) for key, value in parameters.items()})
 
     def trace(self, run: str, job: str, *, offset: int = 0, wait: int = 0) -> tuple[bytes, int, bool]:

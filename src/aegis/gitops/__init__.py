@@ -1,1 +1,1 @@
-"""The repository of manifests: what should run where, how it changes, and whether it does."""
+"""The GitOps repository: its files, their rendering, promotions as commits, and what the cluster makes of them."""

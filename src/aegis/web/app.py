@@ -52,6 +52,7 @@ class HostGuard:
         self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Guard one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,0 +1,278 @@
+"""`ImageStore` and `IndexStore` in one SQLite file: who refers to which content.
+
+Every call is one transaction with `synchronous=FULL`. One connection per thread; writers wait for one another
+inside SQLite. The file can be rebuilt from nothing: it is a store of record, and belongs into backups.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from aegis.core.errors import Conflict, ExternalError
+from aegis.registry.ports import ManifestRecord, PackageFile
+
+_BUSY_SECONDS: Final = 10.0
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS blobs (
+  repository TEXT, digest TEXT, size INTEGER NOT NULL, PRIMARY KEY (repository, digest)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS blobs_by_digest ON blobs (digest);
+CREATE TABLE IF NOT EXISTS manifests (
+  id INTEGER PRIMARY KEY, repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL,
+  size INTEGER NOT NULL, subject TEXT NOT NULL, artifact_type TEXT NOT NULL, annotations TEXT NOT NULL,
+  refs TEXT NOT NULL, UNIQUE (repository, digest));
+CREATE INDEX IF NOT EXISTS manifests_by_subject ON manifests (repository, subject) WHERE subject != '';
+CREATE INDEX IF NOT EXISTS manifests_by_digest ON manifests (digest);
+CREATE TABLE IF NOT EXISTS tags (
+  repository TEXT, tag TEXT, digest TEXT NOT NULL, PRIMARY KEY (repository, tag)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (repository, digest);
+CREATE TABLE IF NOT EXISTS files (
+  id INTEGER PRIMARY KEY, index_name TEXT NOT NULL, project TEXT NOT NULL, version TEXT NOT NULL,
+  filename TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, metadata_digest TEXT NOT NULL,
+  requires_python TEXT NOT NULL, uploaded_at TEXT NOT NULL, uploaded_by TEXT NOT NULL, yanked TEXT,
+  removed INTEGER NOT NULL DEFAULT 0, UNIQUE (index_name, filename));
+CREATE INDEX IF NOT EXISTS files_by_project ON files (index_name, project);
+"""
+_MANIFEST: Final = "SELECT digest, media_type, size, subject, artifact_type, annotations, refs FROM manifests"
+_FILE: Final = (
+    "SELECT project, version, filename, digest, size, metadata_digest, requires_python, uploaded_at, uploaded_by,"
+    " yanked FROM files"
+)
+
+
+class _Database:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        self._guard = threading.Lock()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.transaction() as connection:
+            connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close every thread's connection; nobody may use the store afterwards."""
+        with self._guard:
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _failed(error) from error
+
+    def rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        try:
+            return self._connection().execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise _failed(error) from error
+
+    def change(self, statement: str, values: tuple[Any, ...]) -> bool:
+        with self.transaction() as connection:
+            return connection.execute(statement, values).rowcount > 0
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            self._local.connection = connection
+            with self._guard:
+                self._open.append(connection)
+        return connection
+
+
+class SqliteImages:
+    """`ImageStore` in the SQLite file at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = _Database(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def link_blob(self, repository: str, digest: str, size: int) -> None:
+        """The repository has that blob from now on; no error when it had it."""
+        if self.blob_size(repository, digest) != size:
+            self._database.change("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", (repository, digest, size))
+
+    def blob_size(self, repository: str, digest: str) -> int | None:
+        """Bytes of a blob that the repository has, else None."""
+        rows = self._database.rows("SELECT size FROM blobs WHERE repository = ? AND digest = ?", (repository, digest))
+        return rows[0][0] if rows else None
+
+    def unlink_blob(self, repository: str, digest: str) -> bool:
+        """The repository has it no longer; whether it had."""
+        return self._database.change("DELETE FROM blobs WHERE repository = ? AND digest = ?", (repository, digest))
+
+    def put_manifest(self, repository: str, record: ManifestRecord, *, tag: str | None, fixed: bool = False) -> None:
+        """Keep a manifest and, in the same step, point `tag` at it; a fixed tag that points elsewhere: `Conflict`."""
+        with self._database.transaction() as connection:
+            if tag is not None and fixed:
+                sql = "SELECT digest FROM tags WHERE repository = ? AND tag = ?"
+                present = connection.execute(sql, (repository, tag)).fetchone()
+                if present is not None and present[0] != record.digest:
+                    raise Conflict("tag-fixed", f"{repository}:{tag} points at {present[0]}")
+            connection.execute(
+                "INSERT OR IGNORE INTO manifests"
+                " (repository, digest, media_type, size, subject, artifact_type, annotations, refs)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    repository, record.digest, record.media_type, record.size, record.subject, record.artifact_type,
+                    json.dumps(dict(record.annotations)), json.dumps(record.references),
+                ),
+            )  # fmt: skip
+            if tag is not None:
+                connection.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (repository, tag, record.digest))
+
+    def manifest(self, repository: str, digest: str) -> ManifestRecord | None:
+        """The manifest with that digest in the repository."""
+        rows = self._database.rows(f"{_MANIFEST} WHERE repository = ? AND digest = ?", (repository, digest))
+        return _record(rows[0]) if rows else None
+
+    def tagged(self, repository: str, tag: str) -> str | None:
+        """The digest a tag points at."""
+        rows = self._database.rows("SELECT digest FROM tags WHERE repository = ? AND tag = ?", (repository, tag))
+        return rows[0][0] if rows else None
+
+    def tags(self, repository: str, *, after: str = "", limit: int = 0) -> tuple[str, ...] | None:
+        """Tags beyond `after`, letters without regard to case, at most `limit` (0: all); None: no such repository."""
+        rows = self._database.rows(
+            "SELECT tag FROM tags WHERE repository = ? AND (lower(tag), tag) > (lower(?), ?)"
+            " ORDER BY lower(tag), tag LIMIT ?",
+            (repository, after, after, limit or -1),
+        )
+        if not rows and not self._database.rows("SELECT 1 FROM manifests WHERE repository = ? LIMIT 1", (repository,)):
+            return None
+        return tuple(row[0] for row in rows)
+
+    def tags_of(self, repository: str, digest: str) -> tuple[str, ...]:
+        """The tags that point at a digest."""
+        sql = "SELECT tag FROM tags WHERE repository = ? AND digest = ? ORDER BY lower(tag), tag"
+        return tuple(row[0] for row in self._database.rows(sql, (repository, digest)))
+
+    def untag(self, repository: str, tag: str) -> bool:
+        """Forget a tag; whether it was there."""
+        return self._database.change("DELETE FROM tags WHERE repository = ? AND tag = ?", (repository, tag))
+
+    def delete_manifest(self, repository: str, digest: str) -> bool:
+        """Forget a manifest and the tags that point at it; whether it was there."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM tags WHERE repository = ? AND digest = ?", (repository, digest))
+            gone = connection.execute("DELETE FROM manifests WHERE repository = ? AND digest = ?", (repository, digest))
+            return gone.rowcount > 0
+
+    def referrers(self, repository: str, subject: str) -> tuple[ManifestRecord, ...]:
+        """Manifests whose subject is that digest, oldest first."""
+        rows = self._database.rows(
+            f"{_MANIFEST} WHERE repository = ? AND subject = ? ORDER BY id", (repository, subject)
+        )
+        return tuple(_record(row) for row in rows)
+
+    def repositories(self, *, after: str = "", limit: int = 0) -> tuple[str, ...]:
+        """Repositories that have a manifest, in the order of their names."""
+        sql = "SELECT DISTINCT repository FROM manifests WHERE repository > ? ORDER BY repository LIMIT ?"
+        return tuple(row[0] for row in self._database.rows(sql, (after, limit or -1)))
+
+    def in_use(self, digest: str) -> bool:
+        """Whether any repository has that blob or manifest."""
+        sql = "SELECT 1 FROM blobs WHERE digest = ? UNION SELECT 1 FROM manifests WHERE digest = ? LIMIT 1"
+        return bool(self._database.rows(sql, (digest, digest)))
+
+
+class SqliteIndexes:
+    """`IndexStore` in the SQLite file at `path` (which may be that of the images)."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = _Database(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def add(self, index: str, file: PackageFile) -> None:
+        """Add a file; `Conflict` when the index has, or ever had, one of that name with another digest."""
+        with self._database.transaction() as connection:
+            sql = "SELECT digest, removed FROM files WHERE index_name = ? AND filename = ?"
+            present = connection.execute(sql, (index, file.filename)).fetchone()
+            if present is not None and present[0] != file.digest:
+                raise Conflict("file-exists", f"{index} has had another {file.filename}")
+            if present is not None:
+                sql = "UPDATE files SET removed = 0 WHERE index_name = ? AND filename = ?"
+                connection.execute(sql, (index, file.filename))
+                return
+            connection.execute(
+                "INSERT INTO files (index_name, project, version, filename, digest, size, metadata_digest,"
+                " requires_python, uploaded_at, uploaded_by, yanked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    index, file.project, file.version, file.filename, file.digest, file.size, file.metadata_digest,
+                    file.requires_python, file.uploaded_at.astimezone(UTC).isoformat(), file.uploaded_by, file.yanked,
+                ),
+            )  # fmt: skip
+
+    def files(self, index: str, project: str) -> tuple[PackageFile, ...]:
+        """Files of a project by normalised name, in order of upload; empty where there is no such project."""
+        sql = f"{_FILE} WHERE index_name = ? AND project = ? AND removed = 0 ORDER BY id"
+        return tuple(_file(row) for row in self._database.rows(sql, (index, project)))
+
+    def file(self, index: str, filename: str) -> PackageFile | None:
+        """One file."""
+        rows = self._database.rows(f"{_FILE} WHERE index_name = ? AND filename = ? AND removed = 0", (index, filename))
+        return _file(rows[0]) if rows else None
+
+    def projects(self, index: str) -> tuple[str, ...]:
+        """The normalised names of all projects, sorted."""
+        sql = "SELECT DISTINCT project FROM files WHERE index_name = ? AND removed = 0 ORDER BY project"
+        return tuple(row[0] for row in self._database.rows(sql, (index,)))
+
+    def yank(self, index: str, filename: str, reason: str | None) -> bool:
+        """Yank with a reason, or None to take it back; whether the file was there."""
+        sql = "UPDATE files SET yanked = ? WHERE index_name = ? AND filename = ? AND removed = 0"
+        return self._database.change(sql, (reason, index, filename))
+
+    def remove(self, index: str, filename: str) -> bool:
+        """Forget a file but not its name; whether it was there."""
+        sql = "UPDATE files SET removed = 1 WHERE index_name = ? AND filename = ? AND removed = 0"
+        return self._database.change(sql, (index, filename))
+
+
+def _record(row: tuple[Any, ...]) -> ManifestRecord:
+    digest, media_type, size, subject, artifact_type, annotations, references = row
+    return ManifestRecord(
+        digest=digest, media_type=media_type, size=size, subject=subject, artifact_type=artifact_type,
+        annotations=json.loads(annotations), references=tuple(json.loads(references)),
+    )  # fmt: skip
+
+
+def _file(row: tuple[Any, ...]) -> PackageFile:
+    project, version, filename, digest, size, metadata, requires, at, by, yanked = row
+    return PackageFile(
+        project=project, version=version, filename=filename, digest=digest, size=size, metadata_digest=metadata,
+        requires_python=requires, uploaded_at=datetime.fromisoformat(at), uploaded_by=by, yanked=yanked,
+    )  # fmt: skip
+
+
+def _failed(error: sqlite3.Error) -> ExternalError:
+    return ExternalError("registry-store", f"the registry's database failed: {error}", retryable=True)

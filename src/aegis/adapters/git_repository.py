@@ -89,7 +89,9 @@ class GitRepository:
         form = "%(refname)%00%(objecttype)%00%(objectname)%00%(*objecttype)%00%(*objectname)"
         answer = self._done(self._run("for-each-ref", f"--format={form}", prefix[: prefix.rfind("/") + 1] or "refs/"))
         found: dict[str, str] = {}
-        for line in answer.decode("utf-8", "surrogateescape").splitlines():
+        for line in answer.decode("utf-8", "surrogateescape").split("\n"):
+            if not line:
+                continue
             name, kind, oid, inner, inner_oid = line.split("\0")
             if not name.startswith(prefix) or name.startswith(HIDDEN):
                 continue

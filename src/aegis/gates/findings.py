@@ -1,0 +1,211 @@
+"""Weighs what scanners found: which finding blocks, which warns, and the mend that a person can act on.
+
+Findings of dependencies are put together per package, since one new version mends them all. At most twenty reasons
+per kind and outcome are told; the rest is counted, never dropped from the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Final
+
+from packaging.version import InvalidVersion, Version
+
+from aegis.core.types import Finding, Outcome, Reason, Severity
+from aegis.gates.policy import Exemption, GatePolicy
+from aegis.gates.reports import (
+    ADVISORY_UNREADABLE,
+    DEPENDENCIES,
+    PACKAGE_NOT_LOOKED_UP,
+    QUALITY,
+    SECRETS,
+    FindingsReport,
+)
+
+_SHOWN: Final = 20
+_ORDER: Final = {severity: place for place, severity in enumerate(Severity)}
+_CLEAN: Final = {
+    QUALITY: "static analysis found nothing that blocks",
+    DEPENDENCIES: "no dependency with a blocking vulnerability",
+    SECRETS: "no leaked secret was found",
+}
+NEWEST: Final = "advisories-newest"
+"""The scan option under which a dependency report says how new its advisories are (RFC 3339)."""
+
+
+def judge_findings(
+    policy: GatePolicy, kind: str, reports: tuple[FindingsReport, ...], now: datetime | None
+) -> tuple[Reason, ...]:
+    """The reasons of all reports of one kind; a scan that did not finish blocks."""
+    reasons = [_unfinished(kind, report) for report in reports if not report.complete]
+    findings = sorted(
+        (finding for report in reports for finding in report.findings),
+        key=lambda one: (_ORDER[one.severity], str(one.where or ""), one.rule, one.package),
+    )
+    weighed = [(finding, *_weigh(policy, kind, finding, now)) for finding in findings]
+    for outcome in (Outcome.BLOCK, Outcome.WARN):
+        chosen = [(finding, note) for finding, said, note in weighed if said is outcome]
+        told = _packages(chosen, outcome) if kind == DEPENDENCIES else _places(kind, chosen, outcome)
+        reasons += told[:_SHOWN]
+        if len(told) > _SHOWN:
+            reasons.append(_rest(kind, outcome, len(told) - _SHOWN))
+    if kind == DEPENDENCIES and now is not None:
+        reasons += _ages(policy, reports, now)
+    if not any(reason.outcome is Outcome.BLOCK for reason in reasons):
+        reasons.append(Reason(gate=kind, outcome=Outcome.PASS, message=_CLEAN[kind]))
+    return tuple(reasons)
+
+
+def _weigh(policy: GatePolicy, kind: str, finding: Finding, now: datetime | None) -> tuple[Outcome, str]:
+    """The outcome of one finding and a note for its message."""
+    if kind == DEPENDENCIES and finding.rule in {PACKAGE_NOT_LOOKED_UP, ADVISORY_UNREADABLE}:
+        outcome = policy.not_found
+    else:
+        outcome = policy.scan(kind).outcome(finding.severity)
+    if outcome is not Outcome.BLOCK:
+        return outcome, ""
+    exemption = next((one for one in policy.exemptions if _covers(one, finding)), None)
+    if exemption is None:
+        return outcome, ""
+    if now is None or now.date() > exemption.until:
+        return outcome, f"; its exemption ended on {exemption.until}"
+    return Outcome.WARN, f"; borne until {exemption.until}: {exemption.reason}"
+
+
+def _covers(exemption: Exemption, finding: Finding) -> bool:
+    file = finding.where.file if finding.where else ""
+    return (
+        exemption.rule == finding.rule
+        and fnmatchcase(finding.package, exemption.package)
+        and fnmatchcase(file, exemption.path)
+    )
+
+
+def _places(kind: str, chosen: list[tuple[Finding, str]], outcome: Outcome) -> list[Reason]:
+    default = (
+        "revoke the credential where it was issued, keep the new one as a secret reference, and rewrite the commits "
+        "that hold it"
+        if kind == SECRETS
+        else "change the code as the rule says, or run `ruff check --fix`"
+    )
+    return [
+        Reason(
+            gate=kind,
+            outcome=outcome,
+            message=f"{finding.severity}: {finding.message}{_rule(finding)}{note}",
+            mend=finding.mend or default,
+            where=finding.where,
+        )
+        for finding, note in chosen
+    ]
+
+
+def _rule(finding: Finding) -> str:
+    return f" ({finding.rule})" if finding.rule and finding.rule not in finding.message else ""
+
+
+def _packages(chosen: list[tuple[Finding, str]], outcome: Outcome) -> list[Reason]:
+    """One reason per package, in the order of the worst finding."""
+    groups: dict[tuple[str, str, str], list[tuple[Finding, str]]] = {}
+    for finding, note in chosen:
+        alone = finding.message if finding.rule in {PACKAGE_NOT_LOOKED_UP, ADVISORY_UNREADABLE} else ""
+        groups.setdefault((finding.package, finding.installed, alone), []).append((finding, note))
+    return [_package(group, outcome) for group in groups.values()]
+
+
+def _package(group: list[tuple[Finding, str]], outcome: Outcome) -> Reason:
+    first, note = group[0]
+    if first.rule in {PACKAGE_NOT_LOOKED_UP, ADVISORY_UNREADABLE}:
+        return Reason(
+            gate=DEPENDENCIES,
+            outcome=outcome,
+            message=f"{first.message}{note}",
+            mend=first.mend or "pin the package to a released version",
+            where=first.where,
+        )
+    findings = [finding for finding, _ in group]
+    notes = "".join(dict.fromkeys(note for _, note in group))
+    names = ", ".join(dict.fromkeys(finding.rule for finding in findings if finding.rule))
+    fix = _needed(findings)
+    count = "a known vulnerability" if len(findings) == 1 else f"{len(findings)} known vulnerabilities"
+    said = f": {first.message}" if len(findings) == 1 and first.message else ""
+    fixed = f"; fixed in {fix}" if fix else "; no fixed version is known"
+    return Reason(
+        gate=DEPENDENCIES,
+        outcome=outcome,
+        message=(
+            f"{first.package} {first.installed} has {count} (worst: {first.severity}) {names}{said}{fixed}{notes}".strip()
+        ),
+        mend=(
+            f"require {first.package}>={fix} and write the lock again with `aegis project lock`"
+            if fix
+            else f"replace {first.package}, or have the platform's owners exempt {names} until a day"
+        ),
+        where=first.where,
+    )
+
+
+def _needed(findings: Iterable[Finding]) -> str:
+    """The smallest version that mends all of them; empty when one of them has no fix."""
+    best: Version | None = None
+    for finding in findings:
+        versions = [one for one in map(_version, finding.fixed_in) if one is not None]
+        if not versions:
+            return ""
+        smallest = min(versions)
+        best = smallest if best is None else max(best, smallest)
+    return str(best) if best is not None else ""
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def _unfinished(kind: str, report: FindingsReport) -> Reason:
+    return Reason(
+        gate=kind,
+        outcome=Outcome.BLOCK,
+        message=f"the {report.scan.replace('_', ' ')} report says that its scan did not finish, or holds broken entries",
+        mend="look into the scanning job's log and run it again",
+    )
+
+
+def _ages(policy: GatePolicy, reports: tuple[FindingsReport, ...], now: datetime) -> list[Reason]:
+    if policy.advisories_max_age_days is None:
+        return []
+    reasons: list[Reason] = []
+    for report in reports:
+        newest = _instant(report.options.get(NEWEST, ""))
+        if newest is None or now - newest > timedelta(days=policy.advisories_max_age_days):
+            age = "of unknown age" if newest is None else f"{(now - newest).days} days old"
+            reasons.append(
+                Reason(
+                    gate=DEPENDENCIES,
+                    outcome=Outcome.WARN,
+                    message=f"the newest advisory is {age}; {policy.advisories_max_age_days} days are allowed",
+                    mend="bring the advisory store up to date",
+                )
+            )
+    return reasons
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _rest(kind: str, outcome: Outcome, count: int) -> Reason:
+    return Reason(gate=kind, outcome=outcome, message=f"and {count} more findings; the report lists them all")
+
+
+def worst(severities: Iterable[Severity]) -> Severity:
+    """The most severe of them; UNKNOWN where there are none."""
+    return min(severities, key=_ORDER.__getitem__, default=Severity.UNKNOWN)

@@ -1,0 +1,73 @@
+"""Doors for tests: two tokens, one that may do everything and one that may only read; nobody else gets in."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aegis.adapters.blobs_directory import DirectoryBlobs
+from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
+from aegis.adapters.uploads_directory import DirectoryUploads
+from aegis.core.errors import Denied
+from aegis.registry.oci import OciRegistry
+from aegis.registry.pypi import PackageIndexes
+from support.clock import FakeClock
+
+WRITER = f"writer-{secrets.token_hex(8)}"
+READER = f"reader-{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True)
+class TestGrant:
+    __test__ = False
+    actor: str
+    anonymous: bool = False
+
+
+class TokenDoors:
+    def __init__(self, path: Path, **options: Any) -> None:
+        self.blobs = DirectoryBlobs(path / "blobs")
+        self.images = SqliteImages(path / "registry.db")
+        self.store = SqliteIndexes(path / "registry.db")
+        self.pushed: list[tuple[str, str, str | None, str]] = []
+        self.registry = OciRegistry(
+            blobs=self.blobs,
+            images=self.images,
+            uploads=DirectoryUploads(path / "uploads"),
+            on_manifest=lambda *what: self.pushed.append(what),
+            **options,
+        )
+        self.indexes = PackageIndexes(blobs=self.blobs, store=self.store, clock=FakeClock())
+
+    def close(self) -> None:
+        self.images.close()
+        self.store.close()
+
+    def authenticate(self, authorization: str | None) -> TestGrant:
+        if authorization is None:
+            return TestGrant("anonymous", anonymous=True)
+        kind, _, value = authorization.partition(" ")
+        token = value
+        if kind.lower() == "basic":
+            try:
+                token = base64.b64decode(value, validate=True).decode().partition(":")[2]
+            except (binascii.Error, UnicodeDecodeError):
+                token = ""
+        actors = {WRITER: "writer", READER: "reader"}
+        if token not in actors:
+            raise Denied("token", "this token is not known")
+        return TestGrant(actors[token])
+
+    def oci(self, grant: Any, repository: str, actions: frozenset[Any]) -> Any:
+        if grant.actor != "writer" and not (grant.actor == "reader" and actions <= {"pull"}):
+            raise Denied("oci-denied", f"{grant.actor} may not {', '.join(sorted(actions))}")
+        return self.registry.repository(repository, actor=grant.actor, actions=actions)
+
+    def pypi(self, grant: Any, index: str, action: Any) -> Any:
+        if grant.actor != "writer" and not (grant.actor == "reader" and action == "read"):
+            raise Denied("index-denied", f"{grant.actor} may not {action}")
+        return self.indexes.index(index, actor=grant.actor, actions=frozenset({action}))

@@ -11,6 +11,7 @@ import pytest
 
 from aegis.adapters.git_repository import GitRepository
 from aegis.core.errors import Conflict, ExternalError, NotFound
+from support.repositories import bare
 
 MAIN = "refs/heads/main"
 ADA = "Ada Example <ada@example.test>"
@@ -172,11 +173,6 @@ class RepositoryContract:
             made = [commit for commit in pool.map(write, range(1, 5)) if commit]
         assert len(made) == 1
         assert repository.resolve(MAIN) == made[0]
-
-
-def bare(path: Path) -> Path:
-    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(path)], check=True)
-    return path
 
 
 class TestBareRepository(RepositoryContract):

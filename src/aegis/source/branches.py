@@ -44,7 +44,7 @@ class RefUpdate:
 class ProtectedBranch:
     """Branches that match `pattern` (`*` stands for any text) move only through who is named.
 
-    `push` and `merge` are groups; empty means nobody. `force` lets those who may push rewrite history. Where several
+    `push` and `merge` are groups or single identities; empty means nobody. `force` lets those who may push rewrite history. Where several
     rules match a branch, each of them has to allow it.
     """
 
@@ -94,7 +94,7 @@ def judge_push(
     updates: Sequence[RefUpdate], *, identity: str, groups: Iterable[str], protections: Sequence[Protection]
 ) -> tuple[Refusal, ...]:
     """What in a push is refused, one refusal for each ref; empty when everything may pass."""
-    mine = frozenset(groups)
+    mine = frozenset(groups) | {identity}
     found = [_judge(update, identity, mine, protections) for update in updates]
     doubled = (
         {one.ref for one in updates if sum(other.ref == one.ref for other in updates) > 1} if updates[1:] else set()

@@ -159,6 +159,8 @@ class Plan:
     """`workflow:auto_cancel:on_job_failure`: `none`, or `all` to cancel the rest when a job fails."""
     unsupported: tuple[str, ...] = ()
     """Keywords that were understood and cannot yet be carried out, named for the reader."""
+    cancel_on_failure: bool = False
+    """`workflow: auto_cancel: on_job_failure: all`: the first failed job cancels the rest."""
 
     def job(self, name: str) -> JobSpec:
         """The job of that name; `KeyError` where there is none."""

@@ -1,0 +1,269 @@
+"""The whole configuration of a project: read, included, merged, extended, resolved and checked.
+
+Answers what holds whatever the pipeline is for; nothing here looks at rules' outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aegis.core.plan import Variable
+from aegis.pipeline import keywords
+from aegis.pipeline.conditions import Context, strings
+from aegis.pipeline.diagnostics import Report, Unreadable, meant
+from aegis.pipeline.document import Map, Node, Scalar, Seq, kind_of
+from aegis.pipeline.includes import Includer
+from aegis.pipeline.inputs import Given
+from aegis.pipeline.matrix import Instance, instances
+from aegis.pipeline.merge import extend_all
+from aegis.pipeline.references import resolve_all
+from aegis.pipeline.request import CompileRequest
+from aegis.pipeline.shapes import fields
+
+DEFAULT_STAGES: Final = ("build", "test", "deploy")
+NAME_MAX: Final = 255
+_check_job: Final = fields(keywords.JOB)
+
+
+@dataclass(slots=True, kw_only=True)
+class Definition:
+    """One visible job as it is written, with what it inherits."""
+
+    name: str
+    key: Scalar
+    node: Map
+    defaults: Mapping[str, Node]
+    stage: str = "test"
+    instances: tuple[Instance, ...] = ()
+
+    def get(self, keyword: str) -> Node | None:
+        """The job's own value, else the inherited default; None where neither is given."""
+        own = self.node.get(keyword)
+        if own is not None and not (isinstance(own, Scalar) and own.value is None):
+            return own
+        return self.defaults.get(keyword)
+
+    def text(self, keyword: str) -> str | None:
+        """A scalar keyword as text."""
+        node = self.get(keyword)
+        return node.text if isinstance(node, Scalar) else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Configuration:
+    """What a project's files say."""
+
+    root: Map
+    stages: tuple[str, ...]
+    variables: dict[str, Variable]
+    workflow: Map | None
+    jobs: dict[str, Definition] = field(default_factory=dict)
+
+
+def configure(request: CompileRequest, context: Context, report: Report) -> Configuration | None:
+    """The checked configuration; None when it could not be read at all. Problems go to the report."""
+    data = request.files.read(request.root)
+    if data is None:
+        report.error("no-file", f"there is no {request.root}", None, "`aegis adopt .` writes one for a Python project")
+        return None
+    includer = Includer(context, report, request.limits)
+    given = {name: Given(value) for name, value in request.inputs.items()}
+    try:
+        root = includer.load(request.root, data, given)
+    except Unreadable as problem:
+        found = problem.diagnostic()
+        report.error(found.code, found.message, found.where, found.hint)
+        return None
+    root = extend_all(root, report, request.limits)
+    if includer.has_references:
+        root = resolve_all(root, report)
+    return _checked(root, request, report)
+
+
+def _checked(root: Map, request: CompileRequest, report: Report) -> Configuration:
+    for name, (_, node) in root.entries.items():
+        shape = keywords.ROOT.get(name)
+        if shape is not None and not (isinstance(node, Scalar) and node.value is None):
+            shape(node, name, report)
+    configuration = Configuration(
+        root=root,
+        stages=_stages(root),
+        variables=yaml_variables(root.get("variables")),
+        workflow=_map(root.get("workflow")),
+    )
+    defaults = _defaults(root, report)
+    for name, (key, node) in root.entries.items():
+        if name in keywords.ROOT or name.startswith("."):
+            continue
+        if len(configuration.jobs) >= request.limits.jobs:
+            report.error("too-many-jobs", f"more than {request.limits.jobs} jobs", key.where)
+            break
+        definition = _definition(name, key, node, defaults, configuration=configuration, report=report)
+        if definition is not None:
+            configuration.jobs[name] = definition
+    if not configuration.jobs and not report.errors:
+        report.error(
+            "no-jobs",
+            "there is no visible job",
+            root.where,
+            "a job is a mapping with `script` whose name has no leading dot",
+        )
+    return configuration
+
+
+def _map(node: Node | None) -> Map | None:
+    return node if isinstance(node, Map) else None
+
+
+def _stages(root: Map) -> tuple[str, ...]:
+    named = strings(root.get("stages")) if root.has("stages") else DEFAULT_STAGES
+    middle = [stage for stage in dict.fromkeys(named) if stage not in {".pre", ".post"}]
+    return (".pre", *middle, ".post")
+
+
+def _defaults(root: Map, report: Report) -> dict[str, Node]:
+    """What jobs inherit: `default`, and the older keywords at the top."""
+    default = _map(root.get("default"))
+    found = {name: node for name, node in default.items() if not _null(node)} if default is not None else {}
+    for name in keywords.OLD_GLOBALS:
+        node = root.get(name)
+        if node is None or _null(node):
+            continue
+        key = root.key(name)
+        if name in found:
+            report.error(
+                "defined-twice",
+                f"`{name}` stands at the top and under `default`",
+                node.where,
+                "keep the one under `default`",
+            )
+        else:
+            report.warn(
+                "deprecated",
+                f"`{name}` at the top is deprecated",
+                key.where if key else node.where,
+                f"move it under `default: {name}`",
+            )
+        found[name] = node
+    return found
+
+
+def _null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value is None
+
+
+def _definition(
+    name: str, key: Scalar, node: Node, defaults: Mapping[str, Node], *, configuration: Configuration, report: Report
+) -> Definition | None:
+    if not isinstance(node, Map):
+        report.error(
+            "unknown-keyword",
+            f"`{name}` is neither a keyword nor a job: it is {kind_of(node)}",
+            key.where,
+            meant(name, keywords.ROOT) or "a job is a mapping with `script`",
+        )
+        return None
+    if not isinstance(key.value, str) or name in keywords.RESERVED_NAMES or not name.strip():
+        report.error("invalid-name", f"`{name}` cannot be a job's name", key.where, f'quote it: "{name}"')
+        return None
+    if len(name) > NAME_MAX:
+        report.error("invalid-name", f"a job's name has at most {NAME_MAX} characters", key.where)
+        return None
+    before = len(report.errors)
+    _check_job(node, name, report)
+    definition = Definition(name=name, key=key, node=node, defaults=_inherited(node, defaults))
+    _check_together(definition, configuration, report)
+    if len(report.errors) > before:
+        return definition
+    definition.instances = instances(name, node.get("parallel"), report)
+    for instance in definition.instances:
+        if len(instance.name) > NAME_MAX:
+            report.error("invalid-name", f"`{instance.name[:60]}…` has more than {NAME_MAX} characters", key.where)
+            break
+    return definition
+
+
+def _inherited(node: Map, defaults: Mapping[str, Node]) -> Mapping[str, Node]:
+    inherit = _map(node.get("inherit"))
+    allowed = inherit.get("default") if inherit is not None else None
+    if isinstance(allowed, Scalar) and allowed.value is False:
+        return {}
+    if isinstance(allowed, Seq):
+        names = strings(allowed)
+        return {name: value for name, value in defaults.items() if name in names}
+    return defaults
+
+
+def _check_together(definition: Definition, configuration: Configuration, report: Report) -> None:
+    """What several keywords of a job must fulfil together."""
+    name, node = definition.name, definition.node
+    runs = [word for word in ("script", "trigger", "run") if node.has(word)]
+    if not runs:
+        unknown = meant(name, keywords.ROOT) if not node.has("extends") else ""
+        report.error(
+            "no-script",
+            f"`{name}` has no `script`, `run` or `trigger`",
+            definition.key.where,
+            unknown or "add `script: [...]`",
+        )
+    elif len(runs) > 1:
+        report.error(
+            "conflicting-keywords",
+            f"`{name}` cannot have both {' and '.join(f'`{one}`' for one in runs)}",
+            definition.key.where,
+        )
+    script = node.get("script")
+    if isinstance(script, Seq) and not script.items:
+        report.error("no-script", f"`{name}: script` is empty", script.where)
+    stage = definition.text("stage")
+    if stage is not None:
+        definition.stage = stage
+    if definition.stage not in configuration.stages:
+        shown = definition.get("stage")
+        report.error(
+            "unknown-stage",
+            f"`{name}` is in the stage `{definition.stage}`, which is not one of {', '.join(configuration.stages)}",
+            shown.where if shown is not None else definition.key.where,
+            meant(definition.stage, configuration.stages) or f"add `{definition.stage}` to `stages`",
+        )
+    if node.has("rules"):
+        for word in ("only", "except", "start_in"):
+            if node.has(word):
+                key = node.key(word)
+                report.error(
+                    "conflicting-keywords",
+                    f"`{name}: {word}` cannot be used with `rules`",
+                    key.where if key else node.where,
+                )
+        return
+    delayed = definition.text("when") == "delayed"
+    if delayed != node.has("start_in"):
+        message = "`when: delayed` needs `start_in`" if delayed else "`start_in` needs `when: delayed`"
+        report.error(
+            "missing-key", f"`{name}`: {message}", definition.key.where, "add `start_in: 10 minutes`" if delayed else ""
+        )
+
+
+def yaml_variables(node: Node | None) -> dict[str, Variable]:
+    """A `variables` mapping as variables. `expand: false` makes them raw."""
+    found: dict[str, Variable] = {}
+    if not isinstance(node, Map):
+        return found
+    for name, value in node.items():
+        raw = False
+        inner: Node | None = value
+        if isinstance(value, Map):
+            expand = value.get("expand")
+            raw = isinstance(expand, Scalar) and expand.value is False
+            inner = value.get("value")
+        found[name] = Variable(key=name, value=scalar_text(inner), raw=raw)
+    return found
+
+
+def scalar_text(node: Node | None) -> str:
+    """A scalar as the text a variable gets: numbers as Ruby shows them, null as nothing."""
+    if not isinstance(node, Scalar) or node.value is None:
+        return ""
+    return node.text if isinstance(node.value, str) else str(node.value)

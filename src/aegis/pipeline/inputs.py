@@ -1,0 +1,285 @@
+"""`spec: inputs`: what a file may be given, whether it fits, and `$[[ inputs.x ]]` in its text.
+
+Values are put into the text before it is read as YAML, as GitLab does. Decides types, defaults, options, patterns and
+the functions `expand_vars`, `truncate` and `posix_escape`. Does not read files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aegis.core.errors import Where
+from aegis.pipeline.diagnostics import Report, Unreadable, meant
+from aegis.pipeline.document import Limits, Map, Node, Scalar, parse, plain
+from aegis.pipeline.expression import compile_pattern
+from aegis.pipeline.variables import expand_known
+
+_SEPARATOR: Final = re.compile(r"^---(?=\s|$)[^\n]*\n?", re.MULTILINE)
+_BLOCK: Final = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
+_TRUNCATE: Final = re.compile(r"truncate\(\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)")
+_TYPES: Final = ("string", "number", "boolean", "array")
+_KEYS: Final = ("type", "default", "options", "regex", "description", "rules")
+_MAX_FUNCTIONS: Final = 3
+_MAX_BLOCK: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value for an input and where it was given."""
+
+    value: Any
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """One declared input."""
+
+    name: str
+    type: str = "string"
+    default: Any = None
+    has_default: bool = False
+    options: tuple[Any, ...] = ()
+    regex: str = ""
+    description: str = ""
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A file cut at its `---`: the header's text, the content's text and how many lines stand before each."""
+
+    header: str | None
+    content: str
+    content_line: int
+
+
+def split(text: str, file: str, report: Report, limits: Limits) -> Split:
+    """The file's header (a first document with `spec`) and content."""
+    if not text.startswith("---") and "\n---" not in text:
+        return Split(None, text, 0)
+    parts: list[tuple[int, str]] = []
+    start, line = 0, 0
+    for match in _SEPARATOR.finditer(text):
+        parts.append((line, text[start : match.start()]))
+        line += text[start : match.end()].count("\n")
+        start = match.end()
+    parts.append((line, text[start:]))
+    parts = [part for index, part in enumerate(parts) if index == len(parts) - 1 or not _empty(part[1])]
+    if len(parts) > 1 and _empty(parts[-1][1]) and not _is_header(parts[0], file, limits):
+        parts.pop()
+    if len(parts) > 2:
+        raise Unreadable(
+            "too-many-documents", "at most a header and a content are read", where=Where(file, parts[2][0] + 1)
+        )
+    if len(parts) == 1:
+        return Split(None, parts[0][1], parts[0][0])
+    if _is_header(parts[0], file, limits):
+        return Split(parts[0][1], parts[1][1], parts[1][0])
+    report.warn(
+        "ignored-document",
+        "everything after `---` is ignored: the first document has no `spec`",
+        Where(file, parts[1][0] + 1),
+        "move it into a file of its own and `include` it",
+    )
+    return Split(None, parts[0][1], parts[0][0])
+
+
+def _empty(text: str) -> bool:
+    return all(not line.strip() or line.lstrip()[0] in "#%" for line in text.splitlines())
+
+
+def _is_header(part: tuple[int, str], file: str, limits: Limits) -> bool:
+    if "spec" not in part[1]:
+        return False
+    root = parse(part[1], file, Report(), limits)
+    return isinstance(root, Map) and "spec" in root.entries
+
+
+def specs(header: str, file: str, report: Report, limits: Limits) -> dict[str, InputSpec]:
+    """The declared inputs of a header, by name."""
+    root = parse(header, file, report, limits)
+    if not isinstance(root, Map):
+        return {}
+    for name, (key, _) in root.entries.items():
+        if name != "spec":
+            report.error(
+                "unknown-keyword", f"`{name}` is not allowed in the header", key.where, "only `spec` stands there"
+            )
+    spec = root.get("spec")
+    if not isinstance(spec, Map):
+        return {}
+    for name, (key, _) in spec.entries.items():
+        if name not in {"inputs", "description", "component", "include"}:
+            report.error(
+                "unknown-keyword", f"`spec: {name}` is unknown", key.where, meant(name, ("inputs", "description"))
+            )
+    inputs = spec.get("inputs")
+    if not isinstance(inputs, Map):
+        return {}
+    return {name: _spec(name, key, node, report) for name, (key, node) in inputs.entries.items()}
+
+
+def _spec(name: str, key: Scalar, node: Node, report: Report) -> InputSpec:
+    if not isinstance(node, Map):
+        if not (isinstance(node, Scalar) and node.value is None):
+            report.error("invalid-input", f"`spec: inputs: {name}` must be a mapping or empty", node.where)
+        return InputSpec(name=name, where=key.where)
+    for field, (field_key, _) in node.entries.items():
+        if field not in _KEYS:
+            report.error(
+                "unknown-keyword", f"`{field}` is not a part of an input", field_key.where, meant(field, _KEYS)
+            )
+    values = plain(node)
+    kind = values.get("type") or "string"
+    if kind not in _TYPES:
+        report.error(
+            "invalid-input", f"input `{name}` has the unknown type `{kind}`", node.where, f"one of {', '.join(_TYPES)}"
+        )
+        kind = "string"
+    options = values.get("options")
+    spec = InputSpec(
+        name=name,
+        type=kind,
+        default=values.get("default"),
+        has_default="default" in values,
+        options=tuple(options) if isinstance(options, list) else (),
+        regex=str(values.get("regex") or ""),
+        description=str(values.get("description") or ""),
+        where=key.where,
+    )
+    if spec.regex and _pattern(spec.regex) is None:
+        report.error("invalid-input", f"input `{name}`: `{spec.regex}` is not a valid RE2 pattern", node.where)
+    return spec
+
+
+def _pattern(text: str) -> Any:
+    whole = text if text.startswith("/") and text.endswith("/") and len(text) > 1 else f"/{text}/"
+    return compile_pattern(whole)
+
+
+def settle(
+    declared: Mapping[str, InputSpec], given: Mapping[str, Given], file: str, report: Report, where: Where | None
+) -> dict[str, Any]:
+    """The value of every declared input. Unknown, missing and unfitting ones are reported."""
+    for name, value in given.items():
+        if name not in declared:
+            known = ", ".join(declared) or "none"
+            report.error(
+                "unknown-input",
+                f"{file} has no input `{name}`",
+                value.where or where,
+                meant(name, declared) or f"its inputs are: {known}",
+            )
+    values: dict[str, Any] = {}
+    for name, spec in declared.items():
+        if name in given:
+            values[name] = given[name].value
+            place = given[name].where or where
+        elif spec.has_default:
+            values[name] = spec.default
+            place = spec.where
+        else:
+            report.error(
+                "missing-input", f"{file} needs the input `{name}`", where or spec.where, f"add `inputs: {{{name}: …}}`"
+            )
+            continue
+        problem = _misfit(spec, values[name])
+        if problem:
+            report.error("invalid-input", f"input `{name}`: {problem}", place)
+    return values
+
+
+def _misfit(spec: InputSpec, value: Any) -> str:
+    if spec.type == "boolean" and not isinstance(value, bool):
+        return f"`{value}` is not a boolean"
+    if spec.type == "number" and (isinstance(value, bool) or not isinstance(value, int | float)):
+        return f"`{value}` is not a number"
+    if spec.type == "array" and not isinstance(value, list):
+        return f"`{value}` is not an array"
+    if spec.type == "string" and not isinstance(value, str):
+        return f"`{value}` is not a string: quote it"
+    if spec.options and value not in spec.options:
+        return f"`{value}` is not one of {', '.join(str(option) for option in spec.options)}"
+    if spec.regex and spec.type == "string":
+        pattern = _pattern(spec.regex)
+        if pattern is not None and not pattern.found_in(value):
+            return f"`{value}` does not match {spec.regex}"
+    return ""
+
+
+def interpolated(
+    part: Split, values: Mapping[str, Any], variables: Mapping[str, str], file: str, report: Report
+) -> tuple[str, tuple[int, ...]]:
+    """The content with every block replaced, and for each of its lines the line of the file."""
+    out: list[str] = []
+    lines: list[int] = []
+    number = part.content_line
+    for line in part.content.splitlines(keepends=True) or [""]:
+        number += 1
+        text = line
+        if "$[[" in line and not line.lstrip().startswith("#"):
+            text = _BLOCK.sub(lambda match, at=number: _block(match, values, variables, Where(file, at), report), line)  # type: ignore[misc]
+        out.append(text)
+        lines.extend([number] * max(1, text.count("\n")))
+    return "".join(out), (*lines, number)
+
+
+def _block(
+    match: re.Match[str], values: Mapping[str, Any], variables: Mapping[str, str], where: Where, report: Report
+) -> str:
+    where = Where(where.file, where.line, match.start() + 1)
+    inside = match.group(1).strip()
+    if inside.startswith("matrix."):
+        return match.group()
+    access, *functions = [piece.strip() for piece in inside.split("|")]
+    if len(match.group()) > _MAX_BLOCK or len(functions) > _MAX_FUNCTIONS:
+        report.error("invalid-interpolation", "an interpolation has at most 1024 characters and 3 functions", where)
+        return ""
+    name = access.removeprefix("inputs.")
+    if not access.startswith("inputs.") or name not in values:
+        report.error(
+            "unknown-interpolation",
+            f"unknown interpolation `{access}`",
+            where,
+            meant(access, [f"inputs.{known}" for known in values]) or "declare it under `spec: inputs`",
+        )
+        return ""
+    value = values[name]
+    for function in functions:
+        value = _apply(function, value, variables, where, report)
+    return _text(value)
+
+
+def _apply(function: str, value: Any, variables: Mapping[str, str], where: Where, report: Report) -> Any:
+    if not isinstance(value, str):
+        report.error("invalid-interpolation", f"`{function}` takes a string, not `{_text(value)}`", where)
+        return value
+    if function == "expand_vars":
+        return expand_known(value, variables)
+    if function == "posix_escape":
+        import shlex  # noqa: PLC0415 - rarely used
+
+        return shlex.quote(value)
+    cut = _TRUNCATE.fullmatch(function)
+    if cut is not None:
+        offset, length = int(cut.group(1)), int(cut.group(2))
+        return value[offset : offset + length]
+    report.error(
+        "invalid-interpolation",
+        f"unknown function `{function}`",
+        where,
+        "one of expand_vars, posix_escape, truncate(offset, length)",
+    )
+    return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    import json  # noqa: PLC0415 - only for numbers, booleans and arrays
+
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,157 @@
+"""The `CI_*` variables that follow from a request, a job and its environment. Pure.
+
+What only a server or a running job knows (ids, tokens, addresses) comes with the request or at the job's start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+from aegis.core.plan import JobEnvironment, Variable
+from aegis.pipeline.request import CompileRequest
+
+_NOT_SLUG: Final = re.compile(r"[^a-z0-9]")
+_NOT_JOB_SLUG: Final = re.compile(r"[^a-z0-9_]")
+_NO_COMMIT: Final = "0" * 40
+_SUFFIX_ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_TIERS: Final = (
+    ("development", re.compile(r"dev|review|trunk", re.IGNORECASE)),
+    ("testing", re.compile(r"test|tst|int|ac(?:ce|)pt|qa|qc|control|quality", re.IGNORECASE)),
+    ("staging", re.compile(r"sta?g|mode?l|pre|demo|non", re.IGNORECASE)),
+    ("production", re.compile(r"pro?d|live", re.IGNORECASE)),
+)
+
+
+def slug(text: str) -> str:
+    """Lower case, at most 63 characters, only letters, digits and inner dashes: `CI_COMMIT_REF_SLUG`."""
+    return _NOT_SLUG.sub("-", text.lower())[:63].strip("-")
+
+
+def environment_slug(name: str) -> str:
+    """`CI_ENVIRONMENT_SLUG`: at most 24 characters, with a suffix where the name had to be changed."""
+    text = _NOT_SLUG.sub("-", name.lower())
+    if not text or not text[0].isalpha():
+        text = f"env-{text}"
+    text = re.sub(r"-+", "-", text)
+    if len(text) > 24 or text != name:
+        number = int(hashlib.sha256(name.encode()).hexdigest(), 16)
+        suffix = "".join(_SUFFIX_ALPHABET[(number // 36**power) % 36] for power in range(5, -1, -1))
+        text = text[:17]
+        text = f"{text}{suffix}" if text.endswith("-") else f"{text}-{suffix}"
+    return text.rstrip("-")
+
+
+def tier(name: str) -> str:
+    """The tier that GitLab guesses from an environment's name."""
+    return next((word for word, pattern in _TIERS if pattern.search(name)), "other")
+
+
+def of_request(request: CompileRequest) -> dict[str, str]:
+    """Everything that is the same for all jobs of a pipeline. The server's own values win."""
+    values = {
+        "CI": "true",
+        "GITLAB_CI": "true",
+        "CI_PIPELINE_SOURCE": request.source,
+        "CI_DEFAULT_BRANCH": request.default_branch,
+        "CI_DEFAULT_BRANCH_SLUG": slug(request.default_branch),
+        "CI_CONFIG_PATH": request.root,
+        **_commit(request),
+        **_project(request.project),
+    }
+    if request.merge_request is not None:
+        values.update(_merge_request(request))
+    elif request.ref_kind == "tag":
+        values["CI_COMMIT_TAG"] = request.ref
+    else:
+        values["CI_COMMIT_BRANCH"] = request.ref
+    values.update(request.predefined)
+    return values
+
+
+def _commit(request: CompileRequest) -> dict[str, str]:
+    before = _NO_COMMIT if request.merge_request is not None else request.before or _NO_COMMIT
+    values = {
+        "CI_COMMIT_SHA": request.commit,
+        "CI_COMMIT_SHORT_SHA": request.commit[:8],
+        "CI_COMMIT_BEFORE_SHA": before,
+        "CI_COMMIT_REF_NAME": request.ref,
+        "CI_COMMIT_REF_SLUG": slug(request.ref),
+    }
+    if request.commit_message:
+        title, _, rest = request.commit_message.partition("\n")
+        values["CI_COMMIT_MESSAGE"] = request.commit_message
+        values["CI_COMMIT_TITLE"] = title
+        values["CI_COMMIT_DESCRIPTION"] = rest.lstrip("\n")
+    if request.commit_author:
+        values["CI_COMMIT_AUTHOR"] = request.commit_author
+    if request.commit_timestamp:
+        values["CI_COMMIT_TIMESTAMP"] = request.commit_timestamp
+    return values
+
+
+def _project(path: str) -> dict[str, str]:
+    namespace, _, name = path.rpartition("/")
+    return {
+        "CI_PROJECT_PATH": path,
+        "CI_PROJECT_PATH_SLUG": slug(path),
+        "CI_PROJECT_NAME": name,
+        "CI_PROJECT_TITLE": name,
+        "CI_PROJECT_NAMESPACE": namespace,
+        "CI_PROJECT_NAMESPACE_SLUG": slug(namespace),
+        "CI_PROJECT_ROOT_NAMESPACE": namespace.partition("/")[0],
+    }
+
+
+def _merge_request(request: CompileRequest) -> dict[str, str]:
+    merge = request.merge_request
+    if merge is None:
+        return {}
+    values = {
+        "CI_MERGE_REQUEST_IID": str(merge.number),
+        "CI_MERGE_REQUEST_ID": str(merge.number),
+        "CI_MERGE_REQUEST_REF_PATH": f"refs/merge-requests/{merge.number}/head",
+        "CI_MERGE_REQUEST_EVENT_TYPE": "detached",
+        "CI_MERGE_REQUEST_PROJECT_PATH": request.project,
+        "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH": request.project,
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": merge.source_branch,
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": merge.target_branch,
+        "CI_MERGE_REQUEST_TARGET_BRANCH_SHA": "",
+        "CI_MERGE_REQUEST_DRAFT": "true" if merge.draft else "false",
+        "CI_OPEN_MERGE_REQUESTS": f"{request.project}!{merge.number}",
+    }
+    if merge.target_sha:
+        values["CI_MERGE_REQUEST_DIFF_BASE_SHA"] = merge.target_sha
+    if merge.title:
+        values["CI_MERGE_REQUEST_TITLE"] = merge.title
+    if merge.labels:
+        values["CI_MERGE_REQUEST_LABELS"] = ",".join(merge.labels)
+    return values
+
+
+def of_job(name: str, stage: str, index: int | None, total: int | None) -> list[Variable]:
+    """What a job knows of itself."""
+    variables = [
+        Variable(key="CI_JOB_NAME", value=name, raw=True),
+        Variable(key="CI_JOB_NAME_SLUG", value=_NOT_JOB_SLUG.sub("-", name.lower())[:63].strip("-")),
+        Variable(key="CI_JOB_STAGE", value=stage, raw=True),
+        Variable(key="CI_NODE_TOTAL", value=str(total or 1)),
+    ]
+    if index is not None:
+        variables.append(Variable(key="CI_NODE_INDEX", value=str(index)))
+    return variables
+
+
+def of_environment(environment: JobEnvironment) -> list[Variable]:
+    """What a job knows of the environment it deploys to."""
+    variables = [
+        Variable(key="CI_ENVIRONMENT_NAME", value=environment.name, raw=True),
+        Variable(key="CI_ENVIRONMENT_SLUG", value=environment_slug(environment.name)),
+        Variable(key="CI_ENVIRONMENT_ACTION", value=environment.action),
+        Variable(key="CI_ENVIRONMENT_TIER", value=environment.tier or tier(environment.name)),
+    ]
+    if environment.url is not None:
+        variables.append(Variable(key="CI_ENVIRONMENT_URL", value=environment.url))
+    return variables

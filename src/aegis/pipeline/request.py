@@ -1,0 +1,90 @@
+"""What the compiler is given and what it answers: plain values, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aegis.core.plan import Excluded, Plan, Variable
+from aegis.pipeline.diagnostics import Diagnostic
+from aegis.pipeline.document import Limits
+from aegis.pipeline.ports import Files
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFiles:
+    """Files given as a mapping: for servers that have read them, and for tests."""
+
+    content: Mapping[str, bytes] = field(default_factory=dict)
+
+    def read(self, path: str) -> bytes | None:
+        """See `Files`."""
+        return self.content.get(path)
+
+    def paths(self) -> tuple[str, ...]:
+        """See `Files`."""
+        return tuple(sorted(self.content))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRequest:
+    """The merge request that a pipeline belongs to."""
+
+    number: int
+    source_branch: str
+    target_branch: str
+    target_sha: str = ""
+    title: str = ""
+    draft: bool = False
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileRequest:
+    """One question to the compiler.
+
+    `ref_kind` is `branch` or `tag`; `source` is GitLab's `CI_PIPELINE_SOURCE`. `changed` None means that the changes
+    are unknown, and every `changes` clause is true, as in GitLab for tags and new branches. `comparisons` gives the
+    changed paths against the refs that `compare_to` names; a ref that is missing there counts as unknown.
+    `project_variables` and `pipeline_variables` may hold secret references. `predefined` is what only the server knows
+    (`CI_SERVER_URL`, `AEGIS_VERSION`, …).
+    """
+
+    files: Files
+    root: str = ".gitlab-ci.yml"
+    project: str = "local/project"
+    commit: str = "0" * 40
+    ref: str = "main"
+    ref_kind: str = "branch"
+    source: str = "push"
+    default_branch: str = "main"
+    before: str | None = None
+    changed: tuple[str, ...] | None = None
+    comparisons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    project_variables: tuple[Variable, ...] = ()
+    pipeline_variables: tuple[Variable, ...] = ()
+    predefined: Mapping[str, str] = field(default_factory=dict)
+    merge_request: MergeRequest | None = None
+    commit_message: str = ""
+    commit_author: str = ""
+    commit_timestamp: str = ""
+    policy_digest: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compilation:
+    """The answer. With errors there is no plan. Without errors and without a plan nothing is to run: `skipped` says why.
+
+    `merged` is the whole configuration after includes, `extends` and references, for showing.
+    """
+
+    plan: Plan | None
+    errors: tuple[Diagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+    merged: Mapping[str, Any] = field(default_factory=dict)
+    excluded: tuple[Excluded, ...] = ()
+    stages: tuple[str, ...] = ()
+    skipped: str = ""

@@ -1,0 +1,205 @@
+"""Variables: which definition wins, and what its value becomes once references are followed.
+
+Decides precedence and expansion. A value is final (`raw`) when nothing in it can change any more; it stays open when it
+refers to what only the running job knows (files, secrets, ids, dotenv reports), and then `$$` stays escaped.
+Does not resolve secrets and does not know the shell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from aegis.core.plan import Variable
+
+_REFERENCE: Final = re.compile(r"\$\$|%%|\$([A-Za-z_]\w*)|\$\{([A-Za-z_]\w*)\}|%([A-Za-z_]\w*)%", re.ASCII)
+
+RUN_TIME: Final = frozenset(
+    {
+        "CI_BUILDS_DIR", "CI_CONCURRENT_ID", "CI_CONCURRENT_PROJECT_ID", "CI_JOB_ID", "CI_JOB_STARTED_AT",
+        "CI_JOB_STATUS", "CI_JOB_TIMEOUT", "CI_JOB_TOKEN", "CI_JOB_URL", "CI_PIPELINE_CREATED_AT", "CI_PIPELINE_ID",
+        "CI_PIPELINE_IID", "CI_PIPELINE_URL", "CI_PROJECT_DIR", "CI_REGISTRY", "CI_REGISTRY_IMAGE",
+        "CI_REGISTRY_PASSWORD", "CI_REGISTRY_USER", "CI_REPOSITORY_URL", "CI_RUNNER_DESCRIPTION",
+        "CI_RUNNER_EXECUTABLE_ARCH", "CI_RUNNER_ID", "CI_RUNNER_REVISION", "CI_RUNNER_SHORT_TOKEN", "CI_RUNNER_TAGS",
+        "CI_RUNNER_VERSION", "CI_SHARED_ENVIRONMENT", "AEGIS_URL", "AEGIS_VERSION", "AEGIS_INDEX_URL",
+        "AEGIS_UPLOAD_URL", "AEGIS_ADVISORIES", "HOME", "PATH", "PWD", "USER",
+    }
+)  # fmt: skip
+"""Names that get their value when the job starts; a reference to one stays open until then."""
+
+
+def references(value: str) -> tuple[str, ...]:
+    """The names that a value refers to, in order."""
+    if "$" not in value and "%" not in value:
+        return ()
+    return tuple(name for match in _REFERENCE.finditer(value) if (name := _name(match)) is not None)
+
+
+def _name(match: re.Match[str]) -> str | None:
+    return match.group(1) or match.group(2) or match.group(3)
+
+
+def substitute(value: str, found: Callable[[str], str | None]) -> str:
+    """Each reference replaced by what `found` gives; None leaves it as it stands. `$$` and `%%` stay."""
+    if "$" not in value and "%" not in value:
+        return value
+
+    def one(match: re.Match[str]) -> str:
+        name = _name(match)
+        if name is None:
+            return match.group()
+        replacement = found(name)
+        return match.group() if replacement is None else replacement
+
+    return _REFERENCE.sub(one, value)
+
+
+def expand_known(value: str, values: Mapping[str, str]) -> str:
+    """References to known names replaced, the others kept: for paths, names and tags that the compiler reads."""
+    return substitute(value, values.get)
+
+
+def layered(*layers: Iterable[Variable]) -> dict[str, Variable]:
+    """One mapping by name, later layers winning."""
+    merged: dict[str, Variable] = {}
+    for layer in layers:
+        for variable in layer:
+            merged[variable.key] = variable
+    return merged
+
+
+def visible(variables: Mapping[str, Variable]) -> dict[str, str]:
+    """What conditions see: unexpanded values. A secret that is set is seen as set, never as its value."""
+    return {name: "[masked]" if one.secret else one.value for name, one in variables.items()}
+
+
+def circles(variables: Mapping[str, Variable]) -> tuple[tuple[str, ...], ...]:
+    """Groups of variables that refer to one another in a circle (a variable naming itself is none)."""
+    graph = {
+        name: [
+            other
+            for other in references(one.value)
+            if other != name and other in variables and not variables[other].raw
+        ]
+        for name, one in variables.items()
+        if not one.raw and ("$" in one.value or "%" in one.value)
+    }
+    found: list[tuple[str, ...]] = []
+    settled: set[str] = set()
+    for start in graph:
+        trail: list[str] = []
+        _walk(start, graph, trail, settled, found)
+    return tuple(found)
+
+
+def _walk(
+    start: str, graph: Mapping[str, list[str]], trail: list[str], settled: set[str], found: list[tuple[str, ...]]
+) -> None:
+    """Depth first without recursion; each circle is reported once."""
+    stack: list[tuple[str, int]] = [(start, 0)]
+    while stack:
+        name, index = stack.pop()
+        if index == 0:
+            if name in settled:
+                continue
+            trail.append(name)
+        following = graph.get(name, [])
+        if index < len(following):
+            stack.append((name, index + 1))
+            other = following[index]
+            if other in trail:
+                found.append(tuple(trail[trail.index(other) :]))
+            elif other in graph and other not in settled:
+                stack.append((other, 0))
+            continue
+        settled.add(name)
+        trail.pop()
+
+
+class Expansion:
+    """Expands a set of variables among themselves, each at most once.
+
+    `open_names` tells names that may still get a value when the job starts.
+    """
+
+    def __init__(self, variables: Mapping[str, Variable], open_names: Callable[[str], bool]) -> None:
+        self.variables = variables
+        self.open_names = open_names
+        self._values: dict[str, tuple[str, bool]] = {}
+
+    def value(self, name: str) -> tuple[str, bool] | None:
+        """The value of a variable with `$$` still escaped, and whether it is open; None when it is not defined."""
+        known = self._values.get(name)
+        if known is not None:
+            return known
+        one = self.variables.get(name)
+        if one is None:
+            return None
+        if one.raw or one.secret or ("$" not in one.value and "%" not in one.value):
+            result = (one.value, False)
+        else:
+            self._values[name] = ("", False)  # a circle ends here; `circles` reports it
+            result = self._expanded(one)
+        self._values[name] = result
+        return result
+
+    def _expanded(self, one: Variable) -> tuple[str, bool]:
+        still_open = False
+
+        def found(name: str) -> str | None:
+            nonlocal still_open
+            if name == one.key:
+                return "$$" + name
+            other = self.variables.get(name)
+            if other is None:
+                still_open = still_open or self.open_names(name)
+                return None if self.open_names(name) else ""
+            if other.file or other.secret:
+                still_open = True
+                return None
+            if other.raw:
+                return other.value.replace("$", "$$")
+            inner = self.value(name)
+            if inner is None:
+                return ""
+            still_open = still_open or inner[1]
+            return inner[0]
+
+        return _sub_defined(one.value, found, self.variables), still_open
+
+    def text(self, value: str) -> str:
+        """Any text of the file with known references replaced and unknown ones empty, `$$` unescaped."""
+        expanded, still_open = self._expanded(Variable(key="", value=value))
+        return expanded if still_open else expanded.replace("$$", "$")
+
+    def final(self) -> tuple[Variable, ...]:
+        """All variables as a job gets them."""
+        return tuple(self._final(name, one) for name, one in self.variables.items())
+
+    def _final(self, name: str, one: Variable) -> Variable:
+        if one.raw or one.secret:
+            return one
+        if "$" not in one.value and "%" not in one.value:
+            return one
+        value, still_open = self.value(name) or ("", False)
+        return Variable(
+            key=name,
+            value=value if still_open else value.replace("$$", "$"),
+            raw=not still_open,
+            file=one.file,
+            masked=one.masked,
+        )
+
+
+def _sub_defined(value: str, found: Callable[[str], str | None], variables: Mapping[str, Variable]) -> str:
+    """As `substitute`, but `%NAME%` counts only for names that are defined."""
+
+    def one(match: re.Match[str]) -> str:
+        name = _name(match)
+        if name is None or (match.group(3) and name not in variables):
+            return match.group()
+        replacement = found(name)
+        return match.group() if replacement is None else replacement
+
+    return _REFERENCE.sub(one, value)

@@ -19,11 +19,37 @@ READERS = (
     reports.read_sarif,
 )
 WORDS = st.sampled_from(
-    (
-        "scan type status success vulnerabilities location runs results tool driver rules dependency_scanning "
-        "secret_detection severity High identifiers value message text name details fixed_versions items description "
-        "positions begin line suppressions invocations"
-    ).split()
+    [
+        "scan",
+        "type",
+        "status",
+        "success",
+        "vulnerabilities",
+        "location",
+        "runs",
+        "results",
+        "tool",
+        "driver",
+        "rules",
+        "dependency_scanning",
+        "secret_detection",
+        "severity",
+        "High",
+        "identifiers",
+        "value",
+        "message",
+        "text",
+        "name",
+        "details",
+        "fixed_versions",
+        "items",
+        "description",
+        "positions",
+        "begin",
+        "line",
+        "suppressions",
+        "invocations",
+    ]
 )
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | WORDS
 DOCUMENTS = st.recursive(

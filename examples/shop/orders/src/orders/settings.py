@@ -10,7 +10,6 @@ class Settings(ServiceSettings):
     """`DATABASE` is a file; without one orders live as long as the process."""
 
     database: str = ":memory:"
-    seed_data: bool = False
     payments_url: HttpUrl = HttpUrl("http://payments:8000")
     payments_timeout: float = 2.0
     """Seconds that one call to payments may take, connecting included."""

@@ -20,8 +20,8 @@ def payments_url(payments):
 
 @pytest.fixture(scope="module")
 def client(payments_url, tmp_path_factory):
-    """A client of orders, running for real with a database file, the seeds and the payments service."""
+    """A client of orders, running for real with a database file and the payments service."""
     database = tmp_path_factory.mktemp("orders") / "orders.db"
-    settings = Settings(database=str(database), payments_url=payments_url, seed_data=True, aegis_release="orders@test")
+    settings = Settings(database=str(database), payments_url=payments_url, aegis_release="orders@test")
     with client_of(create_app(settings)) as one:
         yield one

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+
+
 def body(amount="19.90", quantity=2):
     price = {"amount": amount, "currency": "EUR"}
     return {
@@ -33,6 +38,16 @@ def test_the_money_is_taken_once_however_often_one_asks(client, payments):
     assert len(payments.state.taken) == taken
 
 
+def test_an_order_with_a_key_is_placed_once(client):
+    first = client.post("/orders", json=body(), headers={"Idempotency-Key": "browser-0001"})
+    again = client.post("/orders", json=body(), headers={"Idempotency-Key": "browser-0001"})
+    other = client.post("/orders", json=body("5.00"), headers={"Idempotency-Key": "browser-0001"})
+
+    assert (first.status_code, again.status_code, other.status_code) == (201, 200, 409)
+    assert again.json() == first.json()
+    assert "use a new key" in other.json()["detail"]
+
+
 def test_the_correlation_id_travels_to_payments(client, payments):
     client.post("/orders", json=body(), headers={"X-Correlation-ID": "checkout-4711"})
     assert payments.state.seen_ids[-1] == "checkout-4711"
@@ -55,8 +70,15 @@ def test_the_latest_orders_are_listed_newest_first(client):
     assert client.get("/orders", params={"limit": 1}).json()[0]["id"] == newest
 
 
-def test_the_development_seeds_are_there(client):
-    assert client.get("/orders/ord_seed_1").json()["customer"] == "Mina Park"
+def test_the_development_seeds_are_what_the_service_accepts(client):
+    command = [sys.executable, "-m", "orders.seed"]
+    environment = {**os.environ, "ORDERS_URL": str(client.base_url), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    assert first.stdout == "3 of 3 seeds are new in orders\n"
+    assert again.stdout == "0 of 3 seeds are new in orders\n"
 
 
 def test_the_service_is_ready_and_names_its_release(client):

@@ -19,7 +19,6 @@ from shop_shared.correlation import CorrelationMiddleware
 from shop_shared.health import health_router
 
 from payments.model import Identifier, Payment, PaymentRequest, judge
-from payments.seed import seed
 from payments.settings import Settings
 from payments.store import KeyReused, Store
 
@@ -28,8 +27,6 @@ def create_app(settings: Settings) -> FastAPI:
     """The application, with a store of its own."""
     store = Store(settings.database)
     limit = Decimal(settings.payment_limit)
-    if settings.seed_data:
-        seed(store)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -9,6 +9,5 @@ class Settings(ServiceSettings):
     """`DATABASE` is a file; without one payments live as long as the process."""
 
     database: str = ":memory:"
-    seed_data: bool = False
     payment_limit: str = "10000.00"
     """The largest single payment, in whole units of its currency; more is declined."""

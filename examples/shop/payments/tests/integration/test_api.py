@@ -1,4 +1,7 @@
+import os
 import secrets
+import subprocess
+import sys
 
 
 def ask(client, order_id="ord_1", amount="39.80", key=None):
@@ -51,8 +54,15 @@ def test_an_unknown_payment_is_not_found(client):
     assert client.get("/payments/pay_nobody").status_code == 404
 
 
-def test_the_development_seeds_are_there(client):
-    assert client.get("/payments/pay_seed_1").json()["amount"] == {"amount": "39.80", "currency": "EUR"}
+def test_the_development_seeds_are_what_the_service_accepts(client):
+    command = [sys.executable, "-m", "payments.seed"]
+    environment = {**os.environ, "PAYMENTS_URL": str(client.base_url), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    assert first.stdout == "3 of 3 seeds are new in payments\n"
+    assert again.stdout == "0 of 3 seeds are new in payments\n"
 
 
 def test_the_service_is_ready_and_names_its_release(client):

@@ -51,6 +51,8 @@ SCOPES: Final[Mapping[str, str]] = {
 }
 """Every verb that can be asked for, and the scope that a person's token needs for it. `write` includes `read`."""
 
+_NOBODY: Final = "nobody (the declaration names none)"
+
 _KINDS: Final[Mapping[str, str]] = {
     "server": "Server",
     "project": "Project",
@@ -291,7 +293,7 @@ def _attributes(resource: Resource, groups: Mapping[str, Iterable[str]], *, prot
         **held,
         "name": resource.name,
         "project": resource.project,
-        "group": _group(resource.project) if resource.kind != "index" else resource.name,
+        "group": _resource_group(resource),
         "run": resource.run,
         "quarantined": resource.quarantined,
         "public": resource.public,
@@ -301,6 +303,11 @@ def _attributes(resource: Resource, groups: Mapping[str, Iterable[str]], *, prot
 
 def _group(project: str) -> str:
     return project.rsplit("/", 1)[0] if "/" in project else ""
+
+
+def _resource_group(resource: Resource) -> str:
+    """An index belongs to its project's group, or is named after its group."""
+    return _group(resource.project) or (resource.name if resource.kind == "index" else "")
 
 
 def _denial(
@@ -320,11 +327,11 @@ def _denial(
         for rule in rules
         if rule.principal == principal and (rule.id in forbidden if forbidden else rule.permits and _covers(rule, verb))
     ]
-    words = {role: ", ".join(names) or "nobody" for role, names in groups.items()}
+    words = {role: ", ".join(names) or _NOBODY for role, names in groups.items()}
     words |= {
         "scope": SCOPES[verb],
         "project": resource.project or "that project",
-        "group": _group(resource.project) or resource.name,
+        "group": _resource_group(resource) or "that group",
         "run": resource.run or "that run",
     }
     what = f"{name} may not {verb} {resource}"
@@ -332,7 +339,10 @@ def _denial(
         return Decision(allowed=False, reason=f"{what}: a rule could not be decided ({errors[0]})")
     if not applying:
         return Decision(allowed=False, reason=f"{what}: no rule lets a {principal.lower()} do that")
-    needed = "; or ".join(f"{rule.needs.format(**words)} (rule {rule.id})" for rule in applying)
+    said = {rule.id: rule.needs.format(**words) for rule in applying}
+    # A way that nobody has is told only where there is no other.
+    ways = {name: needs for name, needs in said.items() if _NOBODY not in needs} or said
+    needed = "; or ".join(f"{needs} (rule {name})" for name, needs in ways.items())
     return Decision(allowed=False, reason=f"{what}: it needs {needed}", rules=tuple(rule.id for rule in applying))
 
 

@@ -158,6 +158,11 @@ class Tokens:
             return None
         return None if grant.expires_at is not None and grant.expires_at <= now else grant
 
+    def named(self, token: str) -> Grant | None:
+        """The token of that id while it is in force, or None."""
+        digest = self._hashes.get(token)
+        return self._grants.get(digest) if digest is not None else None
+
     def of(self, identity: str) -> tuple[Grant, ...]:
         """The tokens of an identity that are not revoked, for showing; without anything secret."""
         return tuple(grant for grant in self._grants.values() if grant.identity == identity)

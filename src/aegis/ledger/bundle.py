@@ -50,9 +50,9 @@ class _Line:
     data_digest: str
     prev: str
     hash: str
-    erased: bool = False
-    salt: str | None = None
-    data: str | None = None
+    erased: bool
+    salt: str | None
+    data: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,185 @@
+"""`Executor` on Linux namespaces: a job sees its work tree, the machine's programs and nothing else.
+
+Each step gets user, mount, pid, ipc and uts namespaces, a root made of named directories only, an unprivileged
+identity and no capabilities. The network is the machine's. Memory is bounded per process, not per job. As root, jobs
+run as an identity that owns nothing else; as an ordinary user, as that user without sight of its files.
+"""
+
+from __future__ import annotations
+
+import functools
+import marshal
+import os
+import platform
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from aegis.adapters.executor_process import StepSandbox, outside_places
+from aegis.core.errors import ExternalError
+from aegis.execution.ports import Place, Sandbox, SandboxRequest
+
+JOB_ID: Final = 61357
+"""User and group of jobs on a machine where Aegis is root: in the range that distributions leave free."""
+_INIT: Final = Path(__file__).with_name("executor_namespace_init.py")
+_MACHINES: Final = frozenset({"x86_64", "aarch64", "riscv64"})
+_SETTINGS: Final = (
+    (
+        "/proc/sys/kernel/unprivileged_userns_clone",
+        "0",
+        "kernel.unprivileged_userns_clone is 0",
+        "sysctl -w kernel.unprivileged_userns_clone=1",
+    ),
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "kernel.apparmor_restrict_unprivileged_userns is 1",
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+    (
+        "/proc/sys/user/max_user_namespaces",
+        "0",
+        "user.max_user_namespaces is 0",
+        "sysctl -w user.max_user_namespaces=15000",
+    ),
+)
+_CONTAINER_MEND: Final = (
+    "in a container: run it with `--privileged`, or `--security-opt seccomp=unconfined --security-opt "
+    "systempaths=unconfined`; in a pod set securityContext `privileged: true`, or `hostUsers: false` with "
+    "`procMount: Unmasked`"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """Whether jobs can be isolated here: `mode` is `root` or `user`; else `detail` says why not and `mend` what to do."""
+
+    ok: bool
+    detail: str
+    mend: str = ""
+    mode: str = ""
+
+
+@functools.cache
+def isolation_available() -> Isolation:
+    """Try it: start an empty step in every mode that could work here. The answer is kept for the process's life."""
+    if sys.platform != "linux" or platform.machine() not in _MACHINES:
+        where = f"{platform.system()} on {platform.machine()}"
+        return Isolation(ok=False, detail=f"namespaces need Linux, this is {where}", mend="use --executor process")
+    modes = ("root", "user") if os.geteuid() == 0 else ("user",)
+    trouble = ""
+    for mode in modes:
+        trouble = _try(mode)
+        if not trouble:
+            return Isolation(ok=True, detail=f"user, mount, pid, ipc and uts namespaces ({mode})", mode=mode)
+    for path, value, name, mend in _SETTINGS:
+        if _setting(path) == value:
+            return Isolation(ok=False, detail=f"{name} ({trouble})", mend=mend)
+    return Isolation(ok=False, detail=trouble, mend=_CONTAINER_MEND)
+
+
+def _setting(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _try(mode: str) -> str:
+    """Why an empty step cannot be run in this mode; empty where it can."""
+    with tempfile.TemporaryDirectory(prefix="aegis-probe-") as name:
+        reader, writer = os.pipe()
+        document: dict[str, Any] = {
+            "mode": mode, "root": name, "read_only": [], "writable": [], "owner": [JOB_ID, JOB_ID], "grace": 1,
+            "argv": ["/bin/sh", "-c", "exit 7"], "environment": {}, "directory": "/tmp",  # noqa: S108 - inside
+            "limits": {"memory": 0, "processes": 0, "files": 256}, "report": writer, "parent": os.getpid(),
+        }  # fmt: skip
+        try:
+            subprocess.run(
+                [sys.executable, "-I", "-S", str(_INIT)],
+                input=marshal.dumps(document), capture_output=True, env={}, pass_fds=(writer,), timeout=20, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        finally:
+            os.close(writer)
+            told = os.read(reader, 4096)
+            os.close(reader)
+    answer = told.decode("utf-8", "replace").strip() or "the first process died without a word"
+    return "" if answer == "exit 7" else answer.removeprefix("error ")
+
+
+class NamespaceExecutor:
+    """Runs jobs in namespaces of their own. `ExternalError` with the mend where the system forbids them.
+
+    `read_only` paths are shown to every job where they are (tools, certificates). `grace` seconds lie between asking
+    a stopped step and forcing it.
+    """
+
+    def __init__(self, *, read_only: Sequence[Path] = (), grace: float = 1.0) -> None:
+        found = isolation_available()
+        if not found.ok:
+            raise ExternalError("no-isolation", f"jobs cannot be isolated here: {found.detail}", hint=found.mend)
+        self._read_only = tuple(read_only)
+        self._grace = grace
+        foreign = found.mode == "root" and all(_world_readable(path) for path in self._read_only)
+        self._mode = found.mode if foreign or found.mode == "user" else "user"
+
+    @property
+    def isolation(self) -> str:
+        """See `Executor`."""
+        return "namespaces"
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """See `Executor`."""
+        return (JOB_ID, JOB_ID) if self._mode == "root" else None
+
+    def place(self, root: Path, project: str) -> Place:
+        """See `Executor`. Jobs see stable paths: `/builds/<project>`, `/tmp`, `/home/job`."""
+        work = f"/builds/{project}"
+        return Place(
+            root=root,
+            **outside_places(root),
+            inner_work=work,
+            inner_tmp="/tmp",  # noqa: S108 - a directory of the job's own
+            inner_home="/home/job",
+            inner_files=f"{work}.tmp",
+        )
+
+    async def prepare(self, request: SandboxRequest) -> Sandbox:
+        """See `Executor`."""
+        place = request.place
+        mountpoint = place.root / "root"
+        mountpoint.mkdir(exist_ok=True)
+        # Outer directories before what lies in them.
+        writable = {
+            place.inner_home: place.home,
+            place.inner_tmp: place.tmp,
+            "/var/tmp": place.tmp,  # noqa: S108 - as above
+            place.inner_files: place.files,
+            place.inner_work: place.work,
+            **request.writable,
+        }
+        settings = {
+            "mode": self._mode,
+            "owner": list(self.owner or (0, 0)),
+            "root": str(mountpoint),
+            "read_only": [str(path) for path in (*self._read_only, *request.read_only)],
+            "writable": [[target, str(source)] for target, source in writable.items()],
+        }
+        return StepSandbox(request, settings, grace=self._grace)
+
+
+def _world_readable(path: Path) -> bool:
+    """Whether another identity can read a tool directory once it is shown (its parents do not count then)."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return True
+    return bool(mode & stat.S_IROTH) and (not stat.S_ISDIR(mode) or bool(mode & stat.S_IXOTH))

@@ -1,0 +1,241 @@
+"""What a job leaves and what the next one gets: choosing files by GitLab's patterns, packing, unpacking.
+
+Archives are zip files whose bytes depend on names, modes and contents alone. A job is not trusted: nothing outside the
+work tree is ever read for it or written by it, whatever links it made. No process of the job may be alive while these
+run (the supervisor sees to that).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from aegis.core.errors import UserError
+
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+_MAGIC: Final = frozenset("*?[{")
+_CHUNK: Final = 1024 * 1024
+UNPACKED_LIMIT: Final = 16 * 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The files that patterns chose, relative and sorted, and sentences for the log about what was not taken."""
+
+    files: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def pattern(glob: str) -> re.Pattern[str]:
+    """GitLab's (doublestar's) pattern as a regular expression over `/`-separated relative paths."""
+    return re.compile(_translate(glob), re.DOTALL)
+
+
+def _translate(glob: str) -> str:
+    out: list[str] = []
+    at = 0
+    while at < len(glob):
+        if glob.startswith("**/", at):
+            out.append("(?:[^/]+/)*")
+            at += 3
+        elif glob.startswith("**", at):
+            out.append(".*")
+            at += 2
+        elif glob[at] == "*":
+            out.append("[^/]*")
+            at += 1
+        elif glob[at] == "?":
+            out.append("[^/]")
+            at += 1
+        elif glob[at] == "[" and "]" in glob[at + 2 :]:
+            end = glob.index("]", at + 2)
+            body = glob[at + 1 : end].replace("\\", "\\\\")
+            out.append(f"[^{body[1:]}]" if body[0] in "!^" else f"[{body}]")
+            at = end + 1
+        elif glob[at] == "{" and "}" in glob[at:]:
+            end = glob.index("}", at)
+            out.append("(?:" + "|".join(_translate(one) for one in glob[at + 1 : end].split(",")) + ")")
+            at = end + 1
+        else:
+            out.append(re.escape(glob[at]))
+            at += 1
+    return "".join(out)
+
+
+def choose(root: Path, globs: Sequence[str], *, exclude: Sequence[str] = (), extra: Iterable[str] = ()) -> Chosen:
+    """The files under `root` that `globs` name, without those that `exclude` names; `extra` are added as they are.
+
+    A pattern that names a directory takes all that is in it. A pattern that leads outside, and a link whose target
+    lies outside, is refused with a warning; devices, sockets and pipes are left out with one.
+    """
+    base = Path(os.path.realpath(root))
+    found: dict[str, None] = {}
+    warnings: list[str] = []
+    for glob in globs:
+        clean = os.path.normpath(glob.strip().removeprefix("./")) if glob.strip() else ""
+        if not clean or clean.startswith(("/", "..")):
+            warnings.append(f"{glob}: refused, since it leads outside the work tree")
+            continue
+        before = len(found)
+        for name in _matching(base, clean):
+            found[name] = None
+        if len(found) == before:
+            warnings.append(f"{glob}: no matching files")
+    found.update(dict.fromkeys(extra))
+    out = [pattern(one.removeprefix("./")) for one in exclude]
+    kept: list[str] = []
+    for name in sorted(found):
+        if any(one.fullmatch(name) for one in out):
+            continue
+        trouble = _trouble(base, name)
+        if trouble:
+            warnings.append(f"{name}: {trouble}")
+        else:
+            kept.append(name)
+    return Chosen(files=tuple(kept), warnings=tuple(warnings))
+
+
+def _matching(base: Path, glob: str) -> Iterator[str]:
+    parts = glob.split("/")
+    fixed = []
+    for part in parts:
+        if _MAGIC & set(part):
+            break
+        fixed.append(part)
+    start = base.joinpath(*fixed)
+    if len(fixed) == len(parts):
+        if start.is_dir() and not start.is_symlink():
+            yield from walk(base, start)
+        elif start.is_symlink() or start.exists():
+            yield glob
+        return
+    if not start.is_dir() or not _inside(base, start):
+        return
+    wanted = pattern(glob)
+    directories: list[str] = []
+    for name, directory in _entries(base, start):
+        # A matching directory stands for everything in it; its files follow it in the walk.
+        if wanted.fullmatch(name):
+            if directory:
+                directories.append(name + "/")
+            else:
+                yield name
+        elif not directory and any(name.startswith(one) for one in directories):
+            yield name
+
+
+def walk(base: Path, start: Path) -> Iterator[str]:
+    """Every file and link below `start`, relative to `base`; links are not followed."""
+    if _inside(base, start):
+        yield from (name for name, directory in _entries(base, start) if not directory)
+
+
+def _entries(base: Path, start: Path) -> Iterator[tuple[str, bool]]:
+    stack = [start]
+    while stack:
+        directory = stack.pop()
+        below: list[Path] = []
+        with os.scandir(directory) as entries:
+            for entry in sorted(entries, key=lambda one: one.name):
+                relative = os.path.relpath(entry.path, base)
+                if entry.is_dir(follow_symlinks=False):
+                    yield relative, True
+                    below.append(Path(entry.path))
+                else:
+                    yield relative, False
+        stack.extend(reversed(below))
+
+
+def _inside(base: Path, path: Path) -> bool:
+    real = Path(os.path.realpath(path))
+    return real == base or base in real.parents
+
+
+def _trouble(base: Path, name: str) -> str:
+    path = base / name
+    if not _inside(base, path.parent):
+        return "refused, since a link on its way leads outside the work tree"
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if stat.S_ISLNK(mode):
+        return "" if _inside(base, path) else "refused, since this link leads outside the work tree"
+    return "" if stat.S_ISREG(mode) else "left out, since it is not a file"
+
+
+def pack(root: Path, files: Sequence[str], target: BinaryIO) -> None:
+    """Write the zip of `files` (of `choose`) to `target`; the same files give the same bytes."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in files:
+            path = root / name
+            mode = path.lstat().st_mode
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.create_system = 3
+            info.compress_type = zipfile.ZIP_DEFLATED
+            if stat.S_ISLNK(mode):
+                info.external_attr = (stat.S_IFLNK | 0o777) << 16
+                archive.writestr(info, str(path.readlink()))
+                continue
+            info.external_attr = (stat.S_IFREG | (0o755 if mode & 0o111 else 0o644)) << 16
+            with open_file(path) as source, archive.open(info, "w", force_zip64=True) as packed:
+                shutil.copyfileobj(source, packed, _CHUNK)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file for reading, never through a link at its end."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+
+
+def unpack(source: BinaryIO, root: Path, *, limit: int = UNPACKED_LIMIT) -> tuple[str, ...]:
+    """Write an archive's files under `root`, over what is there; their names.
+
+    `UserError` for a name or a link that leads outside, or for more than `limit` bytes: nothing of that entry is
+    written, what came before it stays.
+    """
+    base = Path(os.path.realpath(root))
+    written: list[str] = []
+    left = limit
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for info in archive.infolist():
+                left -= info.file_size
+                if left < 0:
+                    raise UserError("archive-too-large", f"the archive holds more than {limit} bytes")
+                if not info.is_dir():
+                    _unpack_one(archive, info, base)
+                    written.append(info.filename)
+    except zipfile.BadZipFile as error:
+        raise UserError("archive-broken", f"not a zip archive: {error}") from error
+    return tuple(written)
+
+
+def _unpack_one(archive: zipfile.ZipFile, info: zipfile.ZipInfo, base: Path) -> None:
+    name = os.path.normpath(info.filename)
+    if name.startswith(("/", "..")) or name == ".":
+        raise UserError("archive-escapes", f"{info.filename!r} leads outside the work tree")
+    path = base / name
+    if not _inside(base, path.parent):
+        raise UserError("archive-escapes", f"{info.filename!r} leads outside the work tree through a link")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = info.external_attr >> 16
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    if stat.S_ISLNK(mode):
+        target = archive.read(info).decode("utf-8", "surrogateescape")
+        if not _inside(base, path.parent / target):
+            raise UserError("archive-escapes", f"the link {info.filename!r} leads outside the work tree")
+        path.symlink_to(target)
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    permissions = 0o755 if mode & 0o111 else 0o644
+    with archive.open(info) as packed, os.fdopen(os.open(path, flags, permissions), "wb") as file:
+        shutil.copyfileobj(packed, file, _CHUNK)
+    path.chmod(permissions)

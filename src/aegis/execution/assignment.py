@@ -1,0 +1,76 @@
+"""What a runner is given with a job: variables in order, secrets resolved, the files of earlier jobs.
+
+It reads blobs (dotenv reports) and asks for credentials and secrets; whatever of that fails becomes a sentence in the
+assignment, so that the job fails with it and nothing is run half-equipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from aegis.core.errors import AegisError, UserError
+from aegis.core.plan import JobSpec, Variable
+from aegis.core.ports import Blobs
+from aegis.core.types import JobRun, Run
+from aegis.execution.environment import dotenv
+from aegis.execution.runners import Assignment, Dependency, JobCredentials
+
+
+def build(
+    run: Run,
+    spec: JobSpec,
+    job: JobRun,
+    feeders: Sequence[JobRun],
+    *,
+    blobs: Blobs,
+    credentials: Callable[[Run, JobSpec, JobRun], JobCredentials],
+    resolve_secret: Callable[[Run, JobSpec, str], str] | None,
+) -> Assignment:
+    """The assignment of an attempt. Order of variables, last wins: the job's, dotenv reports, credentials."""
+    trouble = ""
+    given = JobCredentials(token="")
+    variables: tuple[Variable, ...] = ()
+    try:
+        own = tuple(_resolved(run, spec, one, resolve_secret) for one in spec.variables)
+        variables = (*own, *_from_reports(feeders, blobs))
+        given = credentials(run, spec, job)
+    except AegisError as error:
+        trouble = str(error)
+    return Assignment(
+        run=run,
+        spec=spec,
+        job=job,
+        token=given.token,
+        variables=(*variables, *given.variables),
+        dependencies=tuple(_archives(feeders)),
+        resolve_failure=trouble,
+    )
+
+
+def _resolved(
+    run: Run, spec: JobSpec, variable: Variable, resolve: Callable[[Run, JobSpec, str], str] | None
+) -> Variable:
+    if variable.secret is None:
+        return variable
+    if resolve is None:
+        raise UserError(
+            "no-secret-store",
+            f"variable {variable.key} refers to the secret {variable.secret!r}, and there is no secret store here",
+            hint=f"give it with --secrets-file, as a line {variable.key}=…",
+        )
+    return replace(variable, value=resolve(run, spec, variable.secret), masked=True, raw=True)
+
+
+def _archives(feeders: Sequence[JobRun]) -> Iterator[Dependency]:
+    for feeder in feeders:
+        for file in feeder.files:
+            if file.kind == "archive":
+                yield Dependency(job=feeder.name, archive=file)
+
+
+def _from_reports(feeders: Sequence[JobRun], blobs: Blobs) -> Iterator[Variable]:
+    for feeder in feeders:
+        for file in feeder.files:
+            if file.kind == "dotenv":
+                yield from dotenv(blobs.get(file.digest))

@@ -1,0 +1,61 @@
+"""Under which key a cache is kept, and which keys are tried. Reads files of the work tree; stores nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from aegis.core.plan import CacheSpec
+from aegis.execution.archive import choose, open_file
+from aegis.execution.environment import expand
+
+_PULL: Final = frozenset({"pull", "pull-push"})
+_PUSH: Final = frozenset({"push", "pull-push"})
+
+
+def key(spec: CacheSpec, root: Path, variables: Mapping[str, str]) -> str:
+    """The key of a cache: literal with variables put in, or made of the contents of `key:files`.
+
+    GitLab hashes the last commits that touched those files; the contents say the same and need no history. Files that
+    are missing leave `default`, as there.
+    """
+    if not spec.key_files:
+        return _clean(expand(spec.key, variables)) or "default"
+    digest = hashlib.sha256()
+    found = choose(root, [expand(name, variables) for name in spec.key_files]).files
+    for name in found:
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+        path = root / name
+        if not path.is_symlink():
+            with open_file(path) as file:
+                digest.update(hashlib.sha256(file.read()).digest())
+    body = digest.hexdigest()[:40] if found else "default"
+    prefix = expand(spec.key_prefix, variables) if spec.key_prefix else ""
+    return _clean(f"{prefix}-{body}" if prefix else body)
+
+
+def keys(spec: CacheSpec, root: Path, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The keys to look for, best first: the cache's own, its fallbacks, the one of `CACHE_FALLBACK_KEY`."""
+    wanted = [key(spec, root, variables)]
+    wanted.extend(_clean(expand(one, variables)) for one in spec.fallback_keys)
+    if variables.get("CACHE_FALLBACK_KEY"):
+        wanted.append(_clean(variables["CACHE_FALLBACK_KEY"]))
+    return tuple(dict.fromkeys(one for one in wanted if one))
+
+
+def pulls(spec: CacheSpec, variables: Mapping[str, str]) -> bool:
+    """Whether the cache is fetched before the script."""
+    return expand(spec.policy, variables) in _PULL
+
+
+def pushes(spec: CacheSpec, variables: Mapping[str, str], *, succeeded: bool) -> bool:
+    """Whether the cache is kept after the script."""
+    wanted = {"always": True, "on_success": succeeded, "on_failure": not succeeded}.get(spec.when, succeeded)
+    return wanted and expand(spec.policy, variables) in _PUSH
+
+
+def _clean(text: str) -> str:
+    return re.sub(r"[^\w.@-]", "-", text.strip())[:200].strip(".")

@@ -83,9 +83,18 @@ def configure(request: CompileRequest, context: Context, report: Report) -> Conf
 
 
 def _checked(root: Map, request: CompileRequest, report: Report) -> Configuration:
-    for name, (_, node) in root.entries.items():
+    for name, (key, node) in root.entries.items():
         shape = keywords.ROOT.get(name)
-        if shape is not None and not (isinstance(node, Scalar) and node.value is None):
+        if (
+            shape is not None
+            and isinstance(node, Map)
+            and "script" in node.entries
+            and name not in {"default", "variables"}
+        ):
+            report.error(
+                "invalid-name", f"`{name}` is a keyword and cannot be a job's name", key.where, f"call it `{name}-job`"
+            )
+        elif shape is not None and not _null(node):
             shape(node, name, report)
     configuration = Configuration(
         root=root,

@@ -113,9 +113,12 @@ def specs(header: str, file: str, report: Report, limits: Limits) -> dict[str, I
     if not isinstance(spec, Map):
         return {}
     for name, (key, _) in spec.entries.items():
-        if name not in {"inputs", "description", "component", "include"}:
+        if name not in {"inputs", "component", "include"}:
             report.error(
-                "unknown-keyword", f"`spec: {name}` is unknown", key.where, meant(name, ("inputs", "description"))
+                "unknown-keyword",
+                f"`spec: {name}` is unknown",
+                key.where,
+                meant(name, ("inputs",)) or "write `inputs:`",
             )
     inputs = spec.get("inputs")
     if not isinstance(inputs, Map):

@@ -1,0 +1,180 @@
+"""Puts together what the pipeline commands need: files from a directory or a commit, and facts from Git.
+
+Everything works without Git too; then the directory is the project and nothing is known of commits and changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from aegis.adapters import files_worktree
+from aegis.adapters.files_worktree import CommitFiles, WorkTree, WorkTreeFiles
+from aegis.core.errors import NotFound, UserError
+from aegis.core.plan import Variable
+from aegis.pipeline.ports import Files
+from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest
+
+ROOT: Final = ".gitlab-ci.yml"
+_NOT_PATH: Final = re.compile(r"[^a-z0-9._-]+")
+_REMOTE: Final = re.compile(r"(?:^[a-z+]+://[^/]+/|^[^/@]+@[^:/]+:)(?P<path>[^?#]+?)(?:\.git)?/?$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """What a pipeline would be run for, as the options of `preview` and `run` say. None: what the work tree has.
+
+    `tag` and `merge_request` exclude one another. `changed` None: ask Git; a tuple: exactly these.
+    """
+
+    ref: str | None = None
+    tag: str | None = None
+    merge_request: bool = False
+    target: str | None = None
+    source: str | None = None
+    variables: tuple[Variable, ...] = ()
+    inputs: Mapping[str, object] | None = None
+    changed: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """A project on this machine. `directory` is its root, `file` the pipeline file relative to it."""
+
+    directory: Path
+    file: str
+    tree: WorkTree | None
+
+    def files(self) -> Files:
+        """The files as they lie there."""
+        return WorkTreeFiles(self.directory, self.tree.git_directory if self.tree is not None else None)
+
+
+def locate(file: str | None) -> Local:
+    """The project of a pipeline file (or directory); without one, of the directory one stands in. `NotFound` without a file."""
+    given = Path(file) if file else Path()
+    if given.is_dir():
+        tree = files_worktree.find(given)
+        inside = given / ROOT
+        given = inside if inside.is_file() or tree is None else tree.root / ROOT
+    if not given.is_file():
+        raise UserError(
+            "no-file", f"there is no file {file or ROOT}", hint="`aegis adopt .` writes a pipeline for a Python project"
+        )
+    tree = files_worktree.find(given.parent)
+    root = tree.root if tree is not None else given.resolve().parent
+    path = given.resolve()
+    if tree is None or not path.is_relative_to(root):
+        return Local(directory=path.parent, file=path.name, tree=None)
+    return Local(directory=root, file=path.relative_to(root).as_posix(), tree=tree)
+
+
+def check(file: str | None) -> Compilation:
+    """What `lint` says. Git is asked only where the file itself asks for lists of files."""
+    from aegis.pipeline.compile import check_pipeline  # noqa: PLC0415 - start-up is a feature
+
+    local = locate(file)
+    return check_pipeline(CompileRequest(files=local.files(), root=local.file))
+
+
+def request(local: Local, occasion: Occasion) -> CompileRequest:
+    """The question that the work tree and the options make together."""
+    head = files_worktree.head(local.tree) if local.tree is not None else None
+    default = head.default_branch if head is not None else "main"
+    checked_out = (head.branch if head is not None else None) or default
+    ref = occasion.tag or occasion.ref or checked_out
+    commit = head.commit if head is not None else ""
+    made = CompileRequest(
+        files=local.files(),
+        root=local.file,
+        project=project_path(local, head.remote if head is not None else ""),
+        commit=commit or "0" * 40,
+        ref=ref,
+        ref_kind="tag" if occasion.tag else "branch",
+        source=occasion.source or ("merge_request_event" if occasion.merge_request else "push"),
+        default_branch=default,
+        before=head.before if head is not None and ref == checked_out else None,
+        changed=_changed(local, occasion, ref, checked_out, default),
+        pipeline_variables=occasion.variables,
+        commit_message=head.message if head is not None else "",
+        commit_author=head.author if head is not None else "",
+        commit_timestamp=head.timestamp if head is not None else "",
+        inputs=dict(occasion.inputs or {}),
+    )
+    if not (occasion.merge_request or occasion.source == "merge_request_event"):
+        return made
+    target = occasion.target or default
+    merge = MergeRequest(number=1, source_branch=ref, target_branch=target, target_sha=_target(local, target))
+    return replace(made, merge_request=merge, source="merge_request_event")
+
+
+def _target(local: Local, branch: str) -> str:
+    if local.tree is None:
+        return ""
+    try:
+        return files_worktree.resolve(local.tree, branch)
+    except NotFound:
+        return ""
+
+
+def _changed(local: Local, occasion: Occasion, ref: str, checked_out: str, default: str) -> tuple[str, ...] | None:
+    """What changed, as far as a work tree can know: since the default branch, or on it since the previous commit."""
+    if occasion.changed is not None:
+        return occasion.changed
+    if local.tree is None or occasion.tag is not None:
+        return None
+    if ref != checked_out and not occasion.merge_request:
+        return None  # a branch that is new to the server: its changes are unknown there too
+    compare = occasion.target or default
+    base: str | None = None
+    if occasion.merge_request or ref != compare:
+        base = files_worktree.merge_base(local.tree, "HEAD", compare)
+    else:
+        base = _target(local, "HEAD~1") or None
+    return files_worktree.changed_since(local.tree, base) if base is not None else None
+
+
+def project_path(local: Local, remote: str) -> str:
+    """`group/name` from the remote's address, else `local/<directory>`."""
+    found = _REMOTE.search(remote)
+    if found is not None and "/" in found["path"].strip("/"):
+        return found["path"].strip("/")
+    name = _NOT_PATH.sub("-", local.directory.name.lower()).strip("-.") or "project"
+    return f"local/{name}"
+
+
+def compile_local(file: str | None, occasion: Occasion) -> Compilation:
+    """What `preview` shows."""
+    from aegis.pipeline.compile import compile_pipeline  # noqa: PLC0415 - start-up is a feature
+
+    return compile_pipeline(request(locate(file), occasion))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One side of a comparison."""
+
+    name: str
+    commit: str
+    compilation: Compilation
+
+
+def compile_revisions(base: str, head: str, file: str | None, occasion: Occasion) -> tuple[Revision, Revision]:
+    """The pipelines of two revisions for the same occasion. `NotFound` for an unknown revision."""
+    from aegis.pipeline.compile import compile_pipeline  # noqa: PLC0415 - start-up is a feature
+
+    tree = files_worktree.find(Path(file).parent if file else Path())
+    if tree is None:
+        raise UserError("no-repository", "`diff` compares revisions, and this is no Git repository")
+    path = Path(file).resolve().relative_to(tree.root).as_posix() if file else ROOT
+    local = Local(directory=tree.root, file=path, tree=tree)
+    asked = request(local, replace(occasion, changed=occasion.changed))
+    sides = []
+    for name in (base, head):
+        commit = files_worktree.resolve(tree, name)
+        one = replace(asked, files=CommitFiles(tree.git_directory, commit), changed=occasion.changed)
+        sides.append(Revision(name=name, commit=commit, compilation=compile_pipeline(one)))
+    return sides[0], sides[1]

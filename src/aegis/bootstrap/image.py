@@ -1,0 +1,259 @@
+"""Puts together what `aegis image` needs, and runs it in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from aegis.adapters.layers_directory import DirectoryLayers
+from aegis.adapters.layout_directory import OciLayout
+from aegis.adapters.tree_directory import DirectoryTree
+from aegis.adapters.wheels_uv import UvWheels
+from aegis.bootstrap import build_facts
+from aegis.build.application import Application, find_application
+from aegis.build.base import Base, load_base
+from aegis.build.image import Facts, Image, image_tags, solve
+from aegis.build.locks import Lock, read_lock
+from aegis.build.ports import ImageSource
+from aegis.build.target import Target
+from aegis.core.errors import UserError
+
+if TYPE_CHECKING:
+    from aegis.adapters.registry_http import RegistryClient
+
+OUTPUT: Final = ".aegis-image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerReport:
+    """One layer of an image."""
+
+    digest: str
+    size: int
+    comment: str
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushReport:
+    """What was pushed where."""
+
+    repository: str
+    digest: str
+    tags: tuple[str, ...]
+    sent: int
+    present: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageReport:
+    """What `aegis image build` did. `size` is in bytes as stored; `path` is the OCI layout."""
+
+    digest: str
+    size: int
+    version: str
+    tags: tuple[str, ...]
+    layers: tuple[LayerReport, ...]
+    path: str
+    app: str
+    framework: str
+    lock: str
+    base: str
+    notes: tuple[str, ...]
+    seconds: float
+    pushed: PushReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was asked for on the command line; empty: as the project says."""
+
+    path: Path
+    output: Path | None = None
+    base: str = ""
+    version: str = ""
+    python: str = ""
+    architecture: str = ""
+    repository: str = ""
+    push: bool = False
+
+
+def build_image(wanted: Wanted) -> ImageReport:
+    """Build, and push when that was asked for."""
+    started = time.monotonic()
+    if not wanted.path.is_dir():
+        raise UserError("no-folder", f"there is no folder {wanted.path}", hint="give the project's folder")
+    repository = _repository(wanted.repository) if wanted.push else ""
+    tree = DirectoryTree(wanted.path)
+    output = OciLayout(wanted.output or wanted.path / OUTPUT)
+    application = find_application(tree, name=wanted.path.resolve().name)
+    options = application.project.options
+    facts, said = build_facts.facts(wanted.path, written=application.project.version, version=wanted.version)
+    target = build_facts.target(wanted.python or options.python, wanted.architecture)
+    if options.builder not in {"", "layers", "dockerfile"}:
+        raise UserError(
+            "builder", f"[tool.aegis] builder = {options.builder!r} is not known", hint="dockerfile, or none"
+        )
+    if options.builder == "dockerfile":
+        image, base_name = _from_dockerfile(wanted.path, application, facts, target, output), options.dockerfile
+    else:
+        image, base_name = _from_layers(tree, application, wanted, facts=facts, target=target, output=output)
+    pushed = push_image(output.path, repository, image.tags) if wanted.push else None
+    serves = application.serves
+    return ImageReport(
+        digest=image.manifest.digest, size=image.size, version=facts.version, tags=image.tags,
+        layers=tuple(
+            LayerReport(digest=one.digest, size=one.size, comment=one.comment, cached=one.digest in image.cached)
+            for one in image.layers
+        ),
+        path=str(output.path), app=serves.target if serves else " ".join(options.command),
+        framework=serves.framework if serves else "", lock=application.lock, base=base_name,
+        notes=(*application.notes, *said), seconds=round(time.monotonic() - started, 3), pushed=pushed,
+    )  # fmt: skip
+
+
+def _from_layers(
+    tree: DirectoryTree, application: Application, wanted: Wanted, *, facts: Facts, target: Target, output: OciLayout
+) -> tuple[Image, str]:
+    options = application.project.options
+    lock = _lock(tree, application, target)
+    base, source = _base(wanted.base or options.base, wanted.path, target)
+    wheels = UvWheels(
+        tool=build_facts.tool(), python=sys.executable, environment=build_facts.installer_environment(),
+        extra_index=os.environ.get("AEGIS_INDEX_URL", ""),
+    )  # fmt: skip
+    image = solve(
+        application, tree, lock, facts=facts, target=target, base=base, base_source=source, wheels=wheels,
+        cache=DirectoryLayers(build_facts.cache_directory() / "layers"), output=output,
+    )  # fmt: skip
+    return image, base.name or "none"
+
+
+def _lock(tree: DirectoryTree, application: Application, target: Target) -> Lock:
+    if not application.lock:
+        return Lock(format="none", packages=())
+    project = application.project
+    return read_lock(
+        application.lock, tree.read(application.lock), target=target, roots=project.dependencies, project=project.name
+    )
+
+
+def _base(text: str, folder: Path, target: Target) -> tuple[Base, ImageSource | None]:
+    if text in {"", "none"}:
+        return Base(), None
+    if text.startswith("oci:"):
+        path, _, tag = text.removeprefix("oci:").partition(":")
+        layout = OciLayout(folder / path)
+        return load_base(layout, tag, text, target), layout
+    from aegis.adapters.registry_http import RegistryClient, read_reference  # noqa: PLC0415 - only a remote base needs it
+
+    reference = read_reference(text)
+    user, password = _credentials(reference.host)
+    client = RegistryClient(reference.host, reference.repository, user=user, password=password)
+    return load_base(client, reference.wanted, text, target), client
+
+
+def _from_dockerfile(path: Path, application: Application, facts: Facts, target: Target, output: OciLayout) -> Image:
+    from aegis.adapters.dockerfile_program import build_with_program  # noqa: PLC0415 - rarely asked for
+
+    options = application.project.options
+    manifest, layers = build_with_program(
+        build_facts.tool(), context=path, dockerfile=options.dockerfile, output=output, facts=facts, target=target,
+        environment=build_facts.installer_environment(),
+    )  # fmt: skip
+    tags = image_tags(facts)
+    output.finish(manifest, tags)
+    return Image(manifest=manifest, layers=layers, tags=tags, size=len(manifest.body) + sum(one.size for one in layers))
+
+
+def push_image(layout: Path, repository: str, tags: tuple[str, ...]) -> PushReport:
+    """Push the image at `layout` to `host/repository` (default: $CI_REGISTRY_IMAGE) under `tags`."""
+    from aegis.adapters.registry_http import read_reference  # noqa: PLC0415 - only a push needs an HTTP client
+
+    where = _repository(repository)
+    reference = read_reference(where)
+    with _client(reference.host, reference.repository) as client:
+        pushed = client.push(OciLayout(layout), tags or ((reference.tag,) if reference.tag else ()))
+    return PushReport(
+        repository=where, digest=pushed.digest, tags=pushed.tags, sent=len(pushed.sent), present=len(pushed.present)
+    )
+
+
+def _client(host: str, repository: str) -> RegistryClient:
+    from aegis.adapters.registry_http import RegistryClient  # noqa: PLC0415 - as above
+
+    user, password = _credentials(host)
+    return RegistryClient(host, repository, user=user, password=password)
+
+
+def _repository(given: str) -> str:
+    found = given or os.environ.get("CI_REGISTRY_IMAGE", "")
+    if not found:
+        raise UserError(
+            "no-repository", "it is not said where to push",
+            hint="give --repository HOST/GROUP/NAME, or set CI_REGISTRY_IMAGE",
+        )  # fmt: skip
+    return found
+
+
+def _credentials(host: str) -> tuple[str, str]:
+    """The job's credentials, for the job's registry only; nobody else's registry sees them."""
+    own = os.environ.get("CI_REGISTRY", "")
+    own = own or os.environ.get("CI_REGISTRY_IMAGE", "").partition("/")[0]
+    if own and host != own:
+        return os.environ.get("AEGIS_BASE_USER", ""), os.environ.get("AEGIS_BASE_PASSWORD", "")
+    user, password = os.environ.get("CI_REGISTRY_USER", ""), os.environ.get("CI_REGISTRY_PASSWORD", "")
+    return (user, password) if password else ("job", os.environ.get("CI_JOB_TOKEN", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What an image says of itself."""
+
+    digest: str
+    media_type: str
+    tags: tuple[str, ...]
+    size: int
+    layers: tuple[LayerReport, ...]
+    labels: dict[str, str]
+    entrypoint: tuple[str, ...]
+    created: str
+
+
+def inspect_image(text: str) -> Inspection:
+    """Inspect an OCI layout (a path) or an image in a registry (a full reference)."""
+    import json  # noqa: PLC0415 - start-up is a feature
+
+    path = Path(text)
+    source: ImageSource
+    if path.is_dir():
+        layout = OciLayout(path)
+        names = layout.tags()
+        raw, tags, source = layout.manifest(names[0] if names else ""), names, layout
+    else:
+        from aegis.adapters.registry_http import read_reference  # noqa: PLC0415 - as above
+
+        reference = read_reference(text)
+        source = _client(reference.host, reference.repository)
+        raw, tags = source.manifest(reference.wanted), (reference.tag,) if reference.tag else ()
+    manifest = json.loads(raw.body)
+    if "config" not in manifest:
+        raise UserError("image-index", f"{text} is an index of several images", hint="name one of them by digest")
+    config = json.loads(b"".join(source.blob(manifest["config"]["digest"])))
+    inner = config.get("config") or {}
+    history = [one for one in config.get("history") or [] if not one.get("empty_layer")]
+    comments = [one.get("comment") or one.get("created_by", "") for one in history]
+    comments += [""] * (len(manifest["layers"]) - len(comments))
+    return Inspection(
+        digest=raw.digest, media_type=raw.media_type, tags=tags, created=config.get("created", ""),
+        size=len(raw.body) + manifest["config"]["size"] + sum(one["size"] for one in manifest["layers"]),
+        layers=tuple(
+            LayerReport(digest=one["digest"], size=one["size"], comment=comment)
+            for one, comment in zip(manifest["layers"], comments, strict=False)
+        ),
+        labels=dict(inner.get("Labels") or {}), entrypoint=tuple(inner.get("Entrypoint") or ()),
+    )  # fmt: skip

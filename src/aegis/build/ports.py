@@ -1,0 +1,121 @@
+"""What building needs from outside. All synchronous, from any thread; only `NotFound`, `Conflict`, `ExternalError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from aegis.build.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeFile:
+    """A regular file: its path with `/`, relative to the tree's root, and whether it may be executed."""
+
+    path: str
+    executable: bool = False
+
+
+class Tree(Protocol):
+    """A folder of files, read only. Links that lead outside of it, and special files, are not part of it."""
+
+    def files(self, under: str = "") -> tuple[TreeFile, ...]:
+        """The files beneath a folder, sorted by path; empty where there is no such folder."""
+        ...
+
+    def folders(self, under: str = "") -> tuple[str, ...]:
+        """The names of the folders directly beneath a folder, sorted."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """A file's content; `NotFound`."""
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file of that path."""
+        ...
+
+
+class Wheels(Protocol):
+    """Installs locked packages, each verified against its hash before a byte of it is unpacked."""
+
+    def installed(
+        self, requirements: str, target: Target, *, from_source: tuple[str, ...]
+    ) -> AbstractContextManager[Tree]:
+        """The tree that pip would make for `requirements` (hashed, one version each, nothing else is resolved).
+
+        Only packages in `from_source` may be built from an sdist; everything else must have a wheel for the
+        target. `ExternalError` when a package cannot be had, or is not what the lock says.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A compressed layer: digest and bytes as stored, `diff_id` as unpacked, and what it is for."""
+
+    digest: str
+    diff_id: str
+    size: int
+    media_type: str
+    comment: str
+
+
+class LayerCache(Protocol):
+    """Layers by a key that names everything that went into them. Losing it costs time only."""
+
+    def find(self, key: str) -> Layer | None:
+        """The layer that was kept under the key, when it is still whole."""
+        ...
+
+    def keep(self, key: str, write: Callable[[BinaryIO], Layer]) -> Layer:
+        """Let `write` produce the layer into a file and keep it; whole or not at all."""
+        ...
+
+    def path(self, layer: Layer) -> Path:
+        """The file of a layer that `find` or `keep` returned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawManifest:
+    """A manifest or index as it was pulled."""
+
+    digest: str
+    media_type: str
+    body: bytes
+
+
+class ImageSource(Protocol):
+    """Where images are read from: an OCI layout or a registry."""
+
+    def manifest(self, reference: str) -> RawManifest:
+        """By tag or digest; verified when by digest. `NotFound`."""
+        ...
+
+    def blob(self, digest: str) -> Iterator[bytes]:
+        """A blob in chunks, verified at its end."""
+        ...
+
+
+class ImageOutput(Protocol):
+    """An OCI layout that is being written."""
+
+    def put(self, data: bytes) -> str:
+        """Keep content; its digest."""
+        ...
+
+    def put_file(self, digest: str, path: Path) -> None:
+        """Take a file that is known to have that digest."""
+        ...
+
+    def put_stream(self, digest: str, chunks: Iterator[bytes]) -> None:
+        """Keep a stream that must have that digest; does nothing when it is there. `Conflict` otherwise."""
+        ...
+
+    def finish(self, manifest: RawManifest, tags: tuple[str, ...]) -> None:
+        """Make the manifest, under its tags, the layout's one image."""
+        ...

@@ -1,0 +1,117 @@
+"""Puts together what `aegis wheel` needs, and runs it in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from aegis.adapters.tree_directory import DirectoryTree
+from aegis.bootstrap import build_facts
+from aegis.build import wheel
+from aegis.build.application import read_project
+from aegis.core.errors import ExternalError, UserError
+from aegis.core.ids import sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReport:
+    """One built file."""
+
+    filename: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelReport:
+    """What `aegis wheel build` did. `forced` says that the server's version was written in."""
+
+    name: str
+    version: str
+    forced: bool
+    files: tuple[FileReport, ...]
+    path: str
+    seconds: float
+    published: str = ""
+
+
+def build_wheel(path: Path, *, output: Path | None, version: str, publish: bool, repository_url: str) -> WheelReport:
+    """Build into `output` (default: `dist/` of the project), and publish when that was asked for."""
+    started = time.monotonic()
+    if not path.is_dir():
+        raise UserError("no-folder", f"there is no folder {path}", hint="give the project's folder")
+    url = _upload_url(repository_url) if publish else ""
+    tree = DirectoryTree(path)
+    project = read_project(tree, name=path.resolve().name)
+    facts, _ = build_facts.facts(path, written=project.version, version=version)
+    given = version or os.environ.get("AEGIS_VERSION", "")
+    forced = given if version or wheel.is_managed(tree) else ""
+    environment = build_facts.installer_environment()
+    index = os.environ.get("AEGIS_INDEX_URL", "")
+    if index:
+        environment["UV_INDEX"] = f"{index} {environment.get('UV_INDEX', '')}".strip()
+    made = wheel.build_distributions(
+        tree, wheel.Wanted(epoch=facts.epoch, version=forced, python=sys.executable),
+        tool=build_facts.tool(), environment=environment,
+    )  # fmt: skip
+    folder = output or path / "dist"
+    _write(folder, made)
+    if publish:
+        _publish(url, made)
+    return WheelReport(
+        name=project.name, version=next(one for one in made if one.filename.endswith(".whl")).filename.split("-")[1],
+        forced=bool(forced), path=str(folder), seconds=round(time.monotonic() - started, 3),
+        files=tuple(FileReport(filename=one.filename, digest=sha256(one.data), size=len(one.data)) for one in made),
+        published=_shown(url),
+    )  # fmt: skip
+
+
+def publish_files(paths: tuple[Path, ...], *, repository_url: str) -> str:
+    """Publish built files; the index, without credentials."""
+    url = _upload_url(repository_url)
+    made = []
+    for path in paths:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError("no-file", f"{path} cannot be read: {error.strerror}") from error
+        made.append(wheel.Distribution(filename=path.name, data=data, metadata=wheel.read_metadata(path.name, data)))
+    _publish(url, tuple(made))
+    return _shown(url)
+
+
+def _write(folder: Path, made: tuple[wheel.Distribution, ...]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in made:
+            aside = folder / f".{one.filename}"
+            aside.write_bytes(one.data)
+            aside.replace(folder / one.filename)
+    except OSError as error:
+        raise ExternalError("wheel-output", f"{folder} cannot be written: {error.strerror}") from error
+
+
+def _upload_url(given: str) -> str:
+    url = given or os.environ.get("AEGIS_UPLOAD_URL", "")
+    if not url:
+        hint = "give --repository-url URL, or set AEGIS_UPLOAD_URL"
+        raise UserError("no-index", "it is not said where to publish", hint=hint)
+    return url
+
+
+def _publish(url: str, made: tuple[wheel.Distribution, ...]) -> None:
+    from aegis.adapters.index_http import upload  # noqa: PLC0415 - only publishing needs an HTTP client
+
+    token = os.environ.get("AEGIS_UPLOAD_TOKEN", "")
+    if not token and url == os.environ.get("AEGIS_UPLOAD_URL", ""):
+        token = os.environ.get("CI_JOB_TOKEN", "")  # the job's token goes to the job's index only
+    for one in made:
+        upload(url, one.filename, one.data, one.metadata, user="job" if token else "", password=token)
+
+
+def _shown(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -1,0 +1,179 @@
+"""Builds a library's wheel and sdist, the same bytes for the same commit.
+
+The project is copied without its history, its version is written in where the server decides versions, its own
+build backend does the rest through the `Tool` port. The sdist is packed anew, since backends stamp the time into it.
+What is published, and whether it may be, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import tarfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aegis.build.image import python_version
+from aegis.build.ports import Tree
+from aegis.core.errors import CheckFailed, ExternalError, UserError, Where
+from aegis.core.ports import Tool, ToolLimits
+
+_LIMITS: Final = ToolLimits(seconds=900, network=True)  # the backend comes from the index
+_SECTION: Final = re.compile(r"^\s*\[", re.MULTILINE)
+_VERSION_LINE: Final = re.compile(r"^version\s*=[^\n]*\n?", re.MULTILINE)
+_DYNAMIC: Final = re.compile(r"^dynamic\s*=\s*\[[^\]]*\]", re.MULTILINE)
+_LEFT_OUT: Final = ("dist/", "build/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """A built file: name, content, core metadata."""
+
+    filename: str
+    data: bytes
+    metadata: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to build. `version` is empty where the project keeps its own; `python` is an interpreter's path."""
+
+    epoch: int
+    version: str = ""
+    python: str = ""
+    sdist: bool = True
+
+
+def build_distributions(
+    tree: Tree, wanted: Wanted, *, tool: Tool, environment: Mapping[str, str]
+) -> tuple[Distribution, ...]:
+    """The wheel and (first) the sdist it was built from. `CheckFailed` when the project does not build."""
+    inputs = {
+        file.path: tree.read(file.path) for file in tree.files() if not file.path.startswith(_LEFT_OUT)
+    }  # fmt: skip
+    if not {"pyproject.toml", "setup.py"} & set(inputs):
+        raise UserError(
+            "no-project", "there is neither pyproject.toml nor setup.py", hint="aegis check says what is here"
+        )
+    if wanted.version and "pyproject.toml" in inputs:
+        inputs["pyproject.toml"] = with_version(inputs["pyproject.toml"], python_version(wanted.version))
+    argv = ["uv", "build", "--quiet", "--out-dir", "dist", *(["--python", wanted.python] if wanted.python else [])]
+    seen = {**environment, "SOURCE_DATE_EPOCH": str(max(wanted.epoch, 315532800)), "PYTHONHASHSEED": "0"}
+    if wanted.version:
+        # Backends that ask the version control system find none here: setuptools-scm, hatch-vcs, pdm-backend.
+        forced = python_version(wanted.version)
+        seen |= {"SETUPTOOLS_SCM_PRETEND_VERSION": forced, "PDM_BUILD_SCM_VERSION": forced}
+    done = tool.run(argv, inputs=inputs, outputs=("dist/*.whl", "dist/*.tar.gz"), environment=seen, limits=_LIMITS)
+    if done.exit_code != 0:
+        last = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-3000:]
+        raise CheckFailed("wheel-build", f"the project does not build: {last}", hint="try the same with: uv build")
+    made = []
+    for path, data in sorted(done.outputs.items()):
+        name = path.rsplit("/", 1)[-1]
+        packed = repack_sdist(data, wanted.epoch) if name.endswith(".tar.gz") else data
+        made.append(Distribution(filename=name, data=packed, metadata=read_metadata(name, packed)))
+    if not any(one.filename.endswith(".whl") for one in made):
+        raise ExternalError("wheel-build", "the build ended well and left no wheel")
+    return tuple(made)
+
+
+def is_managed(tree: Tree) -> bool:
+    """Whether the server decides this project's version: it is dynamic, or `[tool.aegis] version = "managed"`."""
+    if not tree.exists("pyproject.toml"):
+        return False
+    data = _parsed(tree.read("pyproject.toml"))
+    project = data.get("project", {})
+    return "version" in project.get("dynamic", ()) or data.get("tool", {}).get("aegis", {}).get("version") == "managed"
+
+
+def with_version(pyproject: bytes, version: str) -> bytes:
+    """pyproject.toml with `version` as its static version and nothing else changed; `UserError` where that fails."""
+    text = pyproject.decode()
+    before = _parsed(pyproject)
+    table = "project" if "project" in before else "tool.poetry"
+    header = re.search(rf"^\s*\[\s*{re.escape(table)}\s*\][^\n]*\n?", text, re.MULTILINE)
+    if header is None:
+        raise UserError(
+            "version-place", f"there is no [{table}] section to write the version into",
+            hint="write the section with its own header line", where=Where("pyproject.toml"),
+        )  # fmt: skip
+    following = _SECTION.search(text, header.end())
+    end = following.start() if following else len(text)
+    body = _VERSION_LINE.sub("", text[header.end() : end])
+    body = _DYNAMIC.sub(_without_version, body)
+    head = text[: header.end()] if text[: header.end()].endswith("\n") else f"{text[: header.end()]}\n"
+    after = f'{head}version = "{version}"\n{body}{text[end:]}'
+    if _parsed(after.encode()) != _expected(before, table, version):
+        raise UserError(
+            "version-place", "the version could not be written into pyproject.toml without changing more",
+            hint="put `version` and `dynamic` on lines of their own", where=Where("pyproject.toml"),
+        )  # fmt: skip
+    return after.encode()
+
+
+def _without_version(match: re.Match[str]) -> str:
+    names = [name for name in tomllib.loads(match[0])["dynamic"] if name != "version"]
+    return f"dynamic = {names!r}".replace("'", '"')
+
+
+def _expected(before: Mapping[str, Any], table: str, version: str) -> dict[str, Any]:
+    changed: dict[str, Any] = dict(before)
+    if table == "project":
+        project = {**before["project"], "version": version}
+        if "dynamic" in project:
+            project["dynamic"] = [name for name in project["dynamic"] if name != "version"]
+        return {**changed, "project": project}
+    poetry = {**before["tool"]["poetry"], "version": version}
+    return {**changed, "tool": {**before["tool"], "poetry": poetry}}
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        where = Where("pyproject.toml")
+        raise UserError("pyproject", f"pyproject.toml cannot be read: {error}", where=where) from error
+
+
+def repack_sdist(data: bytes, epoch: int) -> bytes:
+    """The sdist with sorted members, one time stamp, no owner; `ExternalError` when it is broken."""
+    packed = io.BytesIO()
+    try:
+        with (
+            tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as source,
+            gzip.GzipFile(fileobj=packed, mode="wb", filename="", mtime=0) as squeezed,
+            tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as target,
+        ):
+            for member in sorted(source.getmembers(), key=lambda one: one.name):
+                kept = tarfile.TarInfo(member.name)
+                kept.type, kept.linkname, kept.size, kept.mtime = member.type, member.linkname, member.size, epoch
+                kept.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+                target.addfile(kept, source.extractfile(member) if member.isfile() else None)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise ExternalError("sdist-broken", f"the backend wrote a broken sdist: {error}") from error
+    return packed.getvalue()
+
+
+def read_metadata(name: str, data: bytes) -> bytes:
+    """The core metadata of a wheel or sdist; `UserError` where there is none."""
+    import zipfile  # noqa: PLC0415 - needed only after a build
+
+    try:
+        if name.endswith(".whl"):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                return archive.read(_only(archive.namelist(), ".dist-info/METADATA"))
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as sdist:
+            file = sdist.extractfile(_only(sdist.getnames(), "/PKG-INFO"))
+            return file.read() if file else b""
+    except (zipfile.BadZipFile, tarfile.TarError, OSError) as error:
+        raise UserError("no-distribution", f"{name} cannot be read: {error}") from error
+
+
+def _only(names: list[str], ending: str) -> str:
+    found = [one for one in names if one.endswith(ending) and one.count("/") == 1]
+    if len(found) != 1:
+        raise UserError("no-distribution", f"there is no one *{ending} in it", hint="is it a wheel or sdist?")
+    return found[0]

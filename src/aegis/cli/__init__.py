@@ -49,6 +49,6 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
         sys.stdout.write(f"aegis {__version__}\n")
         return
-    from aegis.cli.root import run  # noqa: PLC0415 - `--version` imports nothing
+    from aegis.cli.root import run
 
     run()

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from aegis.core.errors import AegisError
 from aegis.core.ids import is_name, is_project
-from aegis.core.types import Outcome, Severity
+from aegis.gates.policy import from_document
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31557600.0}
@@ -128,8 +129,9 @@ class RolloutModel(Strict):
     on_timeout: Literal["promote-if-clean", "hold", "rollback"] = "hold"
     watch_seconds: Seconds = 600.0
     alpha: float = Field(0.01, gt=0, lt=0.5)
-    beta: float = Field(0.01, gt=0, lt=0.5)
+    beta: float = Field(0.05, gt=0, lt=0.5)
     margin: float = Field(3.0, gt=1)
+    tolerated_rate: float = Field(0.01, gt=0, lt=1)
 
     @field_validator("steps")
     @classmethod
@@ -146,41 +148,11 @@ class ServiceModel(Strict):
     health: str = "/healthz"
     seed: tuple[str, ...] = ()
     env: dict[str, str] = {}
+    peers: dict[str, str] = {}
+    """Variable to the service whose address it holds, within the same environment."""
     resources: ResourcesModel = ResourcesModel()
     environments: dict[str, ServiceEnvironmentModel] = {}
     rollout: dict[str, RolloutModel] = {}
-
-
-class CoverageModel(Strict):
-    """Percent of lines."""
-
-    minimum: float = Field(80.0, ge=0, le=100)
-
-
-class SeverityModel(Strict):
-    """Which severities block and which warn; the rest pass."""
-
-    block: tuple[Severity, ...] = (Severity.CRITICAL, Severity.HIGH)
-    warn: tuple[Severity, ...] = (Severity.MEDIUM, Severity.LOW, Severity.UNKNOWN)
-
-
-class DependenciesModel(SeverityModel):
-    """`not_found`: what a package that could not be looked up means. `advisories`: OSV directory or archive."""
-
-    not_found: Outcome = Outcome.WARN
-    advisories: str | None = None
-
-
-class GatesModel(Strict):
-    """What has to be proven before anything is released."""
-
-    tests: Literal["required", "optional"] = "required"
-    coverage: CoverageModel = CoverageModel()
-    quality: SeverityModel = SeverityModel()
-    dependencies: DependenciesModel = DependenciesModel()
-    secrets: SeverityModel = SeverityModel(block=tuple(Severity), warn=())
-    isolation: Literal["required", "optional"] = "required"
-    templates: Outcome = Outcome.WARN
 
 
 class RunnerModel(Strict):
@@ -214,7 +186,8 @@ class Declaration(Strict):
     branches: dict[str, BranchModel] = {}
     environments: dict[str, EnvironmentModel] = {}
     services: dict[str, ServiceModel] = {}
-    gates: GatesModel = GatesModel()
+    gates: dict[str, Any] = {}
+    """Read by `aegis.gates.policy`, which knows its keys."""
     runner: RunnerModel = RunnerModel()
     retention: RetentionModel = RetentionModel()
 
@@ -224,6 +197,15 @@ class Declaration(Strict):
         if not isinstance(data, dict):
             raise ValueError("the declaration is a mapping that begins with `version: 1`")  # noqa: TRY004 - pydantic's way
         return data
+
+    @field_validator("gates")
+    @classmethod
+    def _gates(cls, gates: dict[str, Any]) -> dict[str, Any]:
+        try:
+            from_document(gates, "aegis.yaml")
+        except AegisError as error:
+            raise ValueError(f"{error.message}{f'; {error.hint}' if error.hint else ''}") from error
+        return gates
 
     @model_validator(mode="after")
     def _names(self) -> Declaration:
@@ -253,6 +235,7 @@ class Declaration(Strict):
             if environment.approval is not None:
                 _known(environment.approval.groups, known, f"environments.{name}.approval.groups")
         for name, service in self.services.items():
+            _known(tuple(service.peers.values()), set(self.services), f"services.{name}.peers")
             for part in (service.environments, service.rollout):
                 _known(tuple(part), set(self.environments), f"services.{name}")
         return self

@@ -26,6 +26,7 @@ from aegis.core.types import (
     State,
     Verdict,
 )
+from aegis.source.merge_requests import MergeRequest
 
 
 @dataclass(slots=True, kw_only=True)
@@ -168,52 +169,13 @@ class ReleaseEntry:
     signature: str = ""
     quarantined: str = ""
     approvals: list[Approval] = field(default_factory=list)
-    verified: dict[str, bool] = field(default_factory=dict)
-    """Environment to whether its end-to-end tests passed."""
+    evidence: list[Evidence] = field(default_factory=list)
+    """What was proven of the release itself, after it was cut: end-to-end tests in an environment."""
 
 
 @dataclass(slots=True, kw_only=True)
 class MergeRequestEntry:
-    """A merge request."""
+    """A merge request and the runs of its heads, oldest first."""
 
-    project: str
-    number: int
-    title: str
-    description: str
-    source_branch: str
-    target_branch: str
-    head: str
-    opened_by: str
-    state: str = "opened"
-    note: str = ""
-    merged_by: str = ""
-    merge_commit: str = ""
+    request: MergeRequest
     runs: list[str] = field(default_factory=list)
-
-    def apply(self, record: Record) -> None:
-        """Take in one record of the merge request's subject."""
-        match record.data:
-            case events.MergeRequestUpdated(head=head):
-                self.head = head
-            case events.MergeRequestNoted(body=body):
-                self.note = body
-            case events.MergeRequestMerged(commit=commit, merged_by=by):
-                self.state, self.merge_commit, self.merged_by = "merged", commit, by
-            case events.MergeRequestClosed():
-                self.state = "closed"
-            case _:
-                pass
-
-    @classmethod
-    def opened(cls, record: Record, data: events.MergeRequestOpened) -> MergeRequestEntry:
-        """The row of a new merge request."""
-        return cls(
-            project=record.project,
-            number=data.number,
-            title=data.title,
-            description=data.description,
-            source_branch=data.source_branch,
-            target_branch=data.target_branch,
-            head=data.head,
-            opened_by=data.opened_by,
-        )

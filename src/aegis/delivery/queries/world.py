@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from aegis.core import codec, events
 from aegis.core.events import Record
-from aegis.core.types import Change, DeploymentState, Evidence, RolloutState
+from aegis.core.types import Change, DeploymentState, RolloutState
 from aegis.delivery.queries.entries import (
     CellEntry,
     MergeRequestEntry,
@@ -21,6 +21,7 @@ from aegis.delivery.queries.entries import (
     RolloutEntry,
     RunEntry,
 )
+from aegis.source import merge_requests
 
 KEPT: Final = {"runs": 400, "changes": 400, "promotions": 300, "releases": 500, "rollouts": 100, "merge_requests": 300}
 V = TypeVar("V")
@@ -117,12 +118,13 @@ class World:
         if kind == "run" and name in state.runs:
             state.runs[name].apply(record)
             self._measured(record)
-            if isinstance(record.data, events.EvidenceRecorded):
-                self._verified(record.data.evidence)
         elif kind == "promotion" and name in state.promotions:
             self._promotion(state.promotions[name], record)
         elif kind == "merge-request" and name in state.merge_requests:
-            state.merge_requests[name].apply(record)
+            entry = state.merge_requests[name]
+            entry.request = merge_requests.apply(entry.request, record.data, project=record.project) or entry.request
+        elif kind == "release" and name in state.releases and isinstance(record.data, events.EvidenceRecorded):
+            state.releases[name].evidence.append(record.data.evidence)
 
     def _measured(self, record: Record) -> None:
         data = record.data
@@ -134,11 +136,6 @@ class World:
             known = self._state.durations.get(key)
             self._state.durations[key] = took if known is None else known * 0.7 + took * 0.3
 
-    def _verified(self, evidence: Evidence) -> None:
-        release = self._state.releases.get(evidence.summary.get("release", ""))
-        if release is not None and evidence.kind == "e2e":
-            release.verified[evidence.summary.get("environment", "")] = evidence.summary.get("result") == "pass"
-
     def _pushed(self, record: Record, data: events.ChangePushed) -> None:
         self._state.changes[data.change.id] = replace(data.change, at=record.recorded_at)
         trimmed(self._state.changes, KEPT["changes"], lambda _: False)
@@ -147,10 +144,11 @@ class World:
         state = self._state
         run = replace(data.run, created_at=record.recorded_at)
         state.runs[run.id] = RunEntry(run=run, job_count=data.job_count)
-        change = state.changes.get(run.change)
-        for merge_request in state.merge_requests.values():
-            if merge_request.project == run.project and merge_request.head == run.commit and change is not None:
-                merge_request.runs.append(run.id)
+        if run.change.startswith("merge-request:"):
+            _, project, number = run.change.split(":")
+            entry = state.merge_requests.get(f"{project}/{number}")
+            if entry is not None:
+                entry.runs.append(run.id)
         trimmed(state.runs, KEPT["runs"], lambda row: not row.run.state.finished)
 
     def _published(self, _record: Record, data: events.ArtifactPublished) -> None:
@@ -219,6 +217,7 @@ class World:
             cell.since, cell.commit, cell.why = record.recorded_at, data.commit, data.reason
 
     def _opened(self, record: Record, data: events.MergeRequestOpened) -> None:
-        entry = MergeRequestEntry.opened(record, data)
-        self._state.merge_requests[f"{entry.project}/{entry.number}"] = entry
-        trimmed(self._state.merge_requests, KEPT["merge_requests"], lambda row: row.state == "opened")
+        request = merge_requests.apply(None, data, project=record.project)
+        if request is not None:
+            self._state.merge_requests[f"{request.project}/{request.number}"] = MergeRequestEntry(request=request)
+        trimmed(self._state.merge_requests, KEPT["merge_requests"], lambda row: row.request.state == "opened")

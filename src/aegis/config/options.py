@@ -1,0 +1,150 @@
+"""A declaration turned into options: what each capability decides by. Pure."""
+
+from __future__ import annotations
+
+from aegis.access.approvals import ApprovalPolicy
+from aegis.access.identities import Directory, Identity
+from aegis.access.policy import Access, AccessOptions, BranchRule
+from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
+from aegis.delivery.options import EnvironmentOptions, Options, ProjectOptions
+from aegis.gates.policy import from_document
+from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
+from aegis.rollout.strategy import OnTimeout, Strategy
+from aegis.source.branches import ProtectedBranch
+
+DEVELOPERS = "developers"
+
+
+def directory(declared: Declaration) -> Directory:
+    """The identities and groups; `UserError` where they contradict one another."""
+    identities = [
+        Identity(id=name, name=one.name, emails=one.emails, language=one.language, robot=one.robot)
+        for name, one in declared.identities.items()
+    ]
+    return Directory(identities, declared.groups)
+
+
+def access(declared: Declaration, people: Directory) -> Access:
+    """Who may do what."""
+    approvals = {name: one.approval for name, one in declared.environments.items() if one.approval}
+    emergencies = {name: one.emergency for name, one in approvals.items() if one.emergency}
+    developers = (DEVELOPERS,) if DEVELOPERS in declared.groups else AccessOptions().developers
+    options = AccessOptions(
+        administrators=declared.owners,
+        developers=(*developers, *declared.owners),
+        branches=tuple(
+            BranchRule(branch=name, push=one.push, merge=one.merge) for name, one in declared.branches.items()
+        ),
+        deployers={"*": (*developers, *declared.owners)},
+        approvers={name: one.groups for name, one in approvals.items()},
+        emergency_approvers={name: one.groups for name, one in emergencies.items()},
+    )
+    return Access(people, options)
+
+
+def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
+    """What handlers decide by."""
+    return Options(
+        name=declared.name,
+        policy_digest=digest,
+        platform=declared.platform,
+        projects={
+            name: ProjectOptions(
+                name=name, kind=one.kind, service=one.service or "", index=one.index, default_branch=one.default_branch
+            )
+            for name, one in declared.projects.items()
+        },
+        branches=tuple(
+            ProtectedBranch(pattern=name, push=one.push, merge=one.merge) for name, one in declared.branches.items()
+        ),
+        release_branches=tuple(name for name, one in declared.branches.items() if one.release) or ("main",),
+        environments={name: _environment(name, one) for name, one in declared.environments.items()},
+        services={name: _service(name, one, declared) for name, one in declared.services.items()},
+        strategies={
+            (name, environment): _strategy(model)
+            for name, one in declared.services.items()
+            for environment, model in one.rollout.items()
+        },
+        gates=from_document(declared.gates, "aegis.yaml"),
+        advisories=advisories,
+        job_timeout=int(declared.runner.timeout),
+    )
+
+
+def _environment(name: str, model: EnvironmentModel) -> EnvironmentOptions:
+    return EnvironmentOptions(
+        name=name,
+        namespace=model.namespace,
+        branch=model.branch if model.from_ == "branch" else None,
+        source=model.source,
+        propose=model.propose,
+        seed=model.seed,
+        verify=model.verify,
+        requires=model.requires,
+        approval=_approval(name, model),
+    )
+
+
+def _approval(name: str, model: EnvironmentModel) -> ApprovalPolicy:
+    approval = model.approval
+    if approval is None:
+        return ApprovalPolicy(environment=name, automatic=True)
+    emergency = approval.emergency
+    if emergency is None:
+        return ApprovalPolicy(
+            environment=name, required=approval.required, groups=approval.groups, expires_seconds=approval.expires
+        )
+    return ApprovalPolicy(
+        environment=name,
+        required=approval.required,
+        groups=approval.groups,
+        expires_seconds=approval.expires,
+        emergency_required=emergency.required,
+        emergency_groups=emergency.groups,
+        emergency_expires_seconds=emergency.expires,
+        review_within_seconds=emergency.review_within,
+    )
+
+
+def _service(name: str, model: ServiceModel, declared: Declaration) -> ServiceSpec:
+    environments = []
+    for environment, place in declared.environments.items():
+        own = model.environments.get(environment)
+        size = (own.resources if own and own.resources else None) or model.resources
+        rollout = model.rollout.get(environment)
+        environments.append(
+            EnvironmentSpec(
+                name=environment,
+                namespace=place.namespace,
+                replicas=own.replicas if own else 1,
+                resources=Resources(cpu_limit=size.cpu, memory_limit=size.memory),
+                variables=dict(own.env) if own else {},
+                strategy=rollout.strategy if rollout else "rolling",
+                seed=place.seed,
+            )
+        )
+    return ServiceSpec(
+        name=name,
+        environments=tuple(environments),
+        port=model.port,
+        health_path=model.health,
+        variables=dict(model.env),
+        peers=dict(model.peers),
+        seed_command=model.seed,
+    )
+
+
+def _strategy(model: RolloutModel) -> Strategy:
+    return Strategy(
+        kind=model.strategy,
+        steps=model.steps,
+        step_seconds=model.step_seconds,
+        minimum_requests=model.minimum_requests,
+        maximum_seconds=model.maximum_seconds,
+        on_timeout=OnTimeout(model.on_timeout),
+        alpha=model.alpha,
+        beta=model.beta,
+        margin=model.margin,
+        tolerated_rate=model.tolerated_rate,
+        watch_seconds=model.watch_seconds,
+    )

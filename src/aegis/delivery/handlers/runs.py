@@ -1,0 +1,317 @@
+"""Runs: from a change to queued jobs, and what people may do with a run.
+
+A run has the id of the event that asked for it, so the same event never makes a second run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from aegis.core import events
+from aegis.core.errors import Conflict, NotFound, UserError
+from aegis.core.events import Draft
+from aegis.core.plan import Variable
+from aegis.core.types import Change, Run
+from aegis.delivery import commands as ask
+from aegis.delivery.context import Context
+from aegis.delivery.dispatch import Asking, handles
+from aegis.delivery.files import CommitFiles
+from aegis.delivery.queries.entries import RunEntry
+from aegis.delivery.views import Result
+from aegis.pipeline.compile import compile_pipeline
+from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest
+from aegis.source import merge_requests, versions
+
+PIPELINE_FILE = ".gitlab-ci.yml"
+SKIP = ("[skip ci]", "[ci skip]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A pipeline somebody or something wants: for which commit, as what source, with which variables."""
+
+    run: str
+    project: str
+    ref: str
+    commit: str
+    source: str
+    started_by: str
+    change: str
+    before: str | None = None
+    changed: tuple[str, ...] | None = None
+    message: str = ""
+    author: str = ""
+    merge_request: MergeRequest | None = None
+    variables: tuple[Variable, ...] = ()
+    release: str | None = None
+    environment: str | None = None
+
+
+@handles(ask.StartRun)
+def start(context: Context, command: ask.StartRun, asking: Asking) -> Result:
+    """Start the pipeline of a change or of a merge request's head."""
+    if command.change.startswith("merge-request:"):
+        wish = _merge_request_wish(context, command.change, asking)
+    else:
+        wish = _change_wish(context, command.change, asking)
+    if wish is None:
+        return Result(seq=context.ledger.head().seq, message="nothing to run")
+    return launch(context, wish, asking)
+
+
+def _change_wish(context: Context, change_id: str, asking: Asking) -> Wish | None:
+    change = change_of(context, change_id)
+    if not change.ref.startswith(("refs/heads/", "refs/tags/")) or change.commit == "0" * 40:
+        return None
+    if any(mark in change.message for mark in SKIP) or change.source == "aegis":
+        return None
+    if context.options.project(change.project).kind == "platform":
+        return None
+    return Wish(
+        run=asking.cause or context.new_id(),
+        project=change.project,
+        ref=change.ref,
+        commit=change.commit,
+        source="push",
+        started_by=change.pushed_by,
+        change=change.id,
+        before=change.before,
+        changed=change.changed if change.before else None,
+        message=change.message,
+        author=f"{change.author_name} <{change.author_email}>",
+    )
+
+
+def _merge_request_wish(context: Context, name: str, asking: Asking) -> Wish | None:
+    _, project, number = name.split(":")
+    entry = merge_request_of(context, project, int(number))
+    if entry.state != "opened":
+        return None
+    repository = context.repository(project)
+    target = repository.refs("refs/heads/").get(f"refs/heads/{entry.target_branch}", "")
+    base = repository.merge_base(target, entry.head) if target else None
+    info = repository.log(entry.head, limit=1)[0]
+    return Wish(
+        run=asking.cause or context.new_id(),
+        project=project,
+        ref=f"refs/merge-requests/{number}/head",
+        commit=entry.head,
+        source="merge_request_event",
+        started_by=entry.opened_by,
+        change=name,
+        before=base,
+        changed=repository.changed(base, entry.head),
+        message=info.message,
+        author=f"{info.author_name} <{info.author_email}>",
+        merge_request=MergeRequest(
+            number=int(number),
+            source_branch=entry.source_branch,
+            target_branch=entry.target_branch,
+            target_sha=target,
+            title=entry.title,
+        ),
+    )
+
+
+def launch(context: Context, wish: Wish, asking: Asking) -> Result:
+    """Compile and queue; a pipeline that cannot be made is written down with its mend."""
+    if context.subject(f"run/{wish.run}"):
+        return Result(seq=context.ledger.head().seq, message="already started", subject=f"run/{wish.run}")
+    compilation = compile_for(context, wish)
+    if compilation.plan is None:
+        return _refused(context, wish, compilation, asking)
+    plan = compilation.plan
+    run = Run(
+        id=wish.run,
+        project=wish.project,
+        ref=wish.ref,
+        commit=wish.commit,
+        plan=plan.id,
+        change=wish.change,
+        source=wish.source,
+        started_by=wish.started_by,
+        release=wish.release,
+        environment=wish.environment,
+    )
+    record = context.engine.submit(run, plan, actor=asking.actor.id, cause=asking.cause, project=wish.project)
+    return Result(
+        seq=record.seq, message=f"started {len(plan.jobs)} jobs", subject=f"run/{run.id}", values={"run": run.id}
+    )
+
+
+def _refused(context: Context, wish: Wish, compilation: Compilation, asking: Asking) -> Result:
+    if not compilation.errors:
+        return Result(seq=context.ledger.head().seq, message=compilation.skipped or "no job applies")
+    first = compilation.errors[0]
+    more = f" (and {len(compilation.errors) - 1} more)" if len(compilation.errors) > 1 else ""
+    place = f"{first.where}: " if first.where else ""
+    refusal = events.RunRefused(
+        change=wish.change,
+        commit=wish.commit,
+        ref=wish.ref,
+        code=first.code,
+        message=f"{place}{first.message}{more}",
+        hint=first.hint,
+    )
+    draft = Draft(
+        subject=f"run/{wish.run}", data=refusal, actor=asking.actor.id, project=wish.project, cause=asking.cause
+    )
+    seq = context.append(draft, expect={f"run/{wish.run}": 0})
+    return Result(seq=seq, message=refusal.message, subject=f"run/{wish.run}")
+
+
+def compile_for(context: Context, wish: Wish) -> Compilation:
+    """The compilation of a wish, with the variables that only the server knows."""
+    options = context.options
+    project = options.project(wish.project)
+    repository = context.repository(wish.project)
+    branch = branch_of(wish)
+    version = version_for(context, wish.project, wish.commit, branch)
+    info = repository.log(wish.commit, limit=1)[0]
+    predefined = {
+        "CI_SERVER_URL": context.url,
+        "CI_REGISTRY": context.address,
+        "CI_REGISTRY_IMAGE": f"{context.address}/quarantine/{wish.project}",
+        "AEGIS_URL": context.url,
+        "AEGIS_VERSION": version,
+        "AEGIS_ADVISORIES": f"{context.url}/api/aegis/v1/advisories",
+        "SOURCE_DATE_EPOCH": str(int(info.authored_at.timestamp())),
+        "CI_PIPELINE_ID": wish.run,
+        "CI_PIPELINE_URL": f"{context.url}/runs/{wish.run}",
+    }
+    is_tag = wish.ref.startswith("refs/tags/")
+    return compile_pipeline(
+        CompileRequest(
+            files=CommitFiles(repository, wish.commit),
+            root=PIPELINE_FILE,
+            project=wish.project,
+            commit=wish.commit,
+            ref=wish.ref.removeprefix("refs/tags/") if is_tag else branch,
+            ref_kind="tag" if is_tag else "branch",
+            source=wish.source,
+            default_branch=project.default_branch,
+            before=wish.before,
+            changed=wish.changed,
+            pipeline_variables=wish.variables,
+            predefined=predefined,
+            merge_request=wish.merge_request,
+            commit_message=wish.message,
+            commit_author=wish.author,
+            commit_timestamp=info.authored_at.isoformat(),
+            policy_digest=options.policy_digest,
+        )
+    )
+
+
+def branch_of(wish: Wish) -> str:
+    """The branch that a pipeline belongs to; a merge request's is its source branch."""
+    if wish.merge_request is not None:
+        return wish.merge_request.source_branch
+    return wish.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+
+def version_for(context: Context, project: str, commit: str, branch: str) -> str:
+    """The version that a run of `commit` would release."""
+    repository = context.repository(project)
+    release_branch = context.options.is_release_branch(branch)
+    return versions.decide_version(repository, commit, release_branch=release_branch).version
+
+
+def change_of(context: Context, change_id: str) -> Change:
+    """A change from the writer's state."""
+    for record in context.subject(f"change/{change_id}"):
+        if isinstance(record.data, events.ChangePushed):
+            return record.data.change
+    raise NotFound("no-such-change", f"there is no change {change_id}")
+
+
+def merge_request_of(context: Context, project: str, number: int) -> merge_requests.MergeRequest:
+    """A merge request from the writer's state."""
+    request = merge_requests.fold(context.subject(merge_requests.subject_of(project, number)))
+    if request is None:
+        raise NotFound("no-such-merge-request", f"{project} has no merge request {number}")
+    return request
+
+
+def run_of(context: Context, run_id: str) -> RunEntry:
+    """A run from the writer's state."""
+    entry = RunEntry.fold(context.subject(f"run/{run_id}"))
+    if entry is None:
+        raise NotFound("no-such-run", f"there is no run {run_id!r}", hint="`aegis status` lists the latest")
+    return entry
+
+
+# -- what people ask --------------------------------------------------------------------------------------
+
+
+@handles(ask.RunPipeline)
+def run_pipeline(context: Context, command: ask.RunPipeline, asking: Asking) -> Result:
+    """Start a pipeline for a branch as it stands."""
+    project = context.options.project(command.project)
+    context.authorise(asking.actor, "run", project=project.name)
+    repository = context.repository(project.name)
+    branch = command.ref or project.default_branch
+    ref = f"refs/heads/{branch}"
+    commit = repository.refs("refs/heads/").get(ref)
+    if commit is None:
+        raise NotFound("no-such-branch", f"{project.name} has no branch {branch!r}")
+    info = repository.log(commit, limit=1)[0]
+    wish = Wish(
+        run=context.new_id(), project=project.name, ref=ref, commit=commit, source="api", started_by=asking.actor.id,
+        change="", message=info.message, author=f"{info.author_name} <{info.author_email}>",
+    )  # fmt: skip
+    if asking.dry_run:
+        plan = compile_for(context, wish).plan
+        jobs = [job.name for job in plan.jobs] if plan else []
+        return Result(seq=0, message=f"would start {len(jobs)} jobs", values={"jobs": jobs}, dry_run=True)
+    return launch(context, wish, asking)
+
+
+@handles(ask.CancelRun)
+def cancel(context: Context, command: ask.CancelRun, asking: Asking) -> Result:
+    """Stop a run."""
+    entry = run_of(context, command.run)
+    context.authorise(asking.actor, "cancel", project=entry.run.project)
+    if entry.run.state.finished:
+        raise Conflict("run-finished", f"run {command.run} has finished: {entry.run.state}")
+    if asking.dry_run:
+        return Result(seq=0, message=f"would cancel {command.run}", dry_run=True)
+    context.engine.cancel(command.run, actor=asking.actor.id, reason=command.reason)
+    return Result(seq=context.ledger.head().seq, message="cancelling", subject=f"run/{command.run}")
+
+
+@handles(ask.RetryJob)
+def retry(context: Context, command: ask.RetryJob, asking: Asking) -> Result:
+    """Run failed jobs again."""
+    entry = run_of(context, command.run)
+    context.authorise(asking.actor, "retry", project=entry.run.project)
+    failed = [name for name, job in entry.jobs.items() if job.state in ("failed", "canceled")]
+    jobs = [command.job] if command.job else failed
+    if not jobs:
+        raise UserError("nothing-failed", f"no job of run {command.run} has failed", hint="name a job to run it again")
+    if asking.dry_run:
+        return Result(seq=0, message=f"would retry {', '.join(jobs)}", dry_run=True)
+    for job in jobs:
+        context.engine.retry(command.run, job, actor=asking.actor.id)
+    return Result(seq=context.ledger.head().seq, message=f"retrying {', '.join(jobs)}", subject=f"run/{command.run}")
+
+
+@handles(ask.PlayJob)
+def play(context: Context, command: ask.PlayJob, asking: Asking) -> Result:
+    """Start a manual job."""
+    entry = run_of(context, command.run)
+    context.authorise(asking.actor, "play", project=entry.run.project)
+    if asking.dry_run:
+        return Result(seq=0, message=f"would start {command.job}", dry_run=True)
+    context.engine.play(command.run, command.job, actor=asking.actor.id)
+    return Result(seq=context.ledger.head().seq, message=f"started {command.job}", subject=f"run/{command.run}")
+
+
+def verification(context: Context, wish: Wish, urls: str, asking: Asking) -> Result:
+    """Start the end-to-end tests of a release against an environment; `urls` maps services to addresses, as JSON."""
+    variables = (
+        Variable(key="AEGIS_VERIFY", value="e2e"),
+        Variable(key="AEGIS_ENVIRONMENT", value=wish.environment or ""),
+        Variable(key="AEGIS_ENVIRONMENT_URL", value=urls, raw=True),
+    )
+    return launch(context, replace(wish, source="api", variables=variables), asking)

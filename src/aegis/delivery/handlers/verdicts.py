@@ -1,0 +1,171 @@
+"""Verdicts: the claims of a finished run are signed, kept and judged under the policy in force."""
+
+from __future__ import annotations
+
+from aegis.core import events, ids
+from aegis.core.events import Draft
+from aegis.core.types import Evidence, JobRun, Outcome, StoredFile, Verdict
+from aegis.delivery import commands as ask
+from aegis.delivery.context import Context
+from aegis.delivery.dispatch import Asking, handles
+from aegis.delivery.handlers.runs import change_of, merge_request_of, run_of
+from aegis.delivery.queries.entries import RunEntry
+from aegis.delivery.views import Result
+from aegis.gates import judge as gate
+from aegis.supplychain.signing import sign_evidence
+
+KINDS = {
+    "junit": "tests",
+    "coverage_report": "coverage",
+    "codequality": "quality",
+    "dependency_scanning": "dependencies",
+    "secret_detection": "secrets",
+}
+
+
+@handles(ask.JudgeRun)
+def judge(context: Context, command: ask.JudgeRun, asking: Asking) -> Result:
+    """Sign what the jobs delivered and say whether it is enough."""
+    subject = f"run/{command.run}"
+    entry = run_of(context, command.run)
+    version = len(context.subject(subject))
+    if entry.run.environment:
+        return _verify(context, entry, asking)
+    if entry.verdict is not None:
+        return Result(seq=context.ledger.head().seq, message="already judged", subject=subject)
+    claims = _evidence(context, entry)
+    drafts = [*(events.EvidenceRecorded(evidence=one) for one in claims), _verdict(context, entry, claims)]
+    seq = context.append(
+        *(
+            Draft(subject=subject, data=data, actor=asking.actor.id, project=entry.run.project, cause=asking.cause)
+            for data in drafts
+        ),
+        expect={subject: version},
+    )
+    return Result(seq=seq, message="judged", subject=subject)
+
+
+def _verify(context: Context, entry: RunEntry, asking: Asking) -> Result:
+    """Keep what a verification run proved as evidence about the release itself."""
+    subject = f"release/{entry.run.release}"
+    records = context.subject(subject)
+    if any(isinstance(one.data, events.EvidenceRecorded) and one.data.evidence.run == entry.run.id for one in records):
+        return Result(seq=context.ledger.head().seq, message="already kept", subject=subject)
+    service = context.options.project(entry.run.project).service
+    draft = Draft(
+        subject=subject,
+        data=_verified(context, entry),
+        actor=asking.actor.id,
+        project=entry.run.project,
+        service=service,
+        environment=entry.run.environment or "",
+        cause=asking.cause,
+    )
+    return Result(seq=context.append(draft, expect={subject: len(records)}), message="verified", subject=subject)
+
+
+def _verified(context: Context, entry: RunEntry) -> events.EvidenceRecorded:
+    run = entry.run
+    passed = run.state == "success" and any(job.state == "success" for job in entry.jobs.values())
+    evidence = Evidence(
+        id=context.new_id(),
+        kind="e2e",
+        subject=run.commit,
+        project=run.project,
+        digest=run.plan,
+        media_type="application/vnd.aegis.run+json",
+        run=run.id,
+        uploaded_by="aegis",
+        summary={
+            "release": run.release or "",
+            "environment": run.environment or "",
+            "result": "pass" if passed else "fail",
+            "jobs": ", ".join(f"{job.name}: {job.state}" for job in entry.jobs.values()) or "no job ran",
+        },
+    )
+    return events.EvidenceRecorded(evidence=sign_evidence(evidence, context.signer))
+
+
+def _evidence(context: Context, entry: RunEntry) -> list[Evidence]:
+    return [
+        sign_evidence(_claim(context, entry, job, file), context.signer)
+        for job in entry.jobs.values()
+        for file in job.files
+        if file.kind in KINDS
+    ]
+
+
+def _claim(context: Context, entry: RunEntry, job: JobRun, file: StoredFile) -> Evidence:
+    return Evidence(
+        id=context.new_id(),
+        kind=KINDS[file.kind],
+        subject=entry.run.commit,
+        project=entry.run.project,
+        digest=file.digest,
+        media_type="application/octet-stream",
+        run=entry.run.id,
+        uploaded_by=job.id,
+        template=job.origin,
+        summary={"job": job.name, "file": file.name},
+    )
+
+
+def _verdict(context: Context, entry: RunEntry, claims: list[Evidence]) -> events.VerdictGiven:
+    options = context.options
+    jobs = {job.id: job for job in entry.jobs.values()}
+    given = tuple(
+        gate.Claim(
+            kind=claim.kind,
+            report=context.blobs.get(claim.digest),
+            job=jobs[claim.uploaded_by].name,
+            job_state=jobs[claim.uploaded_by].state,
+            origin=claim.template,
+            isolation=jobs[claim.uploaded_by].isolation,
+            name=claim.summary.get("file", ""),
+        )
+        for claim in claims
+    )
+    asked = gate.Context(
+        target=_target(context, entry),
+        changed_paths=_changed(context, entry),
+        jobs=tuple(entry.jobs.values()),
+        now=context.clock.now(),
+    )
+    outcome, reasons = gate.judge(options.gates, given, asked)
+    return events.VerdictGiven(
+        verdict=Verdict(
+            id=ids.sha256(f"{entry.run.id}:{options.policy_digest}".encode())[7:33],
+            project=entry.run.project,
+            commit=entry.run.commit,
+            run=entry.run.id,
+            outcome=Outcome(outcome),
+            reasons=reasons,
+            policy_digest=options.policy_digest,
+            evidence=tuple(claim.id for claim in claims),
+        )
+    )
+
+
+def _target(context: Context, entry: RunEntry) -> str:
+    """The branch whose policy judges: a merge request's target, else the branch itself."""
+    number = merge_request_number(entry)
+    if number:
+        return merge_request_of(context, entry.run.project, number).target_branch
+    return entry.run.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+
+def _changed(context: Context, entry: RunEntry) -> tuple[str, ...]:
+    number = merge_request_number(entry)
+    if number:
+        repository = context.repository(entry.run.project)
+        target = repository.refs("refs/heads/").get(f"refs/heads/{_target(context, entry)}")
+        base = repository.merge_base(target, entry.run.commit) if target else None
+        return repository.changed(base, entry.run.commit)
+    return change_of(context, entry.run.change).changed if entry.run.change else ()
+
+
+def merge_request_number(entry: RunEntry) -> int | None:
+    """The number of the merge request that a run belongs to."""
+    if entry.run.change.startswith("merge-request:"):
+        return int(entry.run.change.rsplit(":", 1)[1])
+    return None

@@ -1,0 +1,112 @@
+"""What the declaration means to delivery: small frozen options, replaced as a whole when a policy is adopted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from aegis.access.approvals import ApprovalPolicy
+from aegis.core.errors import NotFound
+from aegis.gates.policy import GatePolicy
+from aegis.gitops.overlay import ServiceSpec
+from aegis.rollout.strategy import Strategy
+from aegis.source.branches import ProtectedBranch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectOptions:
+    """A repository: `kind` is `library`, `service` or `platform`."""
+
+    name: str
+    kind: str
+    service: str = ""
+    index: str = "default"
+    default_branch: str = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentOptions:
+    """Where services run and how releases come there."""
+
+    name: str
+    namespace: str
+    branch: str | None = None
+    """Releases of this branch come by themselves; None: by promotion from `source`."""
+    source: str | None = None
+    propose: bool = True
+    seed: bool = False
+    verify: str | None = None
+    requires: tuple[str, ...] = ()
+    approval: ApprovalPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything that handlers decide by. `policy_digest` names the declaration in force."""
+
+    name: str = "Aegis"
+    policy_digest: str = ""
+    platform: str | None = None
+    projects: Mapping[str, ProjectOptions] = field(default_factory=dict)
+    branches: tuple[ProtectedBranch, ...] = ()
+    release_branches: tuple[str, ...] = ("main",)
+    environments: Mapping[str, EnvironmentOptions] = field(default_factory=dict)
+    services: Mapping[str, ServiceSpec] = field(default_factory=dict)
+    strategies: Mapping[tuple[str, str], Strategy] = field(default_factory=dict)
+    gates: GatePolicy = field(default_factory=GatePolicy)
+    advisories: str = ""
+    job_timeout: int = 3600
+    gitops_project: str = "aegis/gitops"
+
+    def project(self, name: str) -> ProjectOptions:
+        """The declared project; `NotFound` with those there are."""
+        found = self.projects.get(name)
+        if found is None:
+            raise NotFound(
+                "no-such-project",
+                f"{name!r} is not declared",
+                hint=f"declare it under `projects:`; declared: {', '.join(sorted(self.projects)) or 'none'}",
+            )
+        return found
+
+    def project_of(self, service: str) -> ProjectOptions:
+        """The project that builds a service."""
+        for project in self.projects.values():
+            if project.service == service:
+                return project
+        raise NotFound("no-such-service", f"no project builds {service!r}", hint="declare `service:` under `projects:`")
+
+    def service(self, name: str) -> ServiceSpec:
+        """The declared service."""
+        found = self.services.get(name)
+        if found is None:
+            raise NotFound(
+                "no-such-service",
+                f"there is no service {name!r}",
+                hint=f"declared: {', '.join(sorted(self.services)) or 'none'}",
+            )
+        return found
+
+    def environment(self, name: str) -> EnvironmentOptions:
+        """The declared environment."""
+        found = self.environments.get(name)
+        if found is None:
+            raise NotFound(
+                "no-such-environment",
+                f"there is no environment {name!r}",
+                hint=f"declared: {', '.join(self.environments) or 'none'}",
+            )
+        return found
+
+    def strategy(self, service: str, environment: str) -> Strategy:
+        """How a new version takes over there; rolling where nothing is declared."""
+        return self.strategies.get((service, environment)) or Strategy(kind="rolling")
+
+    def is_release_branch(self, branch: str) -> bool:
+        """Whether versions are cut from a branch."""
+        return any(fnmatchcase(branch, pattern) for pattern in self.release_branches)
+
+    def feeds(self, branch: str) -> tuple[EnvironmentOptions, ...]:
+        """The environments that follow a branch."""
+        return tuple(one for one in self.environments.values() if one.branch == branch)

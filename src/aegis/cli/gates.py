@@ -52,8 +52,8 @@ def check(
     The kind of a report is recognised by its content: JUnit XML, Cobertura XML, GitLab's code quality,
     dependency-scanning and secret-detection JSON, SARIF.
     """
-    from aegis.bootstrap.gates import check_reports  # noqa: PLC0415 - start-up is a feature
-    from aegis.core.types import Outcome  # noqa: PLC0415 - as above
+    from aegis.bootstrap.gates import check_reports
+    from aegis.core.types import Outcome
 
     judged = check_reports(
         reports,

@@ -55,7 +55,7 @@ def build(
 
     The same commit gives the same digest. Options of the project stand in [tool.aegis] of pyproject.toml.
     """
-    from aegis.bootstrap.image import Wanted, build_image  # noqa: PLC0415 - start-up is a feature
+    from aegis.bootstrap.image import Wanted, build_image
 
     report = build_image(
         Wanted(
@@ -92,7 +92,7 @@ def push_command(layout: Path, *, repository: str, tags: tuple[str, ...], dry_ru
       aegis image push
       aegis image push --repository localhost:5000/shop/orders --tag 1.2.0 .aegis-image
     """
-    from aegis.bootstrap.image import inspect_image, push_image  # noqa: PLC0415 - start-up is a feature
+    from aegis.bootstrap.image import inspect_image, push_image
 
     found = inspect_image(str(layout))
     names = tags or found.tags
@@ -121,7 +121,7 @@ def inspect(what: str, *, as_json: bool) -> None:
       aegis image inspect
       aegis image inspect --json localhost:5000/shop/orders:1.2.0
     """
-    from aegis.bootstrap.image import inspect_image  # noqa: PLC0415 - start-up is a feature
+    from aegis.bootstrap.image import inspect_image
 
     found = inspect_image(what)
     if as_json:

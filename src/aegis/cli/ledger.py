@@ -80,9 +80,9 @@ def show(data: Path, *, limit: int, as_lines: bool, as_json: bool, **filters: An
       aegis ledger show --service orders --environment production --since 7d
       aegis ledger show --subject promotion/01j9 --json
     """  # noqa: D301 - click reads the backspace
-    from aegis.bootstrap.ledger import open_ledger  # noqa: PLC0415 - start-up is a feature
-    from aegis.core import codec  # noqa: PLC0415 - as above
-    from aegis.core.ports import Query  # noqa: PLC0415 - as above
+    from aegis.bootstrap.ledger import open_ledger
+    from aegis.core import codec
+    from aegis.core.ports import Query
 
     query = Query(newest_first=True, **filters)
     with contextlib.closing(open_ledger(data)) as opened:
@@ -124,7 +124,7 @@ def verify(file: Path | None, data: Path, *, checkpoints: Path | None, key: Path
     FILE is an export; without it the ledger of the data directory is verified, also while a server runs. A chain
     cannot show that its newest records were cut off: compare it with checkpoints that were kept elsewhere.
     """  # noqa: D301 - click reads the backspace
-    from aegis.bootstrap.ledger import verify_directory, verify_file  # noqa: PLC0415 - start-up is a feature
+    from aegis.bootstrap.ledger import verify_directory, verify_file
 
     progress = _Progress("verified", quiet=as_json)
     if file is not None:
@@ -170,8 +170,8 @@ def export_(data: Path, *, out: Path | None, after: int, as_json: bool) -> None:
       aegis ledger export --out ledger-2026.jsonl
       aegis ledger export --after 12000 > rest.jsonl
     """  # noqa: D301 - click reads the backspace
-    from aegis.bootstrap.ledger import export_directory, write_export  # noqa: PLC0415 - start-up is a feature
-    from aegis.core.errors import UserError  # noqa: PLC0415 - as above
+    from aegis.bootstrap.ledger import export_directory, write_export
+    from aegis.core.errors import UserError
 
     if out is None:
         if as_json:
@@ -274,7 +274,7 @@ def _short(name: str) -> str:
 
 def _summary(data: object, width: int = 100) -> str:
     """The event's own plain fields in one line."""
-    from aegis.core import codec  # noqa: PLC0415 - start-up is a feature
+    from aegis.core import codec
 
     if data is None:
         return "(erased)"

@@ -65,8 +65,8 @@ def occasion(
     changed: Sequence[str],
 ) -> Occasion:
     """The options as one value; `UserError` where they contradict one another."""
-    from aegis.bootstrap.pipeline import Occasion  # noqa: PLC0415 - start-up is a feature
-    from aegis.core.plan import Variable  # noqa: PLC0415 - as above
+    from aegis.bootstrap.pipeline import Occasion
+    from aegis.core.plan import Variable
 
     if tag and (merge_request or ref):
         raise UserError("usage", "--tag cannot be joined with --ref or --merge-request", hint="leave one of them out")
@@ -83,7 +83,7 @@ def occasion(
 
 
 def _typed(text: str) -> object:
-    from aegis.pipeline.document import resolve  # noqa: PLC0415 - start-up is a feature
+    from aegis.pipeline.document import resolve
 
     try:
         return resolve(text)
@@ -124,7 +124,7 @@ def lint(file: str | None, *, as_json: bool) -> None:
       aegis lint
       aegis lint services/orders/.gitlab-ci.yml --json
     """
-    from aegis.bootstrap.pipeline import check  # noqa: PLC0415 - start-up is a feature
+    from aegis.bootstrap.pipeline import check
 
     found = check(file)
     if as_json:
@@ -158,7 +158,7 @@ def _refuse(found: Compilation, *, as_json: bool) -> None:
 
 def job_document(job: JobSpec) -> dict[str, Any]:
     """A job as it stands in JSON: variables by name, needs always a list, masked values never shown."""
-    from aegis.core import codec  # noqa: PLC0415 - start-up is a feature
+    from aegis.core import codec
 
     body: dict[str, Any] = codec.plain(job)
     body["scheduling"] = "stage" if job.needs is None else "needs"
@@ -179,7 +179,7 @@ def preview(file: str | None, *, as_json: bool, **options: Any) -> None:
       aegis preview --merge-request
       aegis preview --tag v1.2.0 --var DEPLOY=yes --json
     """
-    from aegis.bootstrap.pipeline import compile_local  # noqa: PLC0415 - start-up is a feature
+    from aegis.bootstrap.pipeline import compile_local
 
     found = compile_local(file, occasion(**options))
     _refuse(found, as_json=as_json)
@@ -244,8 +244,8 @@ def diff(base: str, head: str, file: str | None, *, exit_code: bool, as_json: bo
       aegis diff main HEAD
       aegis diff v1.0.0 v1.1.0 --merge-request --json
     """
-    from aegis.bootstrap.pipeline import compile_revisions  # noqa: PLC0415 - start-up is a feature
-    from aegis.pipeline.difference import compare  # noqa: PLC0415 - as above
+    from aegis.bootstrap.pipeline import compile_revisions
+    from aegis.pipeline.difference import compare
 
     before, after = compile_revisions(base, head, file, occasion(**options))
     _refuse(after.compilation, as_json=as_json)
@@ -258,7 +258,7 @@ def diff(base: str, head: str, file: str | None, *, exit_code: bool, as_json: bo
 
 
 def _difference_document(before: Revision, after: Revision, difference: Difference) -> None:
-    from aegis.core import codec  # noqa: PLC0415 - start-up is a feature
+    from aegis.core import codec
 
     output.document(
         "aegis.diff/1",
@@ -292,7 +292,7 @@ def _tell_difference(before: Revision, difference: Difference) -> None:
 
 
 def _short(value: object) -> str:
-    from aegis.core import codec  # noqa: PLC0415 - start-up is a feature
+    from aegis.core import codec
 
     text = value if isinstance(value, str) else codec.encode(value).decode()
     return text if len(text) <= 120 else text[:117] + "…"

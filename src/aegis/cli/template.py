@@ -55,7 +55,7 @@ def list_templates(*, as_json: bool) -> None:
       aegis template list
       aegis template list --json
     """
-    from aegis.pipeline import library  # noqa: PLC0415 - start-up is a feature
+    from aegis.pipeline import library
 
     found = library.every()
     if as_json:
@@ -76,7 +76,7 @@ def show(name: str, *, as_json: bool) -> None:
       aegis template show python-service
       aegis template show security --json
     """
-    from aegis.pipeline import library  # noqa: PLC0415 - start-up is a feature
+    from aegis.pipeline import library
 
     found = library.find(name)
     if as_json:
@@ -104,7 +104,7 @@ def use(name: str, *, inputs: tuple[str, ...], file: str, force: bool, dry_run: 
       aegis template use python-library
       aegis template use python-service --input integration=false --dry-run
     """
-    from aegis.pipeline import library  # noqa: PLC0415 - start-up is a feature
+    from aegis.pipeline import library
 
     found = library.find(name)
     given: dict[str, str] = {}

@@ -1,1 +1,1 @@
-"""What a repository is: build system, layout, framework, tests; how to adopt it."""
+"""What a repository is, how it comes to Aegis, and how its environment is made and its tests are run."""

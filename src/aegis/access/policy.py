@@ -36,9 +36,9 @@ SCOPES: Final[Mapping[str, str]] = {
     "rollback": "write",
     "approve": "approve",
     "reject": "approve",
-    "issue-token": "administer",
-    "revoke-token": "administer",
-    "login-link": "administer",
+    "issue-token": "write",
+    "revoke-token": "write",
+    "login-link": "write",
     "create-project": "administer",
     "administer": "administer",
     "delete-image": "administer",
@@ -49,7 +49,11 @@ SCOPES: Final[Mapping[str, str]] = {
     "request-job": "write",
     "open-session": "write",
 }
-"""Every verb that can be asked for, and the scope that a person's token needs for it. `write` includes `read`."""
+"""Every verb that can be asked for, and the scope that a person's token needs for it. `write` includes `read`.
+
+Tokens of one's own need `write`, so that a token that may only read cannot make one that may more; those of others
+need `administer` as well (the rule `administer`).
+"""
 
 _NOBODY: Final = "nobody (the declaration names none)"
 

@@ -258,6 +258,7 @@ def watch(shell: int, grace: float) -> int:
 
     signal.signal(signal.SIGALRM, lambda *_: end(signal.SIGKILL))
     signal.signal(signal.SIGTERM, ask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == shell:
@@ -311,6 +312,7 @@ def isolated(request: dict[str, Any]) -> NoReturn:
         os.close(held)
         first_process(request, life)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for descriptor in (0, 1, 2, request["report"]):
         os.close(descriptor)
     os.waitpid(child, 0)
@@ -351,6 +353,8 @@ def plain(request: dict[str, Any]) -> NoReturn:
 
 def main() -> NoReturn:
     """Read the request and carry it out."""
+    # Until somebody can act on it, the wish to stop waits: a shell without its keeper would be left over.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     request = marshal.loads(sys.stdin.buffer.read())  # noqa: S302 - written by the runner that started this
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

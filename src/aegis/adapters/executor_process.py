@@ -50,6 +50,7 @@ class StepSandbox:
     async def run(self, script: bytes, environment: Mapping[str, str], sink: TraceSink) -> Exit:
         """See `Sandbox`."""
         place = self._request.place
+        self._stopped = False
         self._steps += 1
         name = f".step-{self._steps}"
         (place.files / name).write_bytes(script)
@@ -131,10 +132,6 @@ class StepSandbox:
                 return
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-
-    def again(self) -> None:
-        """Let the next step run after a stop (the `after_script` of a canceled job)."""
-        self._stopped = False
 
     def _terminate(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -200,7 +200,10 @@ class Sandbox(Protocol):
         ...
 
     async def stop(self) -> None:
-        """End the running step with everything it started, also what hides; `run` then answers `stopped`."""
+        """End the running step with everything it started, also what hides; `run` then answers `stopped`.
+
+        Without a running step nothing happens, and the next one runs as usual.
+        """
         ...
 
     async def cleanup(self) -> None:

@@ -1,0 +1,99 @@
+"""`Workspaces` for local runs: copies of the working tree as it is, uncommitted changes of tracked files included.
+
+The tree itself is only read. It is copied once, at the first job, so that all jobs of a run see the same files even if
+somebody goes on editing. Files that Git does not track are left out, as a push would leave them out, and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from aegis.adapters import git_program
+from aegis.adapters.git_repository import git_directory
+from aegis.adapters.workspace_git import borrow, packed_refs
+from aegis.core.errors import ExternalError
+from aegis.core.ids import is_commit
+from aegis.execution.ports import WorkspaceReady, WorkspaceRequest
+
+
+class CopyWorkspaces:
+    """Copies of `tree`; `snapshot` is an absent directory for the first copy, which `close` removes."""
+
+    def __init__(self, tree: Path, snapshot: Path) -> None:
+        self._tree = tree
+        self._snapshot = snapshot
+        self._lock = threading.Lock()
+        self._ready: WorkspaceReady | None = None
+
+    def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
+        """See `Workspaces`."""
+        with self._lock:
+            if self._ready is None:
+                self._ready = self._take(request.commit)
+        if not request.checkout:
+            return WorkspaceReady(note="No files, as GIT_STRATEGY asks.")
+        shutil.copytree(self._snapshot, request.destination, symlinks=True, dirs_exist_ok=True)
+        return self._ready
+
+    def close(self) -> None:
+        """Remove the snapshot."""
+        shutil.rmtree(self._snapshot, ignore_errors=True)
+
+    def _take(self, commit: str) -> WorkspaceReady:
+        self._snapshot.mkdir(parents=True)
+        if not (self._tree / ".git").exists():
+            skipped = shutil.ignore_patterns(".aegis", ".venv", "__pycache__")
+            shutil.copytree(self._tree, self._snapshot, symlinks=True, dirs_exist_ok=True, ignore=skipped)
+            return WorkspaceReady(note="Copied the directory; it is not a Git repository.")
+        git = git_program.program()
+        directory = git_directory(self._tree)
+        tracked = self._list(directory, git, "--cached")
+        copied = _copy(self._tree, self._snapshot, tracked)
+        others = len(self._list(directory, git, "--others", "--exclude-standard"))
+        objects = _common(directory) / "objects"
+        if is_commit(commit) and commit != "0" * 40:
+            made = borrow(self._snapshot, objects.resolve(), commit)
+            (made / "packed-refs").write_bytes(packed_refs(directory, git))
+            if (directory / "index").is_file():
+                shutil.copyfile(directory / "index", made / "index")
+        left = f" {others} untracked left out (`git add` lets them take part)." if others else ""
+        note = f"Copied {copied} tracked files of the working tree, with uncommitted changes.{left}"
+        return WorkspaceReady(read_only=(objects.resolve(),), note=note)
+
+    def _list(self, directory: Path, git: str, *options: str) -> list[str]:
+        done = git_program.run(
+            ["ls-files", "-z", *options],
+            directory=directory,
+            cwd=self._tree,
+            extra={"GIT_WORK_TREE": str(self._tree)},
+            git=git,
+        )
+        if done.code != 0:
+            raise ExternalError("git-files", f"git could not list the working tree: {done.error}")
+        return [os.fsdecode(name) for name in done.out.split(b"\0") if name]
+
+
+def _common(directory: Path) -> Path:
+    """Where the objects are: a linked work tree's Git directory names it."""
+    named = directory / "commondir"
+    return (directory / named.read_text(encoding="utf-8").strip()).resolve() if named.is_file() else directory
+
+
+def _copy(source: Path, target: Path, names: Iterable[str]) -> int:
+    """Copy files and links; what was deleted is skipped. How many."""
+    count = 0
+    made: set[Path] = set()
+    for name in dict.fromkeys(names):
+        file = source / name
+        if file.is_symlink() or file.is_file():
+            place = target / name
+            if place.parent not in made:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                made.add(place.parent)
+            shutil.copy2(file, place, follow_symlinks=False)
+            count += 1
+    return count

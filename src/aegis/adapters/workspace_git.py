@@ -1,0 +1,76 @@
+"""`Workspaces` from bare repositories: a work tree that borrows the repository's objects, made by two short Git calls.
+
+The tree's `.git` is complete enough for `git describe`, `git log` and `git diff`: all tags, and the branches as
+`origin/…`. It has no remote: a job that may push is given an address by other means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from aegis.adapters import git_program
+from aegis.core.errors import ExternalError, NotFound
+from aegis.core.ids import is_commit
+from aegis.execution.ports import WorkspaceReady, WorkspaceRequest
+
+_CONFIG: Final = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n[gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n"
+
+
+class GitWorkspaces:
+    """Work trees of the bare repositories that `repository` finds by project name (it may raise `NotFound`)."""
+
+    def __init__(self, repository: Callable[[str], Path]) -> None:
+        self._repository = repository
+        self._git = git_program.program()
+
+    def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
+        """See `Workspaces`."""
+        if not request.checkout:
+            return WorkspaceReady(note="No checkout, as GIT_STRATEGY asks.")
+        source = self._repository(request.project)
+        if not source.is_dir():
+            raise NotFound("no-such-repository", f"there is no repository {request.project}")
+        if not is_commit(request.commit):
+            raise NotFound("no-such-commit", f"{request.commit!r} is not a full commit id")
+        objects = (source / "objects").resolve()
+        directory = borrow(request.destination, objects, request.commit)
+        (directory / "packed-refs").write_bytes(packed_refs(source, self._git))
+        done = git_program.run(
+            ["checkout", "--quiet", "--force", request.commit],
+            directory=directory,
+            cwd=request.destination,
+            extra={"GIT_WORK_TREE": str(request.destination)},
+            git=self._git,
+        )
+        if done.code != 0:
+            if "unable to read tree" in done.error or "not a tree" in done.error or "pathspec" in done.error:
+                raise NotFound("no-such-commit", f"{request.project} has no commit {request.commit}")
+            raise ExternalError("git-checkout", f"git could not check out {request.commit}: {done.error}")
+        name = request.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+        return WorkspaceReady(
+            read_only=(objects,), note=f"Checking out {request.commit[:8]} as detached HEAD (ref is {name})..."
+        )
+
+
+def borrow(work: Path, objects: Path, commit: str) -> Path:
+    """Make `work/.git`, detached at `commit`, that reads its objects from `objects`; its path."""
+    directory = work / ".git"
+    for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+        (directory / name).mkdir(parents=True)
+    (directory / "HEAD").write_text(f"{commit}\n", encoding="ascii")
+    (directory / "config").write_text(_CONFIG, encoding="ascii")
+    (directory / "objects/info/alternates").write_text(f"{objects}\n", encoding="utf-8")
+    return directory
+
+
+def packed_refs(source: Path, git: str) -> bytes:
+    """The tags and branches of a repository in the form of `packed-refs`, branches as `refs/remotes/origin/…`."""
+    form = "%(objectname) %(refname)"
+    done = git_program.run(["for-each-ref", f"--format={form}", "refs/heads", "refs/tags"], directory=source, git=git)
+    if done.code != 0:
+        raise ExternalError("git-refs", f"git could not list the refs of {source.name}: {done.error}")
+    named = [line.partition(b" ") for line in done.out.splitlines()]
+    refs = sorted((name.replace(b"refs/heads/", b"refs/remotes/origin/", 1), oid) for oid, _, name in named)
+    return b"".join(oid + b" " + name + b"\n" for name, oid in refs)

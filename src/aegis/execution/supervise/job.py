@@ -1,0 +1,436 @@
+"""One attempt of one job, from the empty place to the result.
+
+The order is GitLab's: work tree, caches, artifacts of earlier jobs, script, `after_script`, caches, artifacts. A cancel
+or the end of the time stops the script with everything it started; `after_script` still runs, in time of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+from aegis.core.errors import AegisError
+from aegis.core.ports import Blobs, Clock, Masker
+from aegis.core.types import State, StoredFile
+from aegis.execution import environment, script, transfer
+from aegis.execution.options import SupervisorOptions
+from aegis.execution.ports import (
+    CacheIndex,
+    Executor,
+    Exit,
+    Place,
+    Sandbox,
+    SandboxRequest,
+    WorkspaceRequest,
+    Workspaces,
+)
+from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
+from aegis.execution.schedule import SYSTEM_FAILURE
+from aegis.execution.supervise.log import JobLog
+from aegis.execution.trace import coverage, readable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_RED: Final = "31;1"
+_GREEN: Final = "32;1"
+_YELLOW: Final = "33;1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What every job is worked with. `masker` makes a masker for named secrets; it knows which it cannot mask."""
+
+    source: JobSource
+    executor: Executor
+    workspaces: Workspaces
+    blobs: Blobs
+    caches: CacheIndex
+    clock: Clock
+    masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
+    options: SupervisorOptions
+    on_failure: Callable[[Assignment, Place, Mapping[str, str]], Awaitable[None]] | None = None
+    """Called while the failed job's place still exists: for a shell in it."""
+
+
+@dataclass(slots=True)
+class _Refusal(Exception):
+    """The job cannot go on, for a reason that is not its script's."""
+
+    reason: str
+    message: str
+    mend: str = ""
+
+
+@dataclass(slots=True)
+class _Course:
+    """What the job has by now."""
+
+    stop: str = ""
+    """`cancel`, `timeout`, `abort`, `shutdown`: why its script is to end; empty while it is not."""
+    sandbox: Sandbox | None = None
+    running: bool = False
+    begun: bool = False
+    """Whether the script was started: without it there is nothing to clean up by `after_script`."""
+    files: tuple[StoredFile, ...] = ()
+    stopping: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class JobWork:
+    """Works one assignment. `stop` may be called at any moment from the same loop."""
+
+    def __init__(self, tools: Tools, assignment: Assignment, call: Callable[..., Awaitable[object]]) -> None:
+        self._tools = tools
+        self._options = tools.options
+        self._assignment = assignment
+        self._call_in_thread = call
+        self._course = _Course()
+        self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
+        self._environment = environment.JobEnvironment(variables={})
+        self._before: frozenset[str] = frozenset()
+        self._log = self._make_log({})
+
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._call_in_thread(function, *args, **kwargs)  # type: ignore[return-value]
+
+    def _make_log(self, secrets: Mapping[str, str]) -> JobLog:
+        masker, unmasked = self._tools.masker(secrets)
+        if unmasked:
+            names = ", ".join(unmasked)
+            raise _Refusal(
+                "unmet_prerequisites",
+                f"these masked variables are too short to be masked: {names}",
+                "give them values of at least 8 characters, or declare them without `masked`",
+            )
+        job = self._assignment.job.id
+        return JobLog(
+            masker,
+            lambda offset, data: self._call(self._tools.source.trace, job, offset, data),
+            limit=self._options.trace_limit,
+            flush_seconds=self._options.flush_seconds,
+        )
+
+    # -- the course ---------------------------------------------------------------------------------------------
+
+    async def work(self) -> None:
+        """Carry the job out and report its result; only bugs are raised."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            result = await self._result()
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        with contextlib.suppress(AegisError):
+            # Refused: the server has given the job up. Failed: the lease runs out, and the server says so.
+            await self._call(self._tools.source.finish, self._assignment.job.id, result)
+        if not self._options.keep_places:
+            await self._call(remove, self._place.root)
+
+    async def _result(self) -> JobResult:
+        try:
+            await self._equip()
+            self._log.start()
+            result = await self._carry()
+        except _Refusal as refusal:
+            result = self._refused(refusal.reason, refusal.message, refusal.mend)
+        except AegisError as error:
+            result = self._refused(SYSTEM_FAILURE, error.message, error.hint)
+        except OSError as error:
+            result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
+        await self._log.close()
+        if self._log.broken and result.state is State.SUCCESS:
+            result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
+        return result
+
+    def _refused(self, reason: str, message: str, mend: str) -> JobResult:
+        self._log.line(f"ERROR: {message}", colour=_RED)
+        if mend:
+            self._log.line(f"mend: {mend}", colour=_YELLOW)
+        text = f"{message} — {mend}" if mend else message
+        if self._course.stop in {"cancel", "abort"}:
+            return JobResult(state=State.CANCELED, message="canceled")
+        return JobResult(state=State.FAILED, failure_reason=reason, message=text)
+
+    async def _equip(self) -> None:
+        """Everything that can be refused before a directory is made."""
+        assignment, options = self._assignment, self._options
+        if assignment.resolve_failure:
+            raise _Refusal("unmet_prerequisites", assignment.resolve_failure)
+        tool_path = [str(path) for path in options.tool_paths]
+        self._environment = environment.build(
+            assignment, self._place, tool_path=tool_path, passthrough=options.passthrough
+        )
+        self._log = self._make_log(self._environment.secrets)
+        wanted = [one.name for one in (assignment.spec.image, *assignment.spec.services) if one]
+        names = ", ".join(wanted)
+        if wanted and not options.host_tools:
+            raise _Refusal(
+                "image_pull_failure",
+                f"the job asks for {names}, and this runner has no container engine",
+                "run it on a runner with containers, or allow this machine's tools (--host-tools)",
+            )
+        if wanted:
+            self._log.line(
+                f"WARNING: {names} is not used: the job runs with the tools of this machine.", colour=_YELLOW
+            )
+
+    async def _carry(self) -> JobResult:
+        assignment = self._assignment
+        name = self._options.name
+        self._log.line(f"Running with aegis on {name} ({self._tools.executor.isolation})")
+        await self._prepare()
+        timeout = assignment.spec.timeout
+        async with self._deadline(timeout):
+            ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
+        result = self._judged(ended)
+        if assignment.spec.after_script and self._course.begun and self._course.stop not in {"abort", "shutdown"}:
+            await self._after(result)
+        if self._course.stop not in {"abort", "shutdown"}:
+            result = await self._keep(result)
+        if result.state is State.FAILED and self._tools.on_failure is not None:
+            await self._tools.on_failure(assignment, self._place, self._environment.variables)
+        if self._course.sandbox is not None:
+            await self._course.sandbox.cleanup()
+        return self._told(result)
+
+    async def _prepare(self) -> None:
+        """The place, the work tree, caches and artifacts, and a sandbox around them."""
+        spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
+        await self._call(self._make_place)
+        async with self._section("get_sources"):
+            checkout = values.get("GIT_STRATEGY", "") not in {"none", "empty"}
+            wish = WorkspaceRequest(
+                project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work, checkout=checkout
+            )
+            ready = await self._call(self._tools.workspaces.prepare, wish)
+            self._log.line(ready.note)
+        if (spec.artifacts and spec.artifacts.untracked) or any(one.untracked for one in spec.cache):
+            self._before = await self._call(transfer.listing, self._place.work)
+        if spec.cache:
+            async with self._section("restore_cache"):
+                self._say(
+                    await self._call(transfer.restore, spec.cache, self._place.work, values, run.project, self._caches)
+                )
+        if self._assignment.dependencies:
+            async with self._section("download_artifacts"):
+                self._say(
+                    await self._call(transfer.fetch, self._assignment.dependencies, self._place.work, self._tools.blobs)
+                )
+        writable = await self._call(self._tool_cache)
+        owner = self._tools.executor.owner
+        if owner is not None:
+            await self._call(give, (self._place.work, self._place.tmp, self._place.home, self._place.files), owner)
+        self._course.sandbox = await self._tools.executor.prepare(
+            SandboxRequest(
+                job_id=self._assignment.job.id,
+                place=self._place,
+                read_only=(*self._options.read_only, *self._options.tool_paths, *ready.read_only),
+                writable=writable,
+                limits=self._options.limits,
+            )
+        )
+
+    def _make_place(self) -> None:
+        for path in (self._place.root, self._place.work, self._place.tmp, self._place.home, self._place.files):
+            path.mkdir(mode=0o755, parents=True)
+        for name, value in self._environment.files.items():
+            file = self._place.files / name
+            file.write_text(value, encoding="utf-8", errors="surrogateescape")
+            file.chmod(0o600)
+
+    def _tool_cache(self) -> dict[str, Path]:
+        root = self._options.tool_cache
+        if root is None:
+            return {}
+        folder = root / self._assignment.run.project.replace("/", "--")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = self._tools.executor.owner
+        if owner is not None and folder.stat().st_uid != owner[0]:
+            give((folder,), owner)
+        if self._place.inner_home == str(self._place.home):
+            (self._place.home / ".cache").symlink_to(folder)
+            return {}
+        (self._place.home / ".cache").mkdir()
+        return {f"{self._place.inner_home}/.cache": folder}
+
+    @property
+    def _caches(self) -> transfer.Caches:
+        return transfer.Caches(index=self._tools.caches, blobs=self._tools.blobs, clock=self._tools.clock)
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    async def _step(
+        self, name: str, commands: Sequence[str], extra: Mapping[str, str] | None = None, *, even_stopped: bool = False
+    ) -> Exit:
+        sandbox = self._course.sandbox
+        if sandbox is None or (self._course.stop and not even_stopped):
+            return Exit(code=130, stopped=True)
+        async with self._section(name):
+            self._course.running = self._course.begun = True
+            try:
+                values = {**self._environment.variables, **(extra or {})}
+                return await sandbox.run(script.render(commands), values, self._log)
+            finally:
+                self._course.running = False
+
+    async def _after(self, result: JobResult) -> None:
+        """`after_script`: whatever it does, the job's result stands."""
+        status = {State.SUCCESS: "success", State.CANCELED: "canceled"}.get(result.state, "failed")
+        if self._course.stop == "timeout":
+            status = "failed"
+        commands = self._assignment.spec.after_script
+        bell = asyncio.get_running_loop().call_later(self._options.after_script_seconds, self._halt_script)
+        try:
+            ended = await self._step("after_script", commands, {"CI_JOB_STATUS": status}, even_stopped=True)
+        except AegisError as error:
+            self._log.line(f"WARNING: after_script could not run: {error.message}", colour=_YELLOW)
+            return
+        finally:
+            bell.cancel()
+        if ended.code != 0:
+            self._log.line(
+                f"WARNING: after_script failed with exit code {ended.code}; the job goes on.", colour=_YELLOW
+            )
+
+    def _judged(self, ended: Exit) -> JobResult:
+        if self._course.stop == "timeout":
+            text = f"the job ran longer than its timeout of {self._assignment.spec.timeout} s"
+            return JobResult(state=State.FAILED, failure_reason="job_execution_timeout", message=text)
+        if self._course.stop == "shutdown":
+            text = "the runner is stopping"
+            return JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=text)
+        if self._course.stop:
+            return JobResult(state=State.CANCELED, message="canceled")
+        if ended.code == 0:
+            return JobResult(state=State.SUCCESS, exit_code=0)
+        return JobResult(
+            state=State.FAILED,
+            exit_code=ended.code,
+            failure_reason="script_failure",
+            message=f"the script ended with exit code {ended.code}",
+        )
+
+    async def _keep(self, result: JobResult) -> JobResult:
+        """Caches, artifacts and coverage."""
+        spec, values = self._assignment.spec, self._environment.variables
+        succeeded = result.state is State.SUCCESS
+        if spec.cache:
+            async with self._section("archive_cache"):
+                self._say(
+                    await self._call(
+                        transfer.save, spec.cache, self._place.work, values, self._assignment.run.project,
+                        self._caches, succeeded=succeeded, before=self._before,
+                    )
+                )  # fmt: skip
+        if spec.artifacts:
+            async with self._section("upload_artifacts"):
+                files, lines = await self._call(
+                    transfer.collect, spec.artifacts, self._place.work, values, self._tools.blobs,
+                    succeeded=succeeded, before=self._before, limit=self._options.artifact_limit,
+                )  # fmt: skip
+                self._say(lines)
+                result = replace(result, files=files)
+        if spec.coverage:
+            await self._log.flush()
+            result = replace(result, coverage=self._coverage(spec.coverage))
+        return result
+
+    def _coverage(self, expression: str) -> float | None:
+        import re2  # noqa: PLC0415 - only jobs with `coverage:` need it
+
+        try:
+            pattern = re2.compile(f"(?m){expression.strip('/')}")
+        except re2.error as error:
+            self._log.line(f"WARNING: coverage: {expression} is not a regular expression: {error}", colour=_YELLOW)
+            return None
+        return coverage(
+            readable(self._log.tail),
+            lambda text: [found.group(1 if pattern.groups else 0) or "" for found in pattern.finditer(text)],
+        )
+
+    def _told(self, result: JobResult) -> JobResult:
+        if result.state is State.SUCCESS:
+            self._log.line("Job succeeded", colour=_GREEN)
+        elif result.state is State.CANCELED:
+            self._log.line("Job canceled", colour=_YELLOW)
+        elif result.exit_code is not None:
+            self._log.line(f"ERROR: Job failed: exit code {result.exit_code}", colour=_RED)
+        else:
+            self._log.line(f"ERROR: Job failed ({result.failure_reason}): {result.message}", colour=_RED)
+        return result
+
+    def _say(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._log.line(line, colour=_YELLOW if line.startswith(("WARNING", "ERROR")) else "")
+
+    @contextlib.asynccontextmanager
+    async def _section(self, name: str) -> AsyncIterator[None]:
+        self._log.section(name, self._tools.clock.now().timestamp())
+        try:
+            yield
+        finally:
+            self._log.section_end(name, self._tools.clock.now().timestamp())
+
+    # -- stopping -----------------------------------------------------------------------------------------------
+
+    def stop(self, why: str) -> None:
+        """End the script: `cancel`, `timeout`, `abort` (no `after_script`) or `shutdown`. The first reason counts."""
+        if not self._course.stop or why == "abort":
+            self._course.stop = why
+            self._halt_script()
+
+    def _halt_script(self) -> None:
+        if self._course.running and self._course.sandbox is not None:
+            task = asyncio.create_task(self._course.sandbox.stop())
+            self._course.stopping.add(task)
+            task.add_done_callback(self._course.stopping.discard)
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self, seconds: float) -> AsyncIterator[None]:
+        bell = asyncio.get_running_loop().call_later(seconds, lambda: self.stop("timeout"))
+        try:
+            yield
+        finally:
+            bell.cancel()
+
+    async def _watch(self) -> None:
+        """Renew the lease and hear what the server wants."""
+        while True:
+            await asyncio.sleep(self._options.poll_seconds)
+            try:
+                signal = await self._call(self._tools.source.update, self._assignment.job.id)
+            except AegisError:
+                # The server may be away for a moment; the lease says for how long.
+                continue
+            if signal is not Signal.CONTINUE:
+                self.stop("cancel" if signal is Signal.CANCEL else "abort")
+
+
+def give(paths: Sequence[Path], owner: tuple[int, int]) -> None:
+    """Let everything below `paths` belong to `owner`; links themselves, never what they point to."""
+    for path in paths:
+        os.chown(path, *owner, follow_symlinks=False)
+        for folder, directories, files in os.walk(path):
+            for name in (*directories, *files):
+                os.chown(os.path.join(folder, name), *owner, follow_symlinks=False)  # noqa: PTH118 - thousands of files
+
+
+def remove(root: Path) -> None:
+    """Remove a job's place, also what the job made unwritable."""
+
+    def again(function: Callable[[str], object], path: str, _: object) -> None:
+        parent = Path(path).parent
+        with contextlib.suppress(OSError):
+            for one in (parent, Path(path)):
+                if not one.is_symlink():
+                    one.chmod(stat.S_IRWXU)
+            function(path)
+
+    shutil.rmtree(root, onerror=again)

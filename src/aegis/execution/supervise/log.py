@@ -1,0 +1,111 @@
+"""A job's log on its way: masked, gathered for a moment, sent in order with offsets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aegis.core.errors import AegisError
+from aegis.core.ports import Masker
+from aegis.execution.runners import Signal, TraceAck
+from aegis.execution.trace import TraceWriter
+
+_TAIL: Final = 1024 * 1024
+_FULL: Final = 2 * 1024 * 1024
+_TRIES: Final = 5
+Send = Callable[[int, bytes], Awaitable[TraceAck]]
+
+
+class JobLog:
+    """The `TraceSink` of a job and the runner's own lines. Used by one event loop.
+
+    `signal` is what the last answer asked for. `broken` says why nothing can be stored any more; output is then
+    dropped, and the job must not end as a success.
+    """
+
+    def __init__(self, masker: Masker, send: Send, *, limit: int, flush_seconds: float) -> None:
+        self._writer = TraceWriter(masker, limit=limit)
+        self._send = send
+        self._flush_seconds = flush_seconds
+        self._offset = 0
+        self._tail = bytearray()
+        self._sending = asyncio.Lock()
+        self._dirty = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.signal = Signal.CONTINUE
+        self.broken = ""
+
+    def start(self) -> None:
+        """Begin to send by itself."""
+        self._task = asyncio.create_task(self._flushing())
+
+    async def write(self, data: bytes) -> None:
+        """See `TraceSink`."""
+        self._writer.write(data)
+        self._dirty.set()
+        if self._writer.pending > _FULL:
+            await self.flush()
+
+    def line(self, text: str, *, colour: str = "") -> None:
+        """A line of the runner."""
+        self._writer.line(text, colour=colour)
+        self._dirty.set()
+
+    def section(self, name: str, at: float) -> None:
+        """Open a foldable section."""
+        self._writer.section(name, at)
+
+    def section_end(self, name: str, at: float) -> None:
+        """Close it."""
+        self._writer.section_end(name, at)
+
+    @property
+    def tail(self) -> bytes:
+        """The last MiB of the masked log."""
+        return bytes(self._tail[-_TAIL:])
+
+    async def flush(self) -> None:
+        """Send everything that is ready."""
+        async with self._sending:
+            while data := self._writer.take():
+                self._tail += data
+                if len(self._tail) > 2 * _TAIL:
+                    del self._tail[:-_TAIL]
+                await self._deliver(data)
+
+    async def _deliver(self, data: bytes) -> None:
+        for attempt in range(_TRIES):
+            if self.broken or self.signal is Signal.ABORT:
+                return
+            try:
+                answer = await self._send(self._offset, data)
+            except AegisError as error:
+                if attempt == _TRIES - 1 or not error.retryable:
+                    self.broken = f"the log cannot be stored: {error.message}"
+                else:
+                    await asyncio.sleep(self._flush_seconds * 2**attempt)
+                continue
+            self._offset += len(data)
+            if self.signal is Signal.CONTINUE:
+                self.signal = answer.signal
+            return
+
+    async def _flushing(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await self.flush()
+            self._dirty.clear()
+            if self._writer.pending:
+                self._dirty.set()
+            await asyncio.sleep(self._flush_seconds)
+
+    async def close(self) -> None:
+        """Send the rest and stop."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._writer.close()
+        await self.flush()

@@ -1,0 +1,115 @@
+"""The loop of the built-in runner: free slots ask for jobs, a stop drains."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
+
+from aegis.core.errors import AegisError
+from aegis.execution.runners import Assignment, Runner
+from aegis.execution.supervise.job import JobWork, Tools, remove
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_ASK_SECONDS: Final = 20.0
+_PAUSE_SECONDS: Final = 0.5
+_WAKE_SECONDS: Final = 0.05
+
+
+class Supervisor:
+    """Works jobs of `tools.source` until told to stop. One instance per directory; `run` is called once.
+
+    Faults of the source (a ledger that cannot be written) are waited out. A job never takes the loop down.
+    """
+
+    def __init__(self, tools: Tools, *, drain_seconds: float = 10.0) -> None:
+        self._tools = tools
+        self._drain_seconds = drain_seconds
+        self._work: dict[str, JobWork] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        options = tools.options
+        self._runner = Runner(name=options.name, isolation=tools.executor.isolation, tags=options.tags)
+        self._threads: ThreadPoolExecutor | None = None
+        self._stopping = False
+        self._acquiring = False
+        self.faults: list[str] = []
+        """What went wrong in the runner itself, newest last; for `status`."""
+
+    @property
+    def busy(self) -> int:
+        """How many jobs run now."""
+        return len(self._work)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; then take no more jobs, let those that run end, and stop them after a while."""
+        options = self._tools.options
+        # Each job watches, logs and moves files; one more waits for work.
+        with ThreadPoolExecutor(options.concurrency * 2 + 4, thread_name_prefix="runner") as threads:
+            self._threads = threads
+            await self._call(self._begin)
+            asking = asyncio.create_task(self._ask())
+            try:
+                await asyncio.wait({asking, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await self._end(asking)
+
+    def _begin(self) -> None:
+        directory = self._tools.options.directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in directory.iterdir():
+            # What a killed runner left; its processes died with it.
+            remove(left)
+
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(function, *args, **kwargs))
+
+    async def _ask(self) -> None:
+        slots = asyncio.Semaphore(self._tools.options.concurrency)
+        while not self._stopping:
+            await slots.acquire()
+            self._acquiring = True
+            try:
+                given = await self._call(self._tools.source.acquire, self._runner, timeout=_ASK_SECONDS)
+            except AegisError as error:
+                self.faults.append(error.message)
+                given = None
+                await asyncio.sleep(_PAUSE_SECONDS)
+            self._acquiring = False
+            if given is None:
+                slots.release()
+                continue
+            task = asyncio.create_task(self._one(given, slots))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _one(self, given: Assignment, slots: asyncio.Semaphore) -> None:
+        work = JobWork(self._tools, given, self._call)
+        self._work[given.job.id] = work
+        try:
+            await work.work()
+        except Exception as error:  # noqa: BLE001 - a bug in one job must not end the others; its lease runs out
+            self.faults.append(f"job {given.job.name}: {type(error).__name__}: {error}")
+        finally:
+            del self._work[given.job.id]
+            slots.release()
+
+    async def _end(self, asking: asyncio.Task[None]) -> None:
+        self._stopping = True
+        while self._acquiring and not asking.done():
+            # It may still bring a job, which must not be lost; and it may begin to wait just after a call to wake.
+            self._tools.source.wake()
+            await asyncio.wait({asking}, timeout=_WAKE_SECONDS)
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._drain_seconds)
+        for work in self._work.values():
+            work.stop("shutdown")
+        if self._tasks:
+            await asyncio.wait(self._tasks)

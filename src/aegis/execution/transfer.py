@@ -1,0 +1,176 @@
+"""Moving files between work trees and the blob store: artifacts, reports, caches. Synchronous; called in threads.
+
+Every function answers the lines that the job's log shows about it. It decides nothing about states.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from aegis.core.errors import AegisError, UserError
+from aegis.core.plan import ArtifactSpec, CacheSpec
+from aegis.core.ports import Blobs, Clock
+from aegis.core.types import StoredFile
+from aegis.execution import cache
+from aegis.execution.archive import choose, open_file, pack, unpack, walk
+from aegis.execution.environment import expand
+from aegis.execution.ports import CacheEntry, CacheIndex
+from aegis.execution.runners import Dependency
+
+Lines = list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caches:
+    """Where caches are kept."""
+
+    index: CacheIndex
+    blobs: Blobs
+    clock: Clock
+
+
+def listing(work: Path) -> frozenset[str]:
+    """Every file of a work tree, to tell later which ones the job added."""
+    base = Path(os.path.realpath(work))
+    return frozenset(walk(base, base))
+
+
+def fetch(dependencies: Sequence[Dependency], work: Path, blobs: Blobs) -> Lines:
+    """Unpack the files of earlier jobs, in their order. `UserError` for an archive that leads outside."""
+    lines: Lines = []
+    for one in dependencies:
+        with _spooled(blobs, one.archive.digest) as file:
+            names = unpack(file, work)
+        lines.append(f"Downloaded artifacts of {one.job}: {len(names)} files, {one.archive.size} bytes.")
+    return lines
+
+
+def restore(
+    specs: Sequence[CacheSpec], work: Path, variables: Mapping[str, str], project: str, caches: Caches
+) -> Lines:
+    """Unpack the first cache that is found for each declaration; a cache that cannot be read is as good as none."""
+    lines: Lines = []
+    for spec in specs:
+        if not cache.pulls(spec, variables):
+            continue
+        for key in cache.keys(spec, work, variables):
+            entry = caches.index.lookup(project, key)
+            if entry is None or caches.blobs.size(entry.digest) is None:
+                lines.append(f"No cache under {key}.")
+                continue
+            try:
+                with _spooled(caches.blobs, entry.digest) as file:
+                    names = unpack(file, work)
+            except AegisError as error:
+                lines.append(f"WARNING: the cache {key} is not used: {error.message}")
+                continue
+            lines.append(f"Restored cache {key}: {len(names)} files, {entry.size} bytes.")
+            break
+    return lines
+
+
+def save(
+    specs: Sequence[CacheSpec],
+    work: Path,
+    variables: Mapping[str, str],
+    project: str,
+    caches: Caches,
+    *,
+    succeeded: bool,
+    before: frozenset[str],
+) -> Lines:
+    """Keep each declared cache; what cannot be kept is a warning, never a failure."""
+    lines: Lines = []
+    for spec in specs:
+        if not cache.pushes(spec, variables, succeeded=succeeded):
+            continue
+        key = cache.key(spec, work, variables)
+        try:
+            extra = sorted(listing(work) - before) if spec.untracked else ()
+            found = choose(work, [expand(one, variables) for one in spec.paths], extra=extra)
+            if not found.files:
+                lines.append(f"Nothing to cache under {key}.")
+                continue
+            digest, size = _packed(work, found.files, caches.blobs)
+            caches.index.store(project, key, CacheEntry(digest=digest, size=size, at=caches.clock.now()))
+        except (AegisError, OSError) as error:
+            lines.append(f"WARNING: the cache {key} was not kept: {error}")
+            continue
+        lines.extend(f"WARNING: {one}" for one in found.warnings)
+        lines.append(f"Kept cache {key}: {len(found.files)} files, {size} bytes.")
+    return lines
+
+
+def collect(
+    spec: ArtifactSpec,
+    work: Path,
+    variables: Mapping[str, str],
+    blobs: Blobs,
+    *,
+    succeeded: bool,
+    before: frozenset[str],
+    limit: int,
+) -> tuple[tuple[StoredFile, ...], Lines]:
+    """What the job leaves: one archive of `paths` if `when` says so, and every report by itself, always.
+
+    `UserError` when it is more than `limit` bytes.
+    """
+    stored: list[StoredFile] = []
+    lines: Lines = []
+    wanted = {"always": True, "on_success": succeeded, "on_failure": not succeeded}.get(spec.when, succeeded)
+    if wanted and (spec.paths or spec.untracked):
+        exclude = [expand(one, variables) for one in spec.exclude]
+        extra = sorted(listing(work) - before) if spec.untracked else ()
+        found = choose(work, [expand(one, variables) for one in spec.paths], exclude=exclude, extra=extra)
+        lines.extend(f"WARNING: {one}" for one in found.warnings)
+        if found.files:
+            _check_size(work, found.files, limit)
+            digest, size = _packed(work, found.files, blobs)
+            name = expand(spec.name, variables) if spec.name else "artifacts"
+            stored.append(StoredFile(name=f"{name.replace('/', '-')}.zip", kind="archive", digest=digest, size=size))
+            lines.append(f"Uploaded artifacts: {len(found.files)} files, {size} bytes, {digest}.")
+        else:
+            lines.append("ERROR: No files to upload.")
+    for kind in sorted(spec.reports):
+        found = choose(work, [expand(one, variables) for one in spec.reports[kind]])
+        lines.extend(f"WARNING: {kind} report: {one}" for one in found.warnings)
+        _check_size(work, found.files, limit)
+        for name in found.files:
+            with open_file(work / name) as file:
+                digest, size = blobs.put_stream(file)
+            stored.append(StoredFile(name=name, kind=kind, digest=digest, size=size))
+            lines.append(f"Uploaded {kind} report {name}: {size} bytes.")
+    return tuple(stored), lines
+
+
+def _check_size(work: Path, files: Sequence[str], limit: int) -> None:
+    total = sum((work / name).lstat().st_size for name in files)
+    if total > limit:
+        raise UserError(
+            "artifacts-too-large",
+            f"the artifacts hold {total} bytes; {limit} are allowed",
+            hint="narrow artifacts:paths, or exclude what can be made again",
+        )
+
+
+def _packed(work: Path, files: Sequence[str], blobs: Blobs) -> tuple[str, int]:
+    with tempfile.TemporaryFile() as aside:
+        pack(work, files, cast("BinaryIO", aside))
+        aside.seek(0)
+        return blobs.put_stream(cast("BinaryIO", aside))
+
+
+@contextlib.contextmanager
+def _spooled(blobs: Blobs, digest: str) -> Iterator[BinaryIO]:
+    """A blob as a seekable file."""
+    with tempfile.TemporaryFile() as file:
+        for chunk in blobs.open(digest):
+            file.write(chunk)
+        file.seek(0)
+        yield cast("BinaryIO", file)

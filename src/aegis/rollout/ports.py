@@ -29,6 +29,10 @@ class Traffic(Protocol):
         """
         ...
 
+    def set_addresses(self, service: str, environment: str, version: str, addresses: tuple[str, ...]) -> None:
+        """A version listens elsewhere now; its weight stays. Nothing happens for a version that is not routed to."""
+        ...
+
     def weights(self, service: str, environment: str) -> Mapping[str, int]:
         """What is in force, by version; empty before the first `set_weights`."""
         ...

@@ -155,6 +155,7 @@ def test_data_beyond_16_kib_lies_in_the_blob_store_and_goes_with_a_conflict(tmp_
         with pytest.raises(Conflict):
             ledger.append([noted("y" * 17_000)], expect={"merge-request/shop/orders/1": 0})
         assert list(blobs.kept) == [ledger.rows()[1].data_digest]
+        assert ledger.reader.outside() == set(blobs.kept)
 
 
 def test_large_data_without_a_blob_store_is_refused(tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ class SqliteLedgerReader:
             row = connection.execute("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
         return Head(seq=row[0], hash=row[1]) if row else EMPTY
 
+    def outside(self) -> frozenset[str]:
+        """The digests of all data kept in the blob store: what a clean-up of blobs has to leave there."""
+        with self._connection() as connection:
+            return frozenset(row[0] for row in connection.execute("SELECT data_digest FROM records WHERE place = 1"))
+
     def close(self) -> None:
         """Close every connection; reads that are under way end first or fail as `ledger-closed`."""
         with self._lock:

@@ -44,6 +44,7 @@ CREATE INDEX IF NOT EXISTS by_time ON records (recorded_at);
 CREATE INDEX IF NOT EXISTS by_project ON records (project) WHERE project <> '';
 CREATE INDEX IF NOT EXISTS by_service ON records (service, environment) WHERE service <> '';
 CREATE INDEX IF NOT EXISTS by_environment ON records (environment) WHERE environment <> '';
+CREATE INDEX IF NOT EXISTS by_outside ON records (data_digest) WHERE place = 1;
 """
 
 _FULL: Final = ("full", "no space", "disk quota", "file too large")

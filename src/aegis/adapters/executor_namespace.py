@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from aegis.adapters.executor_process import StepSandbox, outside_places
+from aegis.adapters.executor_process import Starter, StepSandbox, outside_places
 from aegis.core.errors import ExternalError
 from aegis.execution.ports import Place, Sandbox, SandboxRequest
 
@@ -127,6 +127,7 @@ class NamespaceExecutor:
             raise ExternalError("no-isolation", f"jobs cannot be isolated here: {found.detail}", hint=found.mend)
         self._read_only = tuple(read_only)
         self._grace = grace
+        self._starter = Starter()
         foreign = found.mode == "root" and all(_world_readable(path) for path in self._read_only)
         self._mode = found.mode if foreign or found.mode == "user" else "user"
 
@@ -173,7 +174,11 @@ class NamespaceExecutor:
             "read_only": [str(path) for path in (*self._read_only, *request.read_only)],
             "writable": [[target, str(source)] for target, source in writable.items()],
         }
-        return StepSandbox(request, settings, grace=self._grace)
+        return StepSandbox(request, settings, grace=self._grace, starter=self._starter)
+
+    async def close(self) -> None:
+        """See `Executor`."""
+        await self._starter.close()
 
 
 def _world_readable(path: Path) -> bool:

@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,10 +37,64 @@ def outside_places(root: Path) -> dict[str, Path]:
     return {name: root / name for name in ("work", "tmp", "home", "files")}
 
 
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """An init program that waits for its request. `report` is read here, `told` is the same pipe's end over there."""
+
+    process: asyncio.subprocess.Process
+    report: int
+    told: int
+
+
+async def _start() -> _Started:
+    reader, writer = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", _INIT,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            pass_fds=(writer,), env={}, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        os.close(reader)
+        raise ExternalError("executor", f"a step could not be started: {error.strerror}") from error
+    finally:
+        os.close(writer)
+    return _Started(process, reader, writer)
+
+
+class Starter:
+    """Keeps one init program started ahead, so that a step does not wait for an interpreter."""
+
+    def __init__(self) -> None:
+        self._ahead: asyncio.Task[_Started] | None = None
+
+    async def take(self) -> _Started:
+        """A started program; the next is started meanwhile."""
+        ahead, self._ahead = self._ahead, None
+        started = await _start() if ahead is None else await ahead
+        if started.process.returncode is not None:
+            os.close(started.report)
+            started = await _start()
+        self._ahead = asyncio.create_task(_start())
+        return started
+
+    async def close(self) -> None:
+        """End the program that waits."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        with contextlib.suppress(ExternalError):
+            started = await ahead
+            os.close(started.report)
+            # Without a request it leaves.
+            await started.process.communicate(b"")
+
+
 class StepSandbox:
     """Runs the steps of one job through the init program. `settings` are its request, apart from the step."""
 
-    def __init__(self, request: SandboxRequest, settings: Mapping[str, Any], *, grace: float) -> None:
+    def __init__(self, request: SandboxRequest, settings: Mapping[str, Any], *, grace: float, starter: Starter) -> None:
+        self._starter = starter
         self._request = request
         self._settings = settings
         self._grace = grace
@@ -55,28 +110,18 @@ class StepSandbox:
         name = f".step-{self._steps}"
         (place.files / name).write_bytes(script)
         document = self._document(f"{place.inner_files}/{name}", environment)
-        reader, writer = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", _INIT,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-                pass_fds=(writer,), env={}, start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            os.close(reader)
-            raise ExternalError("executor", f"a step could not be started: {error.strerror}") from error
-        finally:
-            os.close(writer)
+        started = await self._starter.take()
+        process = started.process
         self._process = process
         if self._stopped:
             self._terminate()
         try:
-            await self._carry(process, {**document, "report": writer, "parent": os.getpid()}, sink)
-            with os.fdopen(reader, "rb", closefd=False) as file:
+            await self._carry(process, {**document, "report": started.told, "parent": os.getpid()}, sink)
+            with os.fdopen(started.report, "rb", closefd=False) as file:
                 return self._outcome(file.read())
         finally:
             await self._end()
-            os.close(reader)
+            os.close(started.report)
 
     def _document(self, script: str, environment: Mapping[str, str]) -> dict[str, Any]:
         limits = self._request.limits
@@ -159,6 +204,7 @@ class ProcessExecutor:
 
     def __init__(self, *, grace: float = 1.0) -> None:
         self._grace = grace
+        self._starter = Starter()
 
     @property
     def isolation(self) -> str:
@@ -178,4 +224,8 @@ class ProcessExecutor:
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`. Read-only and writable directories are where they are."""
-        return StepSandbox(request, {"mode": "process"}, grace=self._grace)
+        return StepSandbox(request, {"mode": "process"}, grace=self._grace, starter=self._starter)
+
+    async def close(self) -> None:
+        """See `Executor`."""
+        await self._starter.close()

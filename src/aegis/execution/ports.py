@@ -231,3 +231,7 @@ class Executor(Protocol):
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """A sandbox; `ExternalError` where the system does not give one."""
         ...
+
+    async def close(self) -> None:
+        """Give back what is kept between jobs; idempotent. No sandbox is in use any more."""
+        ...

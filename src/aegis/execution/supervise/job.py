@@ -96,6 +96,11 @@ class JobWork:
         self._before: frozenset[str] = frozenset()
         self._log = self._make_log({})
 
+    @property
+    def place(self) -> Place:
+        """Where the job lives; whoever owns this object removes it afterwards."""
+        return self._place
+
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._call_in_thread(function, *args, **kwargs)  # type: ignore[return-value]
 
@@ -130,8 +135,6 @@ class JobWork:
         with contextlib.suppress(AegisError):
             # Refused: the server has given the job up. Failed: the lease runs out, and the server says so.
             await self._call(self._tools.source.finish, self._assignment.job.id, result)
-        if not self._options.keep_places:
-            await self._call(remove, self._place.root)
 
     async def _result(self) -> JobResult:
         try:

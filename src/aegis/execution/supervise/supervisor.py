@@ -31,6 +31,7 @@ class Supervisor:
         self._drain_seconds = drain_seconds
         self._work: dict[str, JobWork] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeping: set[asyncio.Task[None]] = set()
         options = tools.options
         self._runner = Runner(name=options.name, isolation=tools.executor.isolation, tags=options.tags)
         self._threads: ThreadPoolExecutor | None = None
@@ -97,6 +98,11 @@ class Supervisor:
         finally:
             del self._work[given.job.id]
             slots.release()
+        if not self._tools.options.keep_places:
+            # The next job need not wait until this one's files are gone.
+            sweep = asyncio.create_task(self._call(remove, work.place.root))
+            self._sweeping.add(sweep)
+            sweep.add_done_callback(self._sweeping.discard)
 
     async def _end(self, asking: asyncio.Task[None]) -> None:
         self._stopping = True
@@ -113,3 +119,6 @@ class Supervisor:
             work.stop("shutdown")
         if self._tasks:
             await asyncio.wait(self._tasks)
+        if self._sweeping:
+            await asyncio.wait(self._sweeping)
+        await self._tools.executor.close()

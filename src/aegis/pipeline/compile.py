@@ -298,6 +298,7 @@ class _Compiler:
         if definition.get("environment") is not None:
             place = jobs.environment(definition, Expansion(variables, self.open_names))
             variables = self._variables(definition, instance, one.match, place)
+            place = jobs.address(place, Expansion(variables, self.open_names))
         else:
             place = None
         if one.when == "manual":
@@ -316,9 +317,17 @@ class _Compiler:
         )
         impossible = tuple(word for word in ("run", "trigger") if definition.node.has(word))
         expansion = Expansion(variables, self.open_names)
-        return jobs.build(
+        built = jobs.build(
             one, variables=variables, expansion=expansion, place=place, edges=edges, impossible=impossible
         )
+        for name in expansion.too_long:
+            where = definition.key.where
+            self.report.error(
+                "variable-too-long",
+                f"`{definition.name}`: `{name or 'a value'}` is longer than 128 KiB once expanded",
+                where,
+            )
+        return built
 
     def _plan(
         self,

@@ -79,6 +79,8 @@ def configure(request: CompileRequest, context: Context, report: Report) -> Conf
     root = extend_all(root, report, request.limits)
     if includer.has_references:
         root = resolve_all(root, report)
+    if report.errors:
+        return None  # what is missing would only be complained of a second time
     return _checked(root, request, report)
 
 

@@ -6,7 +6,7 @@ Decides how each keyword becomes a field, and which texts are expanded here. Edg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aegis.core.plan import ArtifactSpec, CacheSpec, Image, JobEnvironment, JobSpec, Need, Retry, Variable
@@ -112,7 +112,7 @@ def interruptible(chosen: Chosen) -> bool:
 
 
 def environment(definition: Definition, expansion: Expansion) -> JobEnvironment | None:
-    """The environment a job names, with its name expanded."""
+    """The environment a job names, with its name expanded; the address is expanded by `address`."""
     node = definition.get("environment")
     if isinstance(node, Scalar):
         name = expansion.text(node.text)
@@ -125,11 +125,18 @@ def environment(definition: Definition, expansion: Expansion) -> JobEnvironment 
     return JobEnvironment(
         name=name,
         action=_text(node, "action") or "start",
-        url=expansion.text(url) if url is not None else None,
+        url=url,
         on_stop=_text(node, "on_stop"),
         tier=_text(node, "deployment_tier") or tier(name),
         auto_stop_in=durations.seconds(expansion.text(stop)) if stop else None,
     )
+
+
+def address(environment: JobEnvironment | None, expansion: Expansion) -> JobEnvironment | None:
+    """The environment with its address expanded, which may name the environment itself."""
+    if environment is None or environment.url is None:
+        return environment
+    return replace(environment, url=expansion.text(environment.url))
 
 
 def _text(node: Map, key: str) -> str | None:

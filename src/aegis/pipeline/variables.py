@@ -15,6 +15,9 @@ from aegis.core.plan import Variable
 
 _REFERENCE: Final = re.compile(r"\$\$|%%|\$([A-Za-z_]\w*)|\$\{([A-Za-z_]\w*)\}|%([A-Za-z_]\w*)%", re.ASCII)
 
+LONGEST: Final = 128 * 1024
+"""Characters of one expanded value: what Linux takes as one environment string."""
+
 RUN_TIME: Final = frozenset(
     {
         "CI_BUILDS_DIR", "CI_CONCURRENT_ID", "CI_CONCURRENT_PROJECT_ID", "CI_JOB_ID", "CI_JOB_STARTED_AT",
@@ -118,58 +121,84 @@ def _walk(
 
 
 class Expansion:
-    """Expands a set of variables among themselves, each at most once.
+    """Expands a set of variables among themselves, each at most once, without recursion and within bounds.
 
-    `open_names` tells names that may still get a value when the job starts.
+    `open_names` tells names that may still get a value when the job starts. `too_long` collects variables whose value
+    would exceed `LONGEST` characters; they become empty, and the caller reports them.
     """
 
     def __init__(self, variables: Mapping[str, Variable], open_names: Callable[[str], bool]) -> None:
         self.variables = variables
         self.open_names = open_names
+        self.too_long: list[str] = []
         self._values: dict[str, tuple[str, bool]] = {}
 
-    def value(self, name: str) -> tuple[str, bool] | None:
-        """The value of a variable with `$$` still escaped, and whether it is open; None when it is not defined."""
-        known = self._values.get(name)
-        if known is not None:
-            return known
-        one = self.variables.get(name)
-        if one is None:
-            return None
-        if one.raw or one.secret or ("$" not in one.value and "%" not in one.value):
-            result = (one.value, False)
-        else:
-            self._values[name] = ("", False)  # a circle ends here; `circles` reports it
-            result = self._expanded(one)
-        self._values[name] = result
-        return result
+    def value(self, name: str) -> tuple[str, bool]:
+        """The value of a defined variable with `$$` still escaped, and whether it is open."""
+        stack = [name]
+        entered: set[str] = set()
+        while stack:
+            top = stack[-1]
+            if top in self._values:
+                stack.pop()
+                continue
+            one = self.variables[top]
+            if top not in entered:
+                entered.add(top)
+                waiting = [
+                    other for other in self._following(one) if other not in self._values and other not in entered
+                ]
+                if waiting:
+                    stack.extend(waiting)
+                    continue
+            self._values[top] = self._expanded(one)
+            stack.pop()
+        return self._values[name]
+
+    def _following(self, one: Variable) -> tuple[str, ...]:
+        """The variables that must be expanded before this one."""
+        if one.raw or one.secret:
+            return ()
+        return tuple(other for other in references(one.value) if other != one.key and other in self.variables)
 
     def _expanded(self, one: Variable) -> tuple[str, bool]:
+        """A value whose references are all settled; a circle ends with nothing (`circles` reports it)."""
+        if one.raw or one.secret or ("$" not in one.value and "%" not in one.value):
+            return one.value, False
         still_open = False
+        length = len(one.value)
 
         def found(name: str) -> str | None:
-            nonlocal still_open
+            nonlocal still_open, length
+            other = self.variables.get(name)
             if name == one.key:
                 return "$$" + name
-            other = self.variables.get(name)
             if other is None:
                 still_open = still_open or self.open_names(name)
                 return None if self.open_names(name) else ""
             if other.file or other.secret:
                 still_open = True
                 return None
-            if other.raw:
-                return other.value.replace("$", "$$")
-            inner = self.value(name)
-            if inner is None:
-                return ""
-            still_open = still_open or inner[1]
-            return inner[0]
+            text, inner_open = self._values.get(name) or self._expanded_raw(other)
+            still_open = still_open or inner_open
+            length += len(text)
+            return text.replace("$", "$$") if other.raw and length <= LONGEST else text if length <= LONGEST else ""
 
-        return _sub_defined(one.value, found, self.variables), still_open
+        value = _sub_defined(one.value, found, self.variables)
+        if length > LONGEST:
+            self.too_long.append(one.key)
+            return "", False
+        return value, still_open
+
+    @staticmethod
+    def _expanded_raw(other: Variable) -> tuple[str, bool]:
+        return (other.value if other.raw else ""), False
 
     def text(self, value: str) -> str:
         """Any text of the file with known references replaced and unknown ones empty, `$$` unescaped."""
+        for name in references(value):
+            if name in self.variables:
+                self.value(name)
         expanded, still_open = self._expanded(Variable(key="", value=value))
         return expanded if still_open else expanded.replace("$$", "$")
 
@@ -182,7 +211,7 @@ class Expansion:
             return one
         if "$" not in one.value and "%" not in one.value:
             return one
-        value, still_open = self.value(name) or ("", False)
+        value, still_open = self.value(name)
         return Variable(
             key=name,
             value=value if still_open else value.replace("$$", "$"),

@@ -112,6 +112,12 @@ class TestDirectoryBlobs(BlobsContract):
         with pytest.raises(ExternalError):
             list(blobs.open(digest))
 
+    def test_a_file_that_was_emptied_is_damage_and_no_empty_blob(self, blobs: DirectoryBlobs, tmp_path: Path) -> None:
+        name = blobs.put(b"whole").removeprefix("sha256:")
+        (tmp_path / "blobs" / "sha256" / name[:2] / name).write_bytes(b"")
+        with pytest.raises(ExternalError):
+            list(blobs.open(f"sha256:{name}"))
+
     def test_a_torn_file_is_mended_by_putting_it_again(self, blobs: DirectoryBlobs, tmp_path: Path) -> None:
         digest = blobs.put(b"whole")
         name = digest.removeprefix("sha256:")

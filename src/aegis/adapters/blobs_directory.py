@@ -83,16 +83,11 @@ class DirectoryBlobs:
         """
         if offset < 0 or (length is not None and length < 0):
             raise Conflict("blob-range", f"no such range: offset {offset}, length {length}")
-        path = self._path(digest)
-        try:
-            handle = path.open("rb")
-        except FileNotFoundError:
-            raise _absent(digest) from None
-        except OSError as error:
-            raise _failed(error) from error
-        size = os.fstat(handle.fileno()).st_size
+        size = self.size(digest)
+        if size is None:
+            raise _absent(digest)
         wanted = max(0, size - offset) if length is None else min(length, max(0, size - offset))
-        return _read(handle, offset, wanted, digest if wanted == size else None)
+        return _read(self._path(digest), offset, wanted, digest, whole=wanted == size)
 
     def size(self, digest: str) -> int | None:
         """Bytes, or None where it is not kept."""
@@ -157,20 +152,28 @@ def _chunks(source: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _read(handle: BinaryIO, offset: int, wanted: int, verify: str | None) -> Iterator[bytes]:
+def _read(path: Path, offset: int, wanted: int, digest: str, *, whole: bool) -> Iterator[bytes]:
+    # The file is opened with the first chunk: who never asks for one leaves nothing open.
     hashed = hashlib.sha256()
-    with handle:
-        handle.seek(offset)
-        while wanted > 0:
-            chunk = handle.read(min(CHUNK, wanted))
-            wanted -= len(chunk)
-            hashed.update(chunk)
-            last = wanted == 0 or not chunk
-            if last and verify is not None and f"sha256:{hashed.hexdigest()}" != verify:
-                raise _damaged(verify)
-            if not chunk:
-                raise ExternalError("blob-damaged", "a stored blob became shorter while it was read")
-            yield chunk
+    if whole and wanted == 0 and f"sha256:{hashed.hexdigest()}" != digest:
+        raise _damaged(digest)
+    try:
+        with path.open("rb") as handle:
+            handle.seek(offset)
+            while wanted > 0:
+                chunk = handle.read(min(CHUNK, wanted))
+                if not chunk:
+                    raise ExternalError("blob-damaged", f"{digest} became shorter while it was read")
+                wanted -= len(chunk)
+                if whole:
+                    hashed.update(chunk)
+                    if wanted == 0 and f"sha256:{hashed.hexdigest()}" != digest:
+                        raise _damaged(digest)
+                yield chunk
+    except FileNotFoundError:
+        raise _absent(digest) from None
+    except OSError as error:
+        raise _failed(error) from error
 
 
 def _flush_folder(folder: Path) -> None:

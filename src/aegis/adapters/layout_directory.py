@@ -58,19 +58,19 @@ class OciLayout:
 
     def blob(self, digest: str) -> Iterator[bytes]:
         """A blob in chunks, verified at its end. `NotFound` is raised by the call."""
-        try:
-            handle = self.blob_path(digest).open("rb")
-        except FileNotFoundError:
-            raise NotFound("layout-blob", f"{self.path} has no blob {digest}") from None
-        except OSError as error:
-            raise _failed(self.path, error) from error
+        path = self.blob_path(digest)
+        if not path.is_file():
+            raise NotFound("layout-blob", f"{self.path} has no blob {digest}")
 
         def chunks() -> Iterator[bytes]:
             hashed = hashlib.sha256()
-            with handle:
-                while chunk := handle.read(_CHUNK):
-                    hashed.update(chunk)
-                    yield chunk
+            try:
+                with path.open("rb") as handle:
+                    while chunk := handle.read(_CHUNK):
+                        hashed.update(chunk)
+                        yield chunk
+            except OSError as error:
+                raise _failed(self.path, error) from error
             if f"sha256:{hashed.hexdigest()}" != digest:
                 raise ExternalError("layout-damaged", f"{digest} in {self.path} is damaged")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,10 +16,10 @@ from aegis.adapters.tree_directory import DirectoryTree
 from aegis.adapters.wheels_uv import UvWheels
 from aegis.bootstrap import build_facts
 from aegis.build.application import Application, find_application
-from aegis.build.base import Base, load_base
+from aegis.build.base import Base, load_base, manifest_digests
 from aegis.build.image import Facts, Image, image_tags, solve
 from aegis.build.locks import Lock, read_lock
-from aegis.build.ports import ImageSource
+from aegis.build.ports import ImageSource, RawManifest
 from aegis.build.target import Target
 from aegis.core.errors import UserError
 
@@ -121,15 +122,16 @@ def _from_layers(
 ) -> tuple[Image, str]:
     options = application.project.options
     lock = _lock(tree, application, target)
-    base, source = _base(wanted.base or options.base, wanted.path, target)
     wheels = UvWheels(
         tool=build_facts.tool(), python=sys.executable, environment=build_facts.installer_environment(),
         extra_index=os.environ.get("AEGIS_INDEX_URL", ""),
     )  # fmt: skip
-    image = solve(
-        application, tree, lock, facts=facts, target=target, base=base, base_source=source, wheels=wheels,
-        cache=DirectoryLayers(build_facts.cache_directory() / "layers"), output=output,
-    )  # fmt: skip
+    with ExitStack() as opened:
+        base, source = _base(wanted.base or options.base, wanted.path, target, opened)
+        image = solve(
+            application, tree, lock, facts=facts, target=target, base=base, base_source=source, wheels=wheels,
+            cache=DirectoryLayers(build_facts.cache_directory() / "layers"), output=output,
+        )  # fmt: skip
     return image, base.name or "none"
 
 
@@ -142,18 +144,17 @@ def _lock(tree: DirectoryTree, application: Application, target: Target) -> Lock
     )
 
 
-def _base(text: str, folder: Path, target: Target) -> tuple[Base, ImageSource | None]:
+def _base(text: str, folder: Path, target: Target, opened: ExitStack) -> tuple[Base, ImageSource | None]:
     if text in {"", "none"}:
         return Base(), None
     if text.startswith("oci:"):
         path, _, tag = text.removeprefix("oci:").partition(":")
         layout = OciLayout(folder / path)
         return load_base(layout, tag, text, target), layout
-    from aegis.adapters.registry_http import RegistryClient, read_reference  # noqa: PLC0415 - only a remote base needs it
+    from aegis.adapters.registry_http import read_reference  # noqa: PLC0415 - only a remote base needs it
 
     reference = read_reference(text)
-    user, password = _credentials(reference.host)
-    client = RegistryClient(reference.host, reference.repository, user=user, password=password)
+    client = opened.enter_context(_client(reference.host, reference.repository))
     return load_base(client, reference.wanted, text, target), client
 
 
@@ -228,22 +229,8 @@ def inspect_image(text: str) -> Inspection:
     """Inspect an OCI layout (a path) or an image in a registry (a full reference)."""
     import json  # noqa: PLC0415 - start-up is a feature
 
-    path = Path(text)
-    source: ImageSource
-    if path.is_dir():
-        layout = OciLayout(path)
-        names = layout.tags()
-        raw, tags, source = layout.manifest(names[0] if names else ""), names, layout
-    else:
-        from aegis.adapters.registry_http import read_reference  # noqa: PLC0415 - as above
-
-        reference = read_reference(text)
-        source = _client(reference.host, reference.repository)
-        raw, tags = source.manifest(reference.wanted), (reference.tag,) if reference.tag else ()
-    manifest = json.loads(raw.body)
-    if "config" not in manifest:
-        raise UserError("image-index", f"{text} is an index of several images", hint="name one of them by digest")
-    config = json.loads(b"".join(source.blob(manifest["config"]["digest"])))
+    raw, tags, document = _read_image(text)
+    manifest, config = json.loads(raw.body), json.loads(document)
     inner = config.get("config") or {}
     history = [one for one in config.get("history") or [] if not one.get("empty_layer")]
     comments = [one.get("comment") or one.get("created_by", "") for one in history]
@@ -257,3 +244,19 @@ def inspect_image(text: str) -> Inspection:
         ),
         labels=dict(inner.get("Labels") or {}), entrypoint=tuple(inner.get("Entrypoint") or ()),
     )  # fmt: skip
+
+
+def _read_image(text: str) -> tuple[RawManifest, tuple[str, ...], bytes]:
+    """Manifest, tags and configuration of the image at a path or a reference."""
+    path = Path(text)
+    if path.is_dir():
+        layout = OciLayout(path)
+        names = layout.tags()
+        raw = layout.manifest(names[0] if names else "")
+        return raw, names, b"".join(layout.blob(manifest_digests(raw)[0]))
+    from aegis.adapters.registry_http import read_reference  # noqa: PLC0415 - only a remote image needs it
+
+    reference = read_reference(text)
+    with _client(reference.host, reference.repository) as client:
+        raw = client.manifest(reference.wanted)
+        return raw, (reference.tag,) if reference.tag else (), b"".join(client.blob(manifest_digests(raw)[0]))

@@ -61,6 +61,8 @@ def load_base(source: ImageSource, reference: str, name: str, target: Target) ->
 def manifest_digests(raw: RawManifest) -> tuple[str, ...]:
     """The digests of the blobs that an image manifest needs: configuration first, then the layers."""
     data = _json(raw.body)
+    if "config" not in data or "layers" not in data:
+        raise UserError("image-index", "this is an index of several images", hint="name one of them by its digest")
     return (data["config"]["digest"], *(one["digest"] for one in data["layers"]))
 
 

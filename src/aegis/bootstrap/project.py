@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 import tempfile
@@ -78,7 +79,7 @@ def workshop(path: str, *, quiet: bool = False) -> Workshop:
 
 def install(shop: Workshop, *, python: str | None = None, force: bool = False) -> Installed:
     """Make `.venv` what the project's lock or declarations say; nothing is done when it is that already."""
-    wanted = python or sys.executable
+    wanted = python or os.environ.get("AEGIS_PYTHON") or sys.executable
     index, version = shop.surroundings.get("UV_INDEX", ""), shop.surroundings.get("SETUPTOOLS_SCM_PRETEND_VERSION", "")
     stamp = environment.stamp(shop.project, shop.files, python=wanted + sys.version, index=index, version=version)
     plan = environment.plan_install(shop.project, shop.files)
@@ -139,7 +140,8 @@ def lint(shop: Workshop) -> Linted:
 
 def test(shop: Workshop, kind: TestKind | None) -> Tested:
     """Run the tests under coverage in `.venv` (made when it is not there) and write the reports."""
-    plan = testing.plan_tests(shop.project, kind)
+    named = re.split(r"[,\s]+", os.environ.get("AEGIS_COVERAGE_PATHS", "").strip())
+    plan = testing.plan_tests(shop.project, kind, measured=tuple(one for one in named if one))
     if plan.nothing:
         if kind in {"integration", "e2e"}:
             return Tested(code=0, counts=None, coverage="", reports=(), message=plan.nothing)
@@ -160,7 +162,7 @@ def test(shop: Workshop, kind: TestKind | None) -> Tested:
 
 
 def _under_coverage(shop: Workshop, plan: testing.TestPlan, scratch: Path) -> int:
-    settings = _settings(plan, scratch)
+    settings = [*_settings(plan, scratch), *([f"--source={','.join(plan.measured)}"] if plan.measured else [])]
     argv = [str(shop.python), "-m", "coverage", "run", *settings, "-m", "pytest", *plan.arguments]
     return shop.programs.run(argv, environment=_run_environment(shop, plan, scratch)).code
 

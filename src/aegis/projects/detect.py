@@ -64,7 +64,8 @@ def _locks(files: Files) -> tuple[LockFile, ...]:
             pinned = len(_PINNED.findall(content))
             if path == "requirements.txt" and not pinned:
                 continue
-            found.append(LockFile(kind=kind, path=path, hashed=0 < pinned <= content.count("--hash=")))
+            hashed = pinned <= content.count("--hash=") and (pinned > 0 or path == "requirements.lock")
+            found.append(LockFile(kind=kind, path=path, hashed=hashed))
         else:
             found.append(LockFile(kind=kind, path=path, hashed="sha256:" in content or "sha256 = " in content))
     return tuple(found)

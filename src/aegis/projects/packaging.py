@@ -90,8 +90,10 @@ def metadata(files: Files) -> Metadata:
     }
     poetry_dependencies = {k: v for k, v in (poetry.get("dependencies") or {}).items() if k != "python"}
     return Metadata(
-        name=str(project.get("name") or poetry.get("name") or _flit(tool) or cfg.name or script.name or ""),
-        version=_version(project, poetry) or cfg.version or script.version,
+        name=str(
+            project.get("name") or poetry.get("name") or _flit(tool) or cfg.name or script.name or _info(files, "Name")
+        ),
+        version=_version(project, poetry) or cfg.version or script.version or _info(files, "Version") or None,
         requires_python=str(project.get("requires-python") or cfg.requires_python or script.requires_python or ""),
         dependencies=_strings(project.get("dependencies"))
         or poetry_requirements(poetry_dependencies)
@@ -183,6 +185,12 @@ def _build(document: Mapping[str, Any], files: Files) -> Build:
 def _version(project: Mapping[str, Any], poetry: Mapping[str, Any]) -> str | None:
     value = project.get("version") or poetry.get("version")
     return str(value) if value and "version" not in _strings(project.get("dynamic")) else None
+
+
+def _info(files: Files, key: str) -> str:
+    """A field of the metadata that a source distribution carries."""
+    found = re.search(rf"^{key}: *(\S+)", text(files, "PKG-INFO").split("\n\n", 1)[0], re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _flit(tool: Mapping[str, Any]) -> str:

@@ -31,13 +31,15 @@ _MEANINGS: Final = {
 class TestPlan:
     """`arguments` are pytest's. `settings` is the text of a coverage configuration, None where the project has its own.
 
-    `paths` are put before the import path, for packages that are not installed. `nothing` says why there is nothing to run.
+    `measured` are what coverage is asked to measure
+    instead. `paths` are put before the import path, for packages that are not installed. `nothing` says why there is nothing to run.
     """
 
     __test__ = False
 
     arguments: tuple[str, ...]
     settings: str | None
+    measured: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     nothing: str = ""
 
@@ -57,8 +59,8 @@ class Counts:
         return self.tests - self.failures - self.errors - self.skipped
 
 
-def plan_tests(project: Project, kind: TestKind | None) -> TestPlan:
-    """How tests of a kind are run; None: what plain pytest would run."""
+def plan_tests(project: Project, kind: TestKind | None, *, measured: tuple[str, ...] = ()) -> TestPlan:
+    """How tests of a kind are run; None: what plain pytest would run. `measured` overrules what coverage measures."""
     suite = project.suite
     arguments = [f"--junitxml={JUNIT}"]
     options = suite.options.split()
@@ -77,7 +79,8 @@ def plan_tests(project: Project, kind: TestKind | None) -> TestPlan:
         nothing = "" if suite.kinds.get(kind) else f"there is no folder of {kind} tests (tests/{kind})"
     return TestPlan(
         arguments=tuple(arguments),
-        settings=None if suite.coverage_config else _settings(project),
+        settings=None if suite.coverage_config or measured else _settings(project),
+        measured=measured,
         paths=_paths(project) if project.build.system == "none" else (),
         nothing=nothing,
     )

@@ -1,0 +1,119 @@
+"""`aegis adopt` and `aegis check`: an existing project looked at, and brought to Aegis."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aegis.cli import output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aegis.projects.model import Command, Project, Remark
+
+_WORDS = {"ok": "pass", "warn": "warn", "fail": "failed"}
+
+
+@click.command()
+@click.argument("path", default=".", metavar="[PATH]")
+@click.option("--write/--dry-run", default=True, help="Write the files (the default), or only show them.")
+@click.option("--config", metavar="FILE", help="Add the project to this declaration (aegis.yaml) as well.")
+@click.option("--project", "name", metavar="GROUP/NAME", help="How the project is called at Aegis.")
+@click.option("--replace", is_flag=True, help="Overwrite a .gitlab-ci.yml that is there already.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def adopt(path: str, *, write: bool, config: str | None, name: str | None, replace: bool, as_json: bool) -> None:
+    r"""Write the pipeline and the declaration of an existing Python project, saying what was found.
+
+    \b
+    Examples:
+      aegis adopt . --dry-run
+      aegis adopt ../orders --config platform/aegis.yaml --project shop/orders
+    """
+    from aegis.bootstrap.projects import bring
+
+    done = bring(path, name=name, config=config, write=write, replace=replace)
+    found = done.adoption
+    if as_json:
+        output.document("aegis.adopt/1", {**_plain(found), "written": done.written, "kept": done.kept})
+        return
+    _remarks(found.remarks)
+    _commands("carried over", found.carried)
+    _commands("not carried over", found.dropped)
+    output.say()
+    output.say(
+        f"{'kept' if done.kept else '.gitlab-ci.yml'}{' (there is one; --replace overwrites it), it would be' if done.kept else ''}:"
+    )
+    output.say(_indented(found.pipeline))
+    output.say(f"aegis.yaml ({found.project}):")
+    output.say(_indented(found.declaration))
+    for file in done.written:
+        output.say(f"{output.state('success')}  wrote {file}")
+    if not write:
+        output.say("nothing was written (--dry-run)")
+    output.say("next: " + "; ".join(found.next))
+
+
+@click.command()
+@click.argument("path", default=".", metavar="[PATH]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def check(path: str, *, as_json: bool) -> None:
+    r"""Report what would work here and what would not, and why; nothing is written.
+
+    \b
+    Examples:
+      aegis check .
+      aegis check ../orders --json
+
+    Leaves with 1 when something would not work.
+    """
+    from aegis.bootstrap.projects import look
+
+    found = look(path)
+    works = not any(one.level == "fail" for one in found.remarks)
+    if as_json:
+        output.document("aegis.check/1", {"works": works, "project": _plain(found)})
+    else:
+        _title(found)
+        _remarks(found.remarks)
+        _commands("carried over", [one for one in found.commands if one.carried])
+        _commands("not carried over", [one for one in found.commands if not one.carried])
+        output.say(
+            f"{output.state('pass' if works else 'failed')}  {'it can be adopted: aegis adopt ' + path if works else 'see above'}"
+        )
+    if not works:
+        sys.exit(1)
+
+
+def _plain(value: object) -> dict[str, Any]:
+    from aegis.core import codec
+
+    plain: dict[str, Any] = codec.plain(value)
+    return plain
+
+
+def _title(found: Project) -> None:
+    version = f" {found.version}" if found.version else ""
+    output.say(f"{found.name or 'unnamed'}{version}: a {found.kind}, {found.layout} layout")
+
+
+def _remarks(remarks: Iterable[Remark]) -> None:
+    for one in remarks:
+        output.say(f"{output.state(_WORDS[one.level])}  {one.topic}: {one.message}")
+        if one.mend:
+            output.say(f"    mend: {one.mend}")
+
+
+def _commands(title: str, commands: Iterable[Command]) -> None:
+    listed = list(commands)
+    if listed:
+        output.say(f"\n{title}:")
+    for one in listed:
+        output.say(f"  {one.where}: {one.text}")
+        output.say(f"      {one.carried or one.why}")
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.splitlines())

@@ -19,10 +19,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from aegis.core.errors import AegisError, Denied, NotFound
 from aegis.delivery.views import Actor, Commands, Queries, Sessions
+from aegis.web.answers import SESSION_COOKIE
 from aegis.web.portal import language
 from aegis.web.portal.rendering import render
 
-COOKIE: Final = "aegis_session"
+COOKIE: Final = SESSION_COOKIE
 LANGUAGE_COOKIE: Final = "aegis_language"
 _YEAR: Final = 365 * 24 * 3600
 _STATUS: Final = {

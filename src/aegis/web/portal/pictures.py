@@ -16,8 +16,9 @@ from markupsafe import Markup
 from aegis.delivery.views import JobView, RolloutPoint
 from aegis.web.portal.shown import job_shown, seconds_between
 
-_BOX: Final = (168, 36)
-_GAP: Final = (52, 12)
+_BOX: Final = (188, 36)
+_GAP: Final = (48, 12)
+_NAME: Final = 19
 _HEAD: Final = 28
 
 
@@ -66,7 +67,9 @@ def _edge(start: tuple[int, int], end: tuple[int, int]) -> Markup:
 
 def _box(view: JobView, at: tuple[int, int], link: str) -> Markup:
     look = job_shown(view.job)
-    name = view.job.name if len(view.job.name) <= 18 else view.job.name[:17] + "…"
+    name = view.job.name
+    if len(name) > _NAME:  # both ends say more than the middle: `integration-test 1/2`
+        name = f"{name[: _NAME - 7]}…{name[-6:]}"
     return Markup(
         '<a href="{link}{id}" tabindex="-1" class="{colour}"><rect class="box" x="{x}" y="{y}" width="{w}" height="{h}" rx="6"/>'
         '<text class="sym" x="{sx}" y="{ty}">{symbol}</text><text x="{tx}" y="{ty}">{name}</text></a>'
@@ -184,10 +187,10 @@ def evidence(
     ]
     parts += _weights(points, scale)
     parts.append(_line("axis", scale, 0.0))
-    for value, name, side, shift in ((upper, names[0], "upper", -6), (lower, names[1], "lower", 16)):
+    for value, name, side, shift in ((upper, names[0], "upper", -6), (lower, names[1], "lower", 15)):
         parts.append(_line(f"bound {side}", scale, value))
-        text = Markup('<text class="t-{}" x="{:.0f}" y="{:.1f}">{}</text>')
-        parts.append(text.format(side, scale.left + 2, scale.y(value) + shift, name))
+        text = Markup('<text class="t-{}" x="{:.0f}" y="{:.1f}" text-anchor="end">{}</text>')
+        parts.append(text.format(side, scale.right - 2, scale.y(value) + shift, name))
     course = " ".join(f"{scale.x(point.seconds):.1f},{scale.y(point.evidence):.1f}" for point in points)
     parts.append(Markup('<polyline class="course" points="{}"/>').format(course))
     if points:

@@ -57,6 +57,7 @@ def environment() -> Environment:
         job_shown=shown.job_shown,
         run_shown=shown.run_shown,
         cell_shown=shown.cell_shown,
+        cell_of=shown.cell_of,
         promotion_shown=shown.promotion_shown,
         split_picture=pictures.split,
         static_url=static_url,

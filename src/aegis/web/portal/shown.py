@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from aegis.core.types import DeploymentState, JobRun, Outcome, PromotionState, RolloutState, State
-from aegis.delivery.views import Cell, PromotionView, RunSummary
+from aegis.delivery.views import AtView, Cell, HomeView, PromotionView, RunSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,14 @@ def run_shown(run: RunSummary) -> Shown:
     if run.verdict == Outcome.BLOCK and run.state is State.SUCCESS:
         return shown("gate", Outcome.BLOCK)
     return shown("run", run.state)
+
+
+def cell_of(view: HomeView | AtView, service: str, environment: str) -> Cell:
+    """The cell of a service and environment; an empty one where nothing runs."""
+    for cell in view.cells:
+        if cell.service == service and cell.environment == environment:
+            return cell
+    return Cell(service=service, environment=environment)
 
 
 def cell_shown(cell: Cell) -> Shown:

@@ -156,7 +156,8 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button[data-copy]");
     if (!button) return;
-    await navigator.clipboard.writeText($(button.dataset.copy).textContent);
+    const source = $(button.dataset.copy);
+    await navigator.clipboard.writeText(source.dataset.text || source.textContent);
     const before = button.textContent;
     button.textContent = button.dataset.copied;
     setTimeout(() => { button.textContent = before; }, 1500);

@@ -261,7 +261,7 @@ def _importable(files: Files, root: str) -> tuple[Package, ...]:
         if rest and first not in _NOT_PACKAGES and first.isidentifier() and not first.startswith("_"):
             if f"{root}{first}/__init__.py" in files:
                 found[first] = Package(name=first, path=root + first)
-            elif root and rest[-1] == "__init__.py":
+            elif root:  # a namespace package
                 found.setdefault(first, Package(name=first, path=root + first))
         elif (
             not rest

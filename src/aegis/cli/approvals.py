@@ -23,7 +23,7 @@ def promote(
     service: str, environment: str, release: str, reason: str, url: str, data: str, *, emergency: bool,
     dry_run: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Ask for a release in an environment.
+    """Ask for a release in an environment.
 
     \b
     Examples:
@@ -52,7 +52,7 @@ def rollback(
     service: str, environment: str, release: str, reason: str, url: str, data: str, *, dry_run: bool, yes: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Return an environment to its previous release, or to a named earlier one.
+    """Return an environment to its previous release, or to a named earlier one.
 
     \b
     Examples:
@@ -92,7 +92,7 @@ def _decide(
 @click.option("--yes", is_flag=True, help="Do not ask for production's name.")
 @server_options
 def approve(promotion: str, comment: str, url: str, data: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    r"""Approve a waiting promotion, exactly as it is shown; without an argument: list what waits.
+    """Approve a waiting promotion, exactly as it is shown; without an argument: list what waits.
 
     \b
     Examples:
@@ -122,7 +122,7 @@ def approve(promotion: str, comment: str, url: str, data: str, *, dry_run: bool,
 @click.option("--dry-run", is_flag=True, help="Only say whether it would count.")
 @server_options
 def reject(promotion: str, comment: str, url: str, data: str, *, dry_run: bool, as_json: bool) -> None:
-    r"""Reject a waiting promotion.
+    """Reject a waiting promotion.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ from aegis.cli import output
 
 @click.group()
 def gate() -> None:
-    r"""Judge evidence against a policy.
+    """Judge evidence against a policy.
 
     \b
     Examples:
@@ -42,7 +42,7 @@ def check(
     require_all: bool,
     as_json: bool,
 ) -> None:
-    r"""Judge report files; leave with 1 when they block.
+    """Judge report files; leave with 1 when they block.
 
     \b
     Examples:

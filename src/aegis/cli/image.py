@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def image() -> None:
-    r"""Build, push and inspect images without a daemon.
+    """Build, push and inspect images without a daemon.
 
     \b
     Examples:
@@ -46,7 +46,7 @@ def build(
     arch: str,
     as_json: bool,
 ) -> None:
-    r"""Build the image of a Python service from its lock and source.
+    """Build the image of a Python service from its lock and source.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def build(
 @click.option("--dry-run", is_flag=True, help="Only say what would be pushed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def push_command(layout: Path, *, repository: str, tags: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    r"""Push a built image to a registry; what it has already is not sent.
+    """Push a built image to a registry; what it has already is not sent.
 
     \b
     Examples:
@@ -114,7 +114,7 @@ def push_command(layout: Path, *, repository: str, tags: tuple[str, ...], dry_ru
 @click.argument("what", default=".aegis-image", metavar="LAYOUT|REFERENCE")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def inspect(what: str, *, as_json: bool) -> None:
-    r"""Show what an image is made of: layers, labels, entry point.
+    """Show what an image is made of: layers, labels, entry point.
 
     \b
     Examples:

@@ -55,7 +55,7 @@ def ledger() -> None:
     Examples:
       aegis ledger show --service orders --since 2h
       aegis ledger verify
-    """  # noqa: D301 - click reads the backspace
+    """
 
 
 @ledger.command()
@@ -79,7 +79,7 @@ def show(data: Path, *, limit: int, as_lines: bool, as_json: bool, **filters: An
     Examples:
       aegis ledger show --service orders --environment production --since 7d
       aegis ledger show --subject promotion/01j9 --json
-    """  # noqa: D301 - click reads the backspace
+    """
     from aegis.bootstrap.ledger import open_ledger
     from aegis.core import codec
     from aegis.core.ports import Query
@@ -123,7 +123,7 @@ def verify(file: Path | None, data: Path, *, checkpoints: Path | None, key: Path
 
     FILE is an export; without it the ledger of the data directory is verified, also while a server runs. A chain
     cannot show that its newest records were cut off: compare it with checkpoints that were kept elsewhere.
-    """  # noqa: D301 - click reads the backspace
+    """
     from aegis.bootstrap.ledger import verify_directory, verify_file
 
     progress = _Progress("verified", quiet=as_json)
@@ -169,7 +169,7 @@ def export_(data: Path, *, out: Path | None, after: int, as_json: bool) -> None:
     Examples:
       aegis ledger export --out ledger-2026.jsonl
       aegis ledger export --after 12000 > rest.jsonl
-    """  # noqa: D301 - click reads the backspace
+    """
     from aegis.bootstrap.ledger import export_directory, write_export
     from aegis.core.errors import UserError
 

@@ -117,7 +117,7 @@ def _tell(diagnostics: Sequence[Diagnostic], kind: str) -> None:
 @click.argument("file", required=False)
 @_JSON
 def lint(file: str | None, *, as_json: bool) -> None:
-    r"""Check a .gitlab-ci.yml, with everything it includes; leave with 1 when it is not valid.
+    """Check a .gitlab-ci.yml, with everything it includes; leave with 1 when it is not valid.
 
     \b
     Examples:
@@ -172,7 +172,7 @@ def job_document(job: JobSpec) -> dict[str, Any]:
 @occasion_options
 @_JSON
 def preview(file: str | None, *, as_json: bool, **options: Any) -> None:
-    r"""Show the jobs that would run, in order, with the reason for each job that is in or out.
+    """Show the jobs that would run, in order, with the reason for each job that is in or out.
 
     \b
     Examples:
@@ -237,7 +237,7 @@ def _draw(plan: Plan) -> None:
 @click.option("--exit-code", is_flag=True, help="Leave with 1 when they differ.")
 @_JSON
 def diff(base: str, head: str, file: str | None, *, exit_code: bool, as_json: bool, **options: Any) -> None:
-    r"""Compare the pipelines of two revisions for the same occasion, job by job.
+    """Compare the pipelines of two revisions for the same occasion, job by job.
 
     \b
     Examples:

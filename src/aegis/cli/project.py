@@ -12,7 +12,7 @@ from aegis.cli import output
 
 @click.group()
 def project() -> None:
-    r"""Make a project's environment and check it there.
+    """Make a project's environment and check it there.
 
     \b
     Examples:
@@ -29,7 +29,7 @@ def project() -> None:
 @click.option("--force", is_flag=True, help="Make it again even when nothing has changed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def install(path: str, *, python: str | None, force: bool, as_json: bool) -> None:
-    r"""Make .venv from the lock (hashes verified), or from what the project declares.
+    """Make .venv from the lock (hashes verified), or from what the project declares.
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def install(path: str, *, python: str | None, force: bool, as_json: bool) -> Non
 @click.option("--upgrade", is_flag=True, help="Take the newest versions instead of keeping those that are locked.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def lock(path: str, *, upgrade: bool, as_json: bool) -> None:
-    r"""Write requirements.lock (what it needs to run) and requirements-test.lock (what its tests need too).
+    """Write requirements.lock (what it needs to run) and requirements-test.lock (what its tests need too).
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def lock(path: str, *, upgrade: bool, as_json: bool) -> None:
 @click.option("--strict", is_flag=True, help="Leave with 1 when something was found.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def lint(path: str, *, strict: bool, as_json: bool) -> None:
-    r"""Check the code with ruff and write gl-code-quality-report.json; the gates judge what was found.
+    """Check the code with ruff and write gl-code-quality-report.json; the gates judge what was found.
 
     \b
     Examples:
@@ -102,7 +102,7 @@ def lint(path: str, *, strict: bool, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def test(path: str, *, kind: str | None, as_json: bool) -> None:
-    r"""Run the tests as pytest would, under coverage; write junit.xml and coverage.xml.
+    """Run the tests as pytest would, under coverage; write junit.xml and coverage.xml.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ _WORDS = {"ok": "pass", "warn": "warn", "fail": "failed"}
 @click.option("--replace", is_flag=True, help="Overwrite a .gitlab-ci.yml that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def adopt(path: str, *, write: bool, config: str | None, name: str | None, replace: bool, as_json: bool) -> None:
-    r"""Write the pipeline and the declaration of an existing Python project, saying what was found.
+    """Write the pipeline and the declaration of an existing Python project, saying what was found.
 
     \b
     Examples:
@@ -60,7 +60,7 @@ def adopt(path: str, *, write: bool, config: str | None, name: str | None, repla
 @click.argument("path", default=".", metavar="[PATH]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def check(path: str, *, as_json: bool) -> None:
-    r"""Report what would work here and what would not, and why; nothing is written.
+    """Report what would work here and what would not, and why; nothing is written.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from aegis.cli.remote import client, server_options
 
 @click.group()
 def release() -> None:
-    r"""Show releases.
+    """Show releases.
 
     \b
     Examples:
@@ -25,7 +25,7 @@ def release() -> None:
 @click.argument("service", required=False, default="")
 @server_options
 def list_releases(service: str, url: str, data: str, *, as_json: bool) -> None:
-    r"""List releases, newest first.
+    """List releases, newest first.
 
     \b
     Examples:
@@ -47,7 +47,7 @@ def list_releases(service: str, url: str, data: str, *, as_json: bool) -> None:
 @click.argument("name")
 @server_options
 def show(name: str, url: str, data: str, *, as_json: bool) -> None:
-    r"""Tell everything about a release: where from, what is in it, what was proven, where it runs.
+    """Tell everything about a release: where from, what is in it, what was proven, where it runs.
 
     \b
     Examples:

@@ -17,7 +17,7 @@ from aegis.cli.remote import client, server_options, told
 @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
 @server_options
 def cancel(run: str, reason: str, url: str, data: str, *, dry_run: bool, as_json: bool) -> None:
-    r"""Cancel a run; finished jobs keep their results.
+    """Cancel a run; finished jobs keep their results.
 
     \b
     Examples:
@@ -34,7 +34,7 @@ def cancel(run: str, reason: str, url: str, data: str, *, dry_run: bool, as_json
 @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
 @server_options
 def retry(run: str, job: str, url: str, data: str, *, dry_run: bool, as_json: bool) -> None:
-    r"""Run a failed job again; without a job: all that failed.
+    """Run a failed job again; without a job: all that failed.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def retry(run: str, job: str, url: str, data: str, *, dry_run: bool, as_json: bo
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended.")
 @server_options
 def logs(run: str, job: str, url: str, data: str, *, follow: bool, as_json: bool) -> None:
-    r"""Show a job's log.
+    """Show a job's log.
 
     \b
     Examples:
@@ -78,7 +78,7 @@ def logs(run: str, job: str, url: str, data: str, *, follow: bool, as_json: bool
 @click.argument("run", required=False, default="")
 @server_options
 def explain(run: str, url: str, data: str, *, as_json: bool) -> None:
-    r"""Say why a run failed, most likely cause first; without an argument: the last local run.
+    """Say why a run failed, most likely cause first; without an argument: the last local run.
 
     \b
     Examples:
@@ -110,7 +110,7 @@ def explain(run: str, url: str, data: str, *, as_json: bool) -> None:
 @click.argument("job")
 @server_options
 def why(run: str, job: str, url: str, data: str, *, as_json: bool) -> None:
-    r"""Say why a job is there, what it waits for, and whether it is slower than usual.
+    """Say why a job is there, what it waits for, and whether it is slower than usual.
 
     \b
     Examples:

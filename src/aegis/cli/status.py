@@ -17,7 +17,7 @@ from aegis.cli.remote import client, server_options
 @click.option("--why", is_flag=True, help="Trace each running process back to its commit.")
 @server_options
 def status(service: str, at: str, url: str, data: str, *, why: bool, as_json: bool) -> None:
-    r"""Show what runs where, since when and why, and what waits.
+    """Show what runs where, since when and why, and what waits.
 
     \b
     Examples:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def template() -> None:
-    r"""List, show and use pipeline templates.
+    """List, show and use pipeline templates.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def _document(one: Template, *, whole: bool) -> dict[str, Any]:
 @template.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def list_templates(*, as_json: bool) -> None:
-    r"""List the templates.
+    """List the templates.
 
     \b
     Examples:
@@ -69,7 +69,7 @@ def list_templates(*, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def show(name: str, *, as_json: bool) -> None:
-    r"""Show a template's inputs and text.
+    """Show a template's inputs and text.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def show(name: str, *, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Show the file and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def use(name: str, *, inputs: tuple[str, ...], file: str, force: bool, dry_run: bool, as_json: bool) -> None:
-    r"""Write a .gitlab-ci.yml that uses a template.
+    """Write a .gitlab-ci.yml that uses a template.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ from aegis.cli import output
 
 @click.group()
 def wheel() -> None:
-    r"""Build and publish a library.
+    """Build and publish a library.
 
     \b
     Examples:
@@ -28,7 +28,7 @@ def wheel() -> None:
 @click.option("--output", "folder", type=click.Path(path_type=Path), help="Where to write (dist/).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def build(path: Path, *, publish: bool, repository_url: str, version: str, folder: Path | None, as_json: bool) -> None:
-    r"""Build wheel and sdist with the project's own backend, reproducibly.
+    """Build wheel and sdist with the project's own backend, reproducibly.
 
     \b
     Examples:
@@ -57,7 +57,7 @@ def build(path: Path, *, publish: bool, repository_url: str, version: str, folde
 @click.option("--dry-run", is_flag=True, help="Only say what would be published.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def publish(files: tuple[Path, ...], *, repository_url: str, dry_run: bool, as_json: bool) -> None:
-    r"""Publish built files to a package index. Publishing the same file again succeeds.
+    """Publish built files to a package index. Publishing the same file again succeeds.
 
     \b
     Examples:

@@ -143,7 +143,7 @@ def shop(
     return render(files, overlay.overlay_path("shop", environment))
 
 
-def until(condition: Callable[[], object], seconds: float = 15.0) -> object:
+def until(condition: Callable[[], object], seconds: float = 20.0, said: Callable[[], object] = str) -> object:
     """What `condition` gives as soon as it is true; fails when it never is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -151,7 +151,7 @@ def until(condition: Callable[[], object], seconds: float = 15.0) -> object:
         if found:
             return found
         threading.Event().wait(0.02)
-    raise AssertionError(f"never true: {condition}")
+    raise AssertionError(f"never true: {condition} {said()}")
 
 
 def get(url: str, path: str = "/") -> tuple[int, bytes]:

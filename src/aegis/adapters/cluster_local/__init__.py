@@ -415,7 +415,8 @@ class LocalCluster:
             self._traffic.set_weights(place[1], self._environment(place), share)
         with self._lock:
             service = self._services.get(place)
-            if service is None or service.wanted != version.wanted.key:
+            # Meanwhile another wish may have come, even one of the same name.
+            if service is None or version.retiring or service.versions.get(service.wanted) is not version:
                 return
             service.active = version.wanted.key
             version.routed = addresses

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,8 @@ class Ground:
     cgroups: Cgroups
     logs: Path
     show: Path
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """Names must not return while one that had them is being ended: a control group goes by name."""
 
 
 class Replica(threading.Thread):

@@ -39,7 +39,6 @@ class Version:
         self._setting = setting
         self._ground = ground
         self._changed = changed
-        self._made = 0
         self._unready_since: float | None = ground.clock.monotonic()
         self.replicas: list[Replica] = []
         self.scale(wanted.replicas, ports)
@@ -50,10 +49,9 @@ class Version:
             self.replicas.pop().finish(drain=True)
         while len(self.replicas) < count:
             index = len(self.replicas)
-            self._made += 1
             wanted = self.wanted
             one = Replica(
-                f"{wanted.namespace}.{wanted.name}.{wanted.template[:8]}.{self._made}",
+                f"{wanted.namespace}.{wanted.name}.{wanted.template[:8]}.{next(self._ground.numbers)}",
                 self._setting,
                 self._ground,
                 port=ports[index] if index < len(ports) else free_port(),

@@ -60,7 +60,7 @@ def build_distributions(
         )
     if wanted.version and "pyproject.toml" in inputs:
         inputs["pyproject.toml"] = with_version(inputs["pyproject.toml"], python_version(wanted.version))
-    argv = ["uv", "build", "--quiet", "--out-dir", "dist", *(["--python", wanted.python] if wanted.python else [])]
+    argv = ["uv", "build", "--out-dir", "dist", *(["--python", wanted.python] if wanted.python else [])]
     seen = {**environment, "SOURCE_DATE_EPOCH": str(max(wanted.epoch, 315532800)), "PYTHONHASHSEED": "0"}
     if wanted.version:
         # Backends that ask the version control system find none here: setuptools-scm, hatch-vcs, pdm-backend.

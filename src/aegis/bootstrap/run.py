@@ -1,0 +1,413 @@
+"""Puts together `aegis run`: the compiler, one coordinator and one supervisor over `.aegis/` of the working tree.
+
+It reads this machine's environment (PATH, proxy and certificate settings) and decides what of it a job may see. The rules
+of execution are those of the server: the same coordinator, the same supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, Final, Self, cast
+
+import aegis
+from aegis.adapters.blobs_directory import DirectoryBlobs
+from aegis.adapters.cache_index_directory import DirectoryCacheIndex
+from aegis.adapters.clock_system import SystemClock, SystemEntropy
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_process import ProcessExecutor
+from aegis.adapters.ledger_sqlite import SqliteLedger
+from aegis.adapters.queue_sqlite import SqliteQueue
+from aegis.adapters.shell_interactive import shell_in
+from aegis.adapters.traces_directory import DirectoryTraces
+from aegis.adapters.workspace_copy import CopyWorkspaces
+from aegis.bootstrap.explain import log_name
+from aegis.bootstrap.pipeline import Local
+from aegis.core import codec, ids
+from aegis.core.errors import NotFound, UserError
+from aegis.core.plan import JobSpec, Plan, Variable
+from aegis.core.ports import Masker
+from aegis.core.types import JobRun, Run, State
+from aegis.execution.archive import unpack
+from aegis.execution.coordinator import Coordinator
+from aegis.execution.environment import SYSTEM_PATH, dotenv
+from aegis.execution.options import SupervisorOptions
+from aegis.execution.ports import Executor, Place
+from aegis.execution.runners import Assignment, JobCredentials
+from aegis.execution.supervise import Supervisor, Tools
+from aegis.execution.trace import chunks
+from aegis.secrets.masking import SecretMasker
+
+FOLDER: Final = ".aegis"
+_PASSED: Final = (
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT",
+    "PIP_DISABLE_PIP_VERSION_CHECK", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_FIND_LINKS",
+)  # fmt: skip
+_FILES: Final = frozenset(
+    {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"}
+    | {"PIP_CERT", "PIP_FIND_LINKS", "UV_FIND_LINKS"}
+)
+_REFERENCE: Final = "file:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What of this machine jobs may use. `tool_paths` are directories of programs, `read_only` what those need."""
+
+    tool_paths: tuple[Path, ...]
+    read_only: tuple[Path, ...]
+    passthrough: Mapping[str, str]
+
+
+def machine(environ: Mapping[str, str], *, whole_path: bool) -> Machine:
+    """The machine as jobs may see it. With `whole_path` every directory of PATH, as a local run wants; else Aegis's own.
+
+    Of a directory `…/bin` its parent is shown as well, since programs look for their libraries there; but never a home
+    directory or `~/.local`, which hold more than programs.
+    """
+    own = [Path(sys.prefix) / "bin"]
+    paths = [*own, *(Path(one) for one in environ.get("PATH", "").split(os.pathsep) if one)] if whole_path else own
+    tools = [
+        path for path in dict.fromkeys(paths) if path.is_absolute() and path.is_dir() and str(path) not in SYSTEM_PATH
+    ]
+    home = Path(environ.get("HOME", "/nonexistent"))
+    shown = {Path(sys.prefix), Path(sys.base_prefix), Path(aegis.__file__).parent.parent}
+    shown |= {
+        path.parent for path in tools if path.name in {"bin", "shims", "sbin"} and _only_programs(path.parent, home)
+    }
+    passed = {name: environ[name] for name in _PASSED if environ.get(name)}
+    shown |= {
+        Path(passed[name])
+        for name in _FILES & passed.keys()
+        if passed[name].startswith("/") and Path(passed[name]).exists()
+    }
+    return Machine(tool_paths=tuple(tools), read_only=tuple(sorted(shown - {Path("/"), home})), passthrough=passed)
+
+
+def _only_programs(parent: Path, home: Path) -> bool:
+    return parent not in {Path("/"), home, home / ".local"} and not home.is_relative_to(parent)
+
+
+def read_variables(path: str, *, masked: bool) -> tuple[Variable, ...]:
+    """The variables of an `--env-file` or, as references that only the running job resolves, of a `--secrets-file`."""
+    if not masked:
+        return _pairs(path)
+    return tuple(
+        Variable(key=name, value="", secret=f"{_REFERENCE}{name}", masked=True, raw=True) for name in read_secrets(path)
+    )
+
+
+def read_secrets(path: str) -> dict[str, str]:
+    """The secrets of a `--secrets-file` by name; `UserError` where everybody can read it."""
+    pairs = _pairs(path)
+    if Path(path).stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise UserError("secrets-readable", f"{path} can be read by everybody", hint=f"chmod 600 {path}")
+    return {one.key: one.value for one in pairs}
+
+
+def _pairs(path: str) -> tuple[Variable, ...]:
+    file = Path(path)
+    if not file.is_file():
+        raise UserError("no-file", f"there is no file {path}", hint="name a file of NAME=VALUE lines")
+    return dotenv(file.read_bytes())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """How a local run is carried out. `executor` None takes the best there is."""
+
+    parallel: int = 2
+    executor: str | None = None
+    host_tools: bool = True
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    shell_on_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalJob:
+    """A job of a local run as it is shown: paths are absolute; `artifacts` is empty where the job left nothing."""
+
+    name: str
+    stage: str
+    status: str
+    exit_code: int | None
+    seconds: float
+    failure_reason: str | None
+    message: str
+    log: str
+    artifacts: str
+    allow_failure: bool
+
+
+def select(plan: Plan, names: tuple[str, ...]) -> Plan:
+    """The part of a plan that was asked for: the named jobs and what they need; all without names.
+
+    A name stands for all its parallel instances (`shard` for `shard 1/3`). A manual job that is named runs; delayed jobs
+    do not wait. `NotFound` for a name that no job has.
+    """
+    jobs = tuple(replace(job, when="on_success") if job.when == "delayed" else job for job in plan.jobs)
+    if not names:
+        return replace(plan, jobs=jobs)
+    by_name = {job.name: job for job in jobs}
+    wanted: dict[str, None] = {}
+    named: set[str] = set()
+    for name in names:
+        hits = [job.name for job in jobs if job.name == name or job.name.startswith((f"{name} ", f"{name}: "))]
+        if not hits:
+            known = ", ".join(by_name) or "none"
+            raise NotFound(
+                "no-such-job", f"the pipeline has no job {name!r} here; it has: {known}", hint="aegis preview"
+            )
+        named.update(hits)
+        wanted.update(dict.fromkeys(hits))
+    stack = list(wanted)
+    while stack:
+        for need in by_name[stack.pop()].needs or ():
+            if need.job in by_name and need.job not in wanted:
+                wanted[need.job] = None
+                stack.append(need.job)
+    kept = tuple(
+        replace(job, when="on_success") if job.name in named and job.when == "manual" else job
+        for job in jobs
+        if job.name in wanted
+    )
+    return replace(plan, jobs=kept)
+
+
+class LocalRun:
+    """One run over `.aegis/` of a project. Use it as a context: leaving stops what is left and gives everything back.
+
+    `start` submits; `state` answers the run as it is; `changed` is set whenever something happened.
+    """
+
+    def __init__(self, local: Local, plan: Plan, options: LocalOptions) -> None:
+        self.plan = plan
+        self.options = options
+        self.changed = threading.Event()
+        self._project = local
+        self._folder = local.directory / FOLDER
+        self._clock = SystemClock()
+        self._entropy = SystemEntropy()
+        self.id = ids.ulid(int(self._clock.now().timestamp() * 1000), self._entropy.take(10))
+        self.directory = self._folder / "runs" / self.id
+        self.executor = self._executor()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
+
+    def _executor(self) -> Executor:
+        wanted = self.options.executor
+        if wanted == "namespace" or (wanted is None and isolation_available().ok):
+            return NamespaceExecutor()
+        return ProcessExecutor()
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        # Ignored by itself, so that the project's own files need not change.
+        (self._folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        self.directory.mkdir(parents=True)
+        self._blobs = DirectoryBlobs(self._folder / "blobs")
+        self._traces = DirectoryTraces(self.directory / "traces")
+        self._ledger = SqliteLedger(
+            self._folder / "ledger.db",
+            clock=self._clock,
+            entropy=self._entropy,
+            blobs=self._blobs,
+            recorded_by="aegis run",
+        )
+        self._queue = SqliteQueue()
+        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree")
+        self._coordinator = Coordinator(
+            ledger=self._ledger,
+            blobs=self._blobs,
+            clock=self._clock,
+            traces=self._traces,
+            queue=self._queue,
+            credentials=lambda *_: JobCredentials(token=""),
+            resolve_secret=self._resolve,
+            on_change=lambda _: self.changed.set(),
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._loop.close()
+        self._workspaces.close()
+        shutil.rmtree(self.directory / "jobs", ignore_errors=True)
+        self._queue.close()
+        self._ledger.close()
+
+    def _work(self) -> None:
+        here = machine(os.environ, whole_path=True)
+        options = SupervisorOptions(
+            directory=self.directory / "jobs",
+            name="this machine",
+            concurrency=self.options.parallel,
+            tool_paths=here.tool_paths,
+            read_only=here.read_only,
+            tool_cache=self._folder / "cache",
+            passthrough=here.passthrough,
+            host_tools=self.options.host_tools,
+        )
+        tools = Tools(
+            source=self._coordinator,
+            executor=self.executor,
+            workspaces=self._workspaces,
+            blobs=self._blobs,
+            caches=DirectoryCacheIndex(self._folder / "caches"),
+            clock=self._clock,
+            masker=masker,
+            options=options,
+            on_failure=self._shell if self.options.shell_on_failure else None,
+        )
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(Supervisor(tools, drain_seconds=0.0).run(self._stop))
+
+    async def _shell(self, given: Assignment, place: Place, variables: Mapping[str, str]) -> None:
+        await asyncio.to_thread(shell_in, given.spec.name, place, variables)
+
+    def _resolve(self, _run: Run, _spec: JobSpec, reference: str) -> str:
+        name = reference.removeprefix(_REFERENCE)
+        if name not in self.options.secrets:
+            raise UserError(
+                "no-such-secret", f"there is no value for the secret {name!r}", hint=f"add {name}=… to --secrets-file"
+            )
+        return self.options.secrets[name]
+
+    # -- the run --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Submit the plan."""
+        plan = self.plan
+        run = Run(
+            id=self.id,
+            project=plan.project,
+            ref=plan.ref if plan.ref.startswith("refs/") else f"refs/heads/{plan.ref}",
+            commit=plan.commit,
+            plan="",
+            change="",
+            source=plan.source,
+            started_by="local",
+        )
+        self._coordinator.submit(run, plan, actor="local")
+
+    def state(self) -> Run:
+        """The run as it is."""
+        return self._coordinator.run(self.id)
+
+    def cancel(self) -> Run:
+        """Stop everything that runs; answered at once."""
+        return self._coordinator.cancel(self.id, "local", "interrupted")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for something to happen; whether it did."""
+        happened = self.changed.wait(seconds)
+        self.changed.clear()
+        return happened
+
+    def at_rest(self, run: Run) -> bool:
+        """Whether nothing happens any more without a person."""
+        return run.state.finished or not any(
+            job.state in {State.PENDING, State.RUNNING, State.CANCELING, State.WAITING_FOR_RESOURCE} for job in run.jobs
+        )
+
+    def log(self, job: JobRun) -> Path:
+        """Where a job's log lies."""
+        return self.directory / f"{log_name(job.name)}.log"
+
+    def tail_of(self, job: JobRun, size: int = 65536) -> bytes:
+        """The end of a finished job's log."""
+        if not self.log(job).is_file():
+            return b""
+        with self.log(job).open("rb") as file:
+            file.seek(max(0, self.log(job).stat().st_size - size))
+            return file.read()
+
+    def lay_out(self, run: Run) -> tuple[LocalJob, ...]:
+        """Write each job's log and unpack what it left; what is to be shown."""
+        shown = tuple(self._shown(job) for job in run.jobs)
+        summary = {"run": self.id, "status": run.state.value, "jobs": [codec.plain(job) for job in run.jobs]}
+        (self.directory / "run.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        latest = self._folder / "runs" / "latest"
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(self.id)
+        shutil.rmtree(self.directory / "traces", ignore_errors=True)
+        return shown
+
+    def _shown(self, job: JobRun) -> LocalJob:
+        log = self.log(job)
+        if job.started_at is not None:
+            with log.open("wb") as file:
+                for chunk in chunks(self._traces, job.id):
+                    file.write(chunk)
+        return LocalJob(
+            name=job.name,
+            stage=job.stage,
+            status=job.state.value,
+            exit_code=job.exit_code,
+            seconds=round((job.finished_at - job.started_at).total_seconds(), 3)
+            if job.started_at and job.finished_at
+            else 0.0,
+            failure_reason=job.failure_reason,
+            message=job.message,
+            log=str(log) if job.started_at is not None else "",
+            artifacts=str(self._artifacts(job)) if job.files else "",
+            allow_failure=job.allow_failure,
+        )
+
+    def _artifacts(self, job: JobRun) -> Path:
+        folder = self.directory / "artifacts" / log_name(job.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in job.files:
+            if file.kind == "archive":
+                with _spooled(self._blobs, file.digest) as archive:
+                    unpack(archive, folder)
+            else:
+                target = folder / file.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(self._blobs.get(file.digest))
+        return folder
+
+
+@contextlib.contextmanager
+def _spooled(blobs: DirectoryBlobs, digest: str) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile() as file:
+        for chunk in blobs.open(digest):
+            file.write(chunk)
+        file.seek(0)
+        yield cast("BinaryIO", file)
+
+
+def masker(values: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:
+    """A masker for named secrets, and the names of those that it cannot mask."""
+    made = SecretMasker(values)
+    return made, made.unmasked
+
+
+def watch(run: LocalRun, seen: Callable[[Run], None], *, every: float) -> Run:
+    """Call `seen` whenever something happened and at least every `every` seconds, until the run is at rest."""
+    while True:
+        state = run.state()
+        seen(state)
+        if run.at_rest(state):
+            return state
+        deadline = time.monotonic() + every
+        while not run.wait(0.1) and time.monotonic() < deadline:
+            continue

@@ -27,7 +27,8 @@ _REMOTE: Final = re.compile(r"(?:^[a-z+]+://[^/]+/|^[^/@]+@[^:/]+:)(?P<path>[^?#
 class Occasion:
     """What a pipeline would be run for, as the options of `preview` and `run` say. None: what the work tree has.
 
-    `tag` and `merge_request` exclude one another. `changed` None: ask Git; a tuple: exactly these.
+    `tag` and `merge_request` exclude one another. `changed` None: ask Git; a tuple: exactly these. `predefined` are
+    variables below all others (`aegis run` gives `AEGIS_LOCAL`, so that templates neither push nor ask for a server).
     """
 
     ref: str | None = None
@@ -38,6 +39,7 @@ class Occasion:
     variables: tuple[Variable, ...] = ()
     inputs: Mapping[str, object] | None = None
     changed: tuple[str, ...] | None = None
+    predefined: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,7 @@ def request(local: Local, occasion: Occasion) -> CompileRequest:
         commit_author=head.author if head is not None else "",
         commit_timestamp=head.timestamp if head is not None else "",
         inputs=dict(occasion.inputs or {}),
+        predefined=dict(occasion.predefined or {}),
     )
     if not (occasion.merge_request or occasion.source == "merge_request_event"):
         return made
@@ -141,7 +144,7 @@ def project_path(local: Local, remote: str) -> str:
     """`group/name` from the remote's address, else `local/<directory>`."""
     found = _REMOTE.search(remote)
     if found is not None and "/" in found["path"].strip("/"):
-        return found["path"].strip("/")
+        return found["path"].strip("/").lower()
     name = _NOT_PATH.sub("-", local.directory.name.lower()).strip("-.") or "project"
     return f"local/{name}"
 

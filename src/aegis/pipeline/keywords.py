@@ -6,6 +6,7 @@ and the reader is told that they have no effect here. Source: GitLab's CI/CD YAM
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from aegis.pipeline import shapes
@@ -28,7 +29,9 @@ from aegis.pipeline.shapes import (
     several,
     text,
 )
+from aegis.pipeline.variables import references
 
+_NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 WEEK: Final = 7 * 86400
 MONTH: Final = 31 * 86400
 STRINGS: Final = several(text)
@@ -70,6 +73,7 @@ def _variables(*extra: str) -> Shape:
             return
         for name, value in node.items():
             inner = f"{label}: {name}"
+            _variable_name(name, node, label, report)
             if not isinstance(value, Map):
                 if isinstance(value, Scalar) and value.value is None:
                     report.error("invalid-value", f"`{inner}` has no value", value.where, 'write `""` for an empty one')
@@ -80,6 +84,20 @@ def _variables(*extra: str) -> Shape:
             _complex_variable(value, inner, report)
 
     return check
+
+
+def _variable_name(name: str, node: Map, label: str, report: Report) -> None:
+    """Names that no process can have, and values that name themselves: GitLab takes both, and neither works."""
+    key, value = node.entries[name]
+    if not _NAME.fullmatch(name):
+        report.warn("variable-name", f"`{label}: {name}` cannot be the name of an environment variable", key.where)
+    if isinstance(value, Scalar) and name in references(value.text):
+        report.warn(
+            "self-reference",
+            f"`{label}: {name}` names itself; the name stays as it is written",
+            value.where,
+            "give it another name",
+        )
 
 
 def _complex_variable(node: Map, label: str, report: Report) -> None:

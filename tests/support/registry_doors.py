@@ -28,6 +28,17 @@ class TestGrant:
     anonymous: bool = False
 
 
+class DoorsHolder:
+    """Lets one live server serve the doors of one test after the other."""
+
+    def __init__(self) -> None:
+        self.doors: TokenDoors | None = None
+
+    def __call__(self) -> Any:
+        assert self.doors is not None
+        return self.doors
+
+
 class TokenDoors:
     def __init__(self, path: Path, **options: Any) -> None:
         self.blobs = DirectoryBlobs(path / "blobs")

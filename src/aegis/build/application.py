@@ -257,20 +257,28 @@ def _in_module(tree: Tree, path: str, file: TreeFile) -> Iterator[Found]:
     for node in ast.walk(parsed):
         if isinstance(node, ast.ImportFrom):
             known |= {one.asname: known[one.name] for one in node.names if one.asname and one.name in known}
+    functions = [node for node in parsed.body if isinstance(node, ast.FunctionDef)]
+    makers = {node.name: kind for node in functions if (kind := _kind_made(node, known))}
     for node in parsed.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            name, kind = _name(node.targets[0]), _made(node.value, known)
+            name, kind = _name(node.targets[0]), _made(node.value, {**known, **makers})
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            name, kind = _name(node.target), _made(node.value, known) or known.get(_name(node.annotation), "")
-        elif isinstance(node, ast.FunctionDef) and not _needs_arguments(node):
-            kind = known.get(_name(node.returns), "") if node.returns else _returned(node, known)
-            if kind:
-                yield Found(target=f"{module}:{node.name}", framework=kind, factory=True)
-            continue
+            name, kind = (
+                _name(node.target),
+                _made(node.value, {**known, **makers}) or known.get(_name(node.annotation), ""),
+            )
         else:
             continue
         if name and kind:
             yield Found(target=f"{module}:{name}", framework=kind)
+    for function in functions:
+        if function.name in makers and not _needs_arguments(function):
+            yield Found(target=f"{module}:{function.name}", framework=makers[function.name], factory=True)
+
+
+def _kind_made(function: ast.FunctionDef, known: Mapping[str, str]) -> str:
+    """The framework of what a function returns, by its annotation, else by what it does; '' for anything else."""
+    return known.get(_name(function.returns), "") if function.returns else _returned(function, known)
 
 
 def _name(node: ast.expr | None) -> str:

@@ -23,6 +23,7 @@ FASTAPI = "from fastapi import FastAPI\napp = FastAPI()\n"
 STARLETTE = "import starlette.applications as s\napplication: s.Starlette = s.Starlette(routes=[])\n"
 FACTORY = "from fastapi import FastAPI\ndef create_app() -> FastAPI:\n    return FastAPI()\n"
 UNTYPED = "from fastapi import FastAPI as F\ndef make_app():\n    made = F()\n    return made\n"
+MADE = "from fastapi import FastAPI\ndef build(x) -> FastAPI:\n    return FastAPI()\napi = build(1)\n"
 NEEDS = "from fastapi import FastAPI\ndef make_app(settings) -> FastAPI:\n    return FastAPI()\n"
 
 
@@ -38,6 +39,7 @@ NEEDS = "from fastapi import FastAPI\ndef make_app(settings) -> FastAPI:\n    re
         ({"src/orders/__init__.py": FACTORY}, Found(target="orders:create_app", framework="fastapi", factory=True)),
         ({"src/orders/web.py": UNTYPED}, Found(target="orders.web:make_app", framework="fastapi", factory=True)),
         ({"src/orders/web.py": NEEDS}, None),
+        ({"src/orders/web.py": MADE}, Found(target="orders.web:api", framework="fastapi")),
         ({"src/orders/web.py": "class FastAPI: ...\n"}, None),
         ({"src/orders/web.py": "FastAPI( broken"}, None),
         (

@@ -21,30 +21,35 @@ from aegis.build.image import Facts, image_tags, python_version
 from aegis.core.errors import Conflict, Denied, ExternalError, NotFound, UserError
 from aegis.web import oci_api, pypi_api
 from support.live_server import serving
-from support.registry_doors import READER, WRITER, TokenDoors
+from support.registry_doors import READER, WRITER, DoorsHolder, TokenDoors
 from support.tiny_service import tiny_lock, tiny_wheels, write_service
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+@pytest.fixture(scope="module")
+def holder() -> DoorsHolder:
+    return DoorsHolder()
+
+
+@pytest.fixture(scope="module")
+def address(holder: DoorsHolder) -> Iterator[str]:
+    with serving(Starlette(routes=[*oci_api.routes(holder), *pypi_api.routes(holder)])) as made:
+        yield made
+
+
 @pytest.fixture
-def doors(tmp_path: Path) -> Iterator[TokenDoors]:
+def doors(tmp_path: Path, holder: DoorsHolder) -> Iterator[TokenDoors]:
     made = TokenDoors(tmp_path / "server")
+    holder.doors = made
     for name, data in tiny_wheels():
         made.indexes.index("shop", actor="test").upload({}, name, io.BytesIO(data))
     yield made
     made.close()
 
 
-@pytest.fixture
-def address(doors: TokenDoors) -> Iterator[str]:
-    routes = [*oci_api.routes(lambda: doors), *pypi_api.routes(lambda: doors)]
-    with serving(Starlette(routes=routes)) as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
-def job(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def job(doors: TokenDoors, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - opens them
     """The variables of a job, with an own uv cache and no index but ours."""
     for name in [one for one in os.environ if one.startswith(("CI_", "AEGIS_", "UV_", "PIP_"))]:
         monkeypatch.delenv(name)

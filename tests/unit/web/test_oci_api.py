@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from aegis.web import oci_api
 from support.live_server import serving
-from support.registry_doors import READER, WRITER, TokenDoors
+from support.registry_doors import READER, WRITER, DoorsHolder, TokenDoors
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -37,19 +37,28 @@ def manifest(config: bytes = CONFIG, layers: tuple[bytes, ...] = (b"layer",), **
     ).encode()
 
 
+@pytest.fixture(scope="module")
+def holder() -> DoorsHolder:
+    return DoorsHolder()
+
+
+@pytest.fixture(scope="module")
+def address(holder: DoorsHolder) -> Iterator[str]:
+    with serving(Starlette(routes=list(oci_api.routes(holder)))) as made:
+        yield made
+
+
 @pytest.fixture
-def doors(tmp_path: Path) -> Iterator[TokenDoors]:
-    made = TokenDoors(tmp_path)
+def doors(tmp_path: Path, holder: DoorsHolder) -> Iterator[TokenDoors]:
+    made = TokenDoors(tmp_path / "server")
+    holder.doors = made
     yield made
     made.close()
 
 
 @pytest.fixture
-def client(doors: TokenDoors) -> Iterator[httpx.Client]:
-    with (
-        serving(Starlette(routes=list(oci_api.routes(lambda: doors)))) as address,
-        httpx.Client(base_url=f"http://{address}", auth=("job", WRITER), trust_env=False) as made,
-    ):
+def client(doors: TokenDoors, address: str) -> Iterator[httpx.Client]:  # noqa: ARG001 - opens them
+    with httpx.Client(base_url=f"http://{address}", auth=("job", WRITER), trust_env=False) as made:
         yield made
 
 

@@ -17,27 +17,33 @@ from starlette.applications import Starlette
 from aegis.core.errors import Conflict, Denied
 from aegis.web import pypi_api
 from support.live_server import serving
-from support.registry_doors import READER, WRITER, TokenDoors
+from support.registry_doors import READER, WRITER, DoorsHolder, TokenDoors
 from support.tiny_packages import sdist, wheel
 
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
+@pytest.fixture(scope="module")
+def holder() -> DoorsHolder:
+    return DoorsHolder()
+
+
+@pytest.fixture(scope="module")
+def address(holder: DoorsHolder) -> Iterator[str]:
+    with serving(Starlette(routes=list(pypi_api.routes(holder)))) as made:
+        yield made
+
+
 @pytest.fixture
-def doors(tmp_path: Path) -> Iterator[TokenDoors]:
+def doors(tmp_path: Path, holder: DoorsHolder) -> Iterator[TokenDoors]:
     made = TokenDoors(tmp_path / "server")
+    holder.doors = made
     yield made
     made.close()
 
 
 @pytest.fixture
-def address(doors: TokenDoors) -> Iterator[str]:
-    with serving(Starlette(routes=list(pypi_api.routes(lambda: doors)))) as made:
-        yield made
-
-
-@pytest.fixture
-def client(address: str) -> Iterator[httpx.Client]:
+def client(doors: TokenDoors, address: str) -> Iterator[httpx.Client]:  # noqa: ARG001 - opens them
     with httpx.Client(base_url=f"http://{address}", auth=("job", WRITER), trust_env=False) as made:
         yield made
 
@@ -58,6 +64,7 @@ def run(*argv: str, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.usefixtures("doors")
 def test_twine_uploads_what_pip_and_uv_install(address: str, tmp_path: Path) -> None:
     for name, data in (wheel(), sdist()):
         (tmp_path / name).write_bytes(data)

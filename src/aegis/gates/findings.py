@@ -31,6 +31,7 @@ _CLEAN: Final = {
     DEPENDENCIES: "no dependency with a blocking vulnerability",
     SECRETS: "no leaked secret was found",
 }
+_BLIND: Final = frozenset({PACKAGE_NOT_LOOKED_UP, ADVISORY_UNREADABLE})
 NEWEST: Final = "advisories-newest"
 """The scan option under which a dependency report says how new its advisories are (RFC 3339)."""
 
@@ -45,9 +46,11 @@ def judge_findings(
         key=lambda one: (_ORDER[one.severity], str(one.where or ""), one.rule, one.package),
     )
     weighed = [(finding, *_weigh(policy, kind, finding, now)) for finding in findings]
+    packages = _packages(weighed) if kind == DEPENDENCIES else []
     for outcome in (Outcome.BLOCK, Outcome.WARN):
         chosen = [(finding, note) for finding, said, note in weighed if said is outcome]
-        told = _packages(chosen, outcome) if kind == DEPENDENCIES else _places(kind, chosen, outcome)
+        told = [one for one in packages if one.outcome is outcome]
+        told += _places(kind, chosen, outcome) if kind != DEPENDENCIES else []
         reasons += told[:_SHOWN]
         if len(told) > _SHOWN:
             reasons.append(_rest(kind, outcome, len(told) - _SHOWN))
@@ -60,7 +63,7 @@ def judge_findings(
 
 def _weigh(policy: GatePolicy, kind: str, finding: Finding, now: datetime | None) -> tuple[Outcome, str]:
     """The outcome of one finding and a note for its message."""
-    if kind == DEPENDENCIES and finding.rule in {PACKAGE_NOT_LOOKED_UP, ADVISORY_UNREADABLE}:
+    if kind == DEPENDENCIES and finding.rule in _BLIND:
         outcome = policy.not_found
     else:
         outcome = policy.scan(kind).outcome(finding.severity)
@@ -106,18 +109,20 @@ def _rule(finding: Finding) -> str:
     return f" ({finding.rule})" if finding.rule and finding.rule not in finding.message else ""
 
 
-def _packages(chosen: list[tuple[Finding, str]], outcome: Outcome) -> list[Reason]:
-    """One reason per package, in the order of the worst finding."""
-    groups: dict[tuple[str, str, str], list[tuple[Finding, str]]] = {}
-    for finding, note in chosen:
-        alone = finding.message if finding.rule in {PACKAGE_NOT_LOOKED_UP, ADVISORY_UNREADABLE} else ""
-        groups.setdefault((finding.package, finding.installed, alone), []).append((finding, note))
-    return [_package(group, outcome) for group in groups.values()]
+def _packages(weighed: list[tuple[Finding, Outcome, str]]) -> list[Reason]:
+    """One reason per package, since one new version mends it: with the worst outcome, in the order of the worst finding."""
+    groups: dict[tuple[str, str, str], list[tuple[Finding, Outcome, str]]] = {}
+    for finding, outcome, note in weighed:
+        if outcome is not Outcome.PASS:
+            alone = finding.message if finding.rule in _BLIND else ""
+            groups.setdefault((finding.package, finding.installed, alone), []).append((finding, outcome, note))
+    return [_package(group) for group in groups.values()]
 
 
-def _package(group: list[tuple[Finding, str]], outcome: Outcome) -> Reason:
-    first, note = group[0]
-    if first.rule in {PACKAGE_NOT_LOOKED_UP, ADVISORY_UNREADABLE}:
+def _package(group: list[tuple[Finding, Outcome, str]]) -> Reason:
+    first, _, note = group[0]
+    outcome = Outcome.BLOCK if any(one is Outcome.BLOCK for _, one, _ in group) else Outcome.WARN
+    if first.rule in _BLIND:
         return Reason(
             gate=DEPENDENCIES,
             outcome=outcome,
@@ -125,19 +130,17 @@ def _package(group: list[tuple[Finding, str]], outcome: Outcome) -> Reason:
             mend=first.mend or "pin the package to a released version",
             where=first.where,
         )
-    findings = [finding for finding, _ in group]
-    notes = "".join(dict.fromkeys(note for _, note in group))
+    findings = [finding for finding, _, _ in group]
+    notes = "".join(dict.fromkeys(note for _, _, note in group))
     names = ", ".join(dict.fromkeys(finding.rule for finding in findings if finding.rule))
     fix = _needed(findings)
     count = "a known vulnerability" if len(findings) == 1 else f"{len(findings)} known vulnerabilities"
-    said = f": {first.message}" if len(findings) == 1 and first.message else ""
-    fixed = f"; fixed in {fix}" if fix else "; no fixed version is known"
+    said = first.message.removeprefix(f"{first.package}: ")
+    fixed = f"fixed in {fix}" if fix else "no version that mends all of it is known"
     return Reason(
         gate=DEPENDENCIES,
         outcome=outcome,
-        message=(
-            f"{first.package} {first.installed} has {count} (worst: {first.severity}) {names}{said}{fixed}{notes}".strip()
-        ),
+        message=f"{first.package} {first.installed} has {count}, {fixed} ({first.severity}: {said}; {names}){notes}",
         mend=(
             f"require {first.package}>={fix} and write the lock again with `aegis project lock`"
             if fix

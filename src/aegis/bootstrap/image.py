@@ -249,7 +249,7 @@ def inspect_image(text: str) -> Inspection:
 def _read_image(text: str) -> tuple[RawManifest, tuple[str, ...], bytes]:
     """Manifest, tags and configuration of the image at a path or a reference."""
     path = Path(text)
-    if path.is_dir():
+    if path.is_dir() or text.startswith((".", "/")):
         layout = OciLayout(path)
         names = layout.tags()
         raw = layout.manifest(names[0] if names else "")

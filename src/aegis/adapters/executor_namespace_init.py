@@ -157,14 +157,15 @@ def world(request: dict[str, Any]) -> None:
         os.makedirs(f"{root}/{name}", 0o755)
     shown = system_directories(root)
     identity_files(root)
-    names = sorted(set(request["read_only"]), key=len)
     resolver = os.path.realpath("/etc/resolv.conf")
-    for path in [*names, resolver]:
-        if os.path.exists(path) and not covered(path, shown):
-            bind(path, root, path)
-            shown.append(path)
-    for target, source in request["writable"]:
-        bind(source, root, target, writable=True)
+    wanted = [(path, path, False) for path in {*request["read_only"], resolver} if os.path.exists(path)]
+    wanted += [(target, source, True) for target, source in request["writable"]]
+    # Outer directories before what lies in them, whichever kind they are.
+    for target, source, writable in sorted(wanted, key=lambda one: (one[0].count("/"), one[0])):
+        if writable or not covered(target, shown):
+            bind(source, root, target, writable=writable)
+            if not writable:
+                shown.append(target)
     devices(root)
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     os.chdir(root)

@@ -131,7 +131,7 @@ class LocalOptions:
 
     parallel: int = 2
     executor: str | None = None
-    host_tools: bool = True
+    host_tools: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
     shell_on_failure: bool = False
 

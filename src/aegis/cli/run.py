@@ -34,7 +34,7 @@ _LOG_LINES: Final = 20
 @click.option("--executor", type=click.Choice(["namespace", "process"]), help="How jobs are kept apart.")
 @click.option("--env-file", metavar="FILE", help="Variables, as NAME=VALUE lines.")
 @click.option("--secrets-file", metavar="FILE", help="Masked variables, as NAME=VALUE lines; never kept.")
-@click.option("--host-tools/--no-host-tools", default=True, help="Run jobs with `image:` with this machine's tools.")
+@click.option("--host-tools", is_flag=True, help="Run jobs with `image:` with this machine's tools instead.")
 @click.option("--shell-on-failure", is_flag=True, help="Open a shell where a job failed.")
 @click.option("--plain", is_flag=True, help="Only lines, nothing redrawn.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")

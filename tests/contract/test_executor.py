@@ -1,0 +1,337 @@
+"""What every executor has to do, and what those that isolate have to keep apart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_process import ProcessExecutor
+from aegis.execution.ports import Executor, Exit, JobLimits, Sandbox, SandboxRequest
+from aegis.execution.script import render
+from aegis.execution.supervise.job import give, remove
+
+_PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+class Collected:
+    """A sink that keeps everything and can be waited on."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.grown = asyncio.Event()
+
+    async def write(self, data: bytes) -> None:
+        self.data += data
+        self.grown.set()
+
+    async def until(self, text: bytes) -> None:
+        while text not in self.data:
+            self.grown.clear()
+            await asyncio.wait_for(self.grown.wait(), 20)
+
+    @property
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace")
+
+
+class Bench:
+    """One executor and a directory for its jobs."""
+
+    def __init__(self, executor: Executor, root: Path) -> None:
+        self.executor = executor
+        self.root = root
+        self.jobs = 0
+
+    async def sandbox(self, **more: Any) -> tuple[Sandbox, SandboxRequest]:
+        self.jobs += 1
+        place = self.executor.place(self.root / f"job-{self.jobs}", "shop/orders")
+        paths = (place.root, place.work, place.tmp, place.home, place.files)
+        for path in paths:
+            path.mkdir(parents=True)
+        if self.executor.owner is not None:
+            give(paths[1:], self.executor.owner)
+        request = SandboxRequest(job_id=f"job-{self.jobs}", place=place, **more)
+        return await self.executor.prepare(request), request
+
+    async def step(self, *commands: str, environment: Mapping[str, str] | None = None, **more: Any) -> tuple[Exit, str]:
+        sandbox, _ = await self.sandbox(**more)
+        sink = Collected()
+        ended = await sandbox.run(render(commands), {**_PATH, **(environment or {})}, sink)
+        await sandbox.cleanup()
+        return ended, sink.text
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]], executor: Executor) -> None:
+    async def whole() -> None:
+        try:
+            await work()
+        finally:
+            await executor.close()
+
+    asyncio.run(whole())
+
+
+def alive(mark: str) -> list[int]:
+    """The processes on this machine whose command line holds `mark`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+class ExecutorContract:
+    """Inherited for each executor."""
+
+    def make(self) -> Executor:
+        raise AssertionError
+
+    @pytest.fixture
+    def bench(self, tmp_path: Path) -> Iterator[Bench]:
+        made = Bench(self.make(), tmp_path / "jobs")
+        yield made
+        remove(made.root)
+
+    def test_output_of_both_streams_and_the_exit_code_arrive(self, bench: Bench) -> None:
+        async def work() -> None:
+            ended, text = await bench.step("echo to stdout", "echo to stderr >&2", "exit 42")
+            assert ended == Exit(code=42)
+            assert "to stdout\n" in text
+            assert "to stderr\n" in text
+
+        run(work, bench.executor)
+
+    def test_the_first_failing_command_ends_the_script_also_in_a_pipe(self, bench: Bench) -> None:
+        async def work() -> None:
+            ended, text = await bench.step("false | cat", "echo not reached")
+            assert ended.code == 1
+            assert "not reached\n" not in text.replace("$ echo not reached", "")
+
+        run(work, bench.executor)
+
+    def test_commands_cannot_read_the_script(self, bench: Bench) -> None:
+        async def work() -> None:
+            ended, text = await bench.step("cat", "echo still here")
+            assert ended.code == 0
+            assert "still here\n" in text
+
+        run(work, bench.executor)
+
+    def test_the_environment_is_exactly_what_was_given(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AEGIS_TEST_OUTSIDE", "must-not-be-seen")
+
+        async def work() -> None:
+            ended, text = await bench.step("env", environment={"GIVEN": "a b\nc"})
+            assert ended.code == 0
+            assert "GIVEN=a b\nc\n" in text
+            assert "must-not-be-seen" not in text
+
+        run(work, bench.executor)
+
+    def test_steps_of_one_sandbox_share_their_files(self, bench: Bench) -> None:
+        async def work() -> None:
+            sandbox, request = await bench.sandbox()
+            place = request.place
+            first = f"touch {place.inner_work}/w {place.inner_tmp}/t {place.inner_home}/h"
+            assert (await sandbox.run(render([first]), _PATH, Collected())).code == 0
+            again = f"test -f w && test -f {place.inner_tmp}/t && test -f {place.inner_home}/h"
+            assert (await sandbox.run(render([again]), _PATH, Collected())).code == 0
+            assert (place.work / "w").is_file()
+
+        run(work, bench.executor)
+
+    def test_a_stop_ends_everything_also_what_ignores_signals_and_has_a_session_of_its_own(self, bench: Bench) -> None:
+        mark = f"sleep 9{os.getpid()}"
+
+        async def work() -> None:
+            sandbox, _ = await bench.sandbox()
+            sink = Collected()
+            script = render(
+                [f"setsid sh -c 'trap \"\" TERM; {mark} & {mark} & wait' &", "trap '' TERM", "echo ready; wait"]
+            )
+            running = asyncio.create_task(sandbox.run(script, _PATH, sink))
+            await sink.until(b"ready\n")
+            await asyncio.to_thread(_until, lambda: len(alive(mark.replace(" ", "\0"))) >= 2)
+            await sandbox.stop()
+            assert (await asyncio.wait_for(running, 20)).stopped
+            assert alive(mark.replace(" ", "\0")) == []
+
+        run(work, bench.executor)
+
+    def test_a_daemon_dies_with_its_step(self, bench: Bench) -> None:
+        mark = f"sleep 8{os.getpid()}"
+
+        async def work() -> None:
+            ended, _ = await bench.step(f"(setsid sh -c '({mark} &) ; {mark}' >/dev/null 2>&1 &)", "sleep 0.1")
+            assert ended.code == 0
+            assert alive(mark.replace(" ", "\0")) == []
+
+        run(work, bench.executor)
+
+    def test_after_a_stop_the_next_step_runs(self, bench: Bench) -> None:
+        async def work() -> None:
+            sandbox, _ = await bench.sandbox()
+            sink = Collected()
+            running = asyncio.create_task(sandbox.run(render(["echo ready; sleep 60"]), _PATH, sink))
+            await sink.until(b"ready\n")
+            await sandbox.stop()
+            assert (await running).stopped
+            assert await sandbox.run(render(["exit 3"]), _PATH, Collected()) == Exit(code=3)
+
+        run(work, bench.executor)
+
+    def test_ten_megabytes_in_one_line_arrive_whole(self, bench: Bench) -> None:
+        async def work() -> None:
+            _, text = await bench.step("head -c 10485760 /dev/zero | tr '\\0' x")
+            assert text.count("x") == 10485760 + "head -c 10485760 /dev/zero | tr '\\0' x".count("x")
+
+        run(work, bench.executor)
+
+    def test_limits_hold(self, bench: Bench) -> None:
+        async def work() -> None:
+            _, text = await bench.step("ulimit -n; ulimit -v; ulimit -c", limits=JobLimits(memory=512 << 20, files=77))
+            assert text.split("\n")[1:4] == ["77", str(512 << 10), "0"]
+
+        run(work, bench.executor)
+
+    def test_nothing_outlives_a_killed_runner(self, tmp_path: Path) -> None:
+        mark = f"7{os.getpid()}"
+        program = (
+            "import asyncio, sys; from pathlib import Path; sys.path[:0] = sys.argv[3:]\n"
+            "from contract_executor import Bench, make\n"
+            "bench = Bench(make(sys.argv[1]), Path(sys.argv[2]))\n"
+            f"asyncio.run(bench.step('echo up > up; sleep {mark} & setsid sleep {mark} & wait'))\n"
+        )
+        (tmp_path / "contract_executor.py").write_text(
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+            "from test_executor import *\n"
+            "def make(kind): return NamespaceExecutor() if kind == 'namespaces' else ProcessExecutor()\n"
+        )
+        kind = self.make().isolation
+        runner = subprocess.Popen([sys.executable, "-c", program, kind, str(tmp_path / "jobs"), str(tmp_path)])
+        try:
+            _until(lambda: len(alive(f"sleep\0{mark}")) == 2)
+            runner.kill()
+            runner.wait()
+            _until(lambda: alive(f"sleep\0{mark}") == [])
+        finally:
+            runner.kill()
+            runner.wait()
+            remove(tmp_path / "jobs")
+
+
+def _until(look: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class TestProcessExecutor(ExecutorContract):
+    def make(self) -> Executor:
+        return ProcessExecutor(grace=0.2)
+
+
+@pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)
+class TestNamespaceExecutor(ExecutorContract):
+    def make(self) -> Executor:
+        return NamespaceExecutor(grace=0.2)
+
+    def test_a_job_sees_no_other_process(self, bench: Bench) -> None:
+        async def work() -> None:
+            _, text = await bench.step("for p in /proc/[0-9]*; do echo pid ${p#/proc/}; done")
+            pids = [int(line.split()[1]) for line in text.splitlines() if line.startswith("pid ")]
+            assert max(pids) < 20
+            assert os.getpid() not in pids
+
+        run(work, bench.executor)
+
+    def test_a_job_sees_only_what_it_was_given(self, bench: Bench, tmp_path: Path) -> None:
+        secret = tmp_path / "data" / "server.key"
+        secret.parent.mkdir()
+        secret.write_text("key")
+        other = bench.root / "job-0" / "work"
+        other.mkdir(parents=True)
+        (other / "file").write_text("of another job")
+
+        async def work() -> None:
+            for path in (secret, other / "file", Path.home(), "/root", "/var/lib", "/sys/kernel", "/run/lock"):
+                ended, text = await bench.step(f"ls -la {path}")
+                assert ended.code != 0, text
+            _, text = await bench.step("ls /builds /home /tmp")
+            assert "/builds:\nshop\n" in text
+            assert "/home:\njob\n" in text
+
+        run(work, bench.executor)
+
+    def test_a_job_cannot_write_outside_nor_undo_its_mounts(self, bench: Bench) -> None:
+        async def work() -> None:
+            for command in (
+                "touch /usr/bin/x", "touch /etc/x", "touch /x", "mount -o remount,rw /usr", "umount /etc/passwd",
+                "mount -t tmpfs none /tmp", "chroot / true", "cat /etc/shadow | grep .", "mknod /tmp/d b 254 0",
+                "unshare -Urm sh -c 'mount -o remount,rw,bind /usr && touch /usr/x'", "kill -9 1 && sleep 1 && kill -0 1 && false",
+            ):  # fmt: skip
+                ended, text = await bench.step(command)
+                assert ended.code != 0, f"{command}: {text}"
+
+        run(work, bench.executor)
+
+    def test_a_job_has_no_privilege_and_a_name_of_its_own(self, bench: Bench) -> None:
+        async def work() -> None:
+            ended, text = await bench.step("id -un; hostname; grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status")
+            assert ended.code == 0
+            assert "job\njob\n" in text
+            assert "CapEff:\t0000000000000000" in text
+            assert "CapBnd:\t0000000000000000" in text
+            assert "NoNewPrivs:\t1" in text
+
+        run(work, bench.executor)
+
+    def test_read_only_and_writable_directories_are_shown(self, bench: Bench, tmp_path: Path) -> None:
+        tools, cache = tmp_path / "tools", tmp_path / "cache"
+        for path in (tools, cache):
+            path.mkdir()
+        (tools / "tool").write_text("#!/bin/sh\necho tool runs\n")
+        (tools / "tool").chmod(0o755)
+        if bench.executor.owner is not None:
+            give((cache,), bench.executor.owner)
+
+        async def work() -> None:
+            ended, text = await bench.step(
+                f"{tools}/tool", "echo kept > /cache/file", f"if touch {tools}/x; then exit 9; fi",
+                read_only=(tools,), writable={"/cache": cache},
+            )  # fmt: skip
+            assert ended.code == 0, text
+            assert "tool runs\n" in text
+            assert (cache / "file").read_text() == "kept\n"
+
+        run(work, bench.executor)
+
+    def test_the_usual_devices_and_name_resolution_are_there(self, bench: Bench) -> None:
+        async def work() -> None:
+            ended, text = await bench.step(
+                "head -c 4 /dev/urandom | wc -c", "echo x > /dev/null", "test -r /etc/resolv.conf -o ! -e /etc/resolv.conf",
+                "echo shm > /dev/shm/x", "python3 -c 'import socket; socket.getaddrinfo(\"localhost\", 80)'",
+                "test -c /dev/tty",
+            )  # fmt: skip
+            assert ended.code == 0, text
+
+        run(work, bench.executor)
+
+
+def test_the_probe_says_what_it_found() -> None:
+    found = isolation_available()
+    assert found.detail
+    assert found.ok or found.mend

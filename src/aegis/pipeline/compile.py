@@ -142,6 +142,8 @@ def _when(rule: Map) -> str:
 def unsupported(definition: Definition) -> tuple[str, ...]:
     """The job's keywords that have no effect here."""
     found = [word for word in NOT_CARRIED_OUT if _uses(definition.get(word))]
+    if definition.name == "pages" and definition.get("pages") is None:
+        found.append("pages")
     if graph.foreign(definition.get("needs")) is not None:
         found.append("needs")
     return tuple(sorted(found))
@@ -149,6 +151,10 @@ def unsupported(definition: Definition) -> tuple[str, ...]:
 
 def _uses(node: Node | None) -> bool:
     return node is not None and not (isinstance(node, Scalar) and node.value in {None, False})
+
+
+class _TooManyVariables(Exception):
+    """The jobs would not fit into memory."""
 
 
 class _Compiler:
@@ -172,6 +178,7 @@ class _Compiler:
         self.root = dict(configuration.variables)
         self.workflow_rules = configuration.workflow is not None and configuration.workflow.has("rules")
         dotenv = any(_leaves_dotenv(one) for one in configuration.jobs.values())
+        self.variables_left = request.limits.variables
         self.open_names = (lambda _: True) if dotenv else RUN_TIME.__contains__
         kind = "merge_request" if request.merge_request is not None else request.ref_kind
         self.target = Target(kind, request.ref, request.source, request.project)
@@ -186,7 +193,14 @@ class _Compiler:
             )
             return _answer(None, self.configuration, self.report, excluded=excluded, skipped=skipped)
         chosen, excluded_jobs = self._select()
-        specs = self._build(chosen)
+        try:
+            specs = self._build(chosen)
+        except _TooManyVariables:
+            most = self.request.limits.variables
+            self.report.error(
+                "too-big", f"all jobs together have more than {most} variables", self.configuration.root.where
+            )
+            return _answer(None, self.configuration, self.report)
         excluded = tuple(excluded_jobs)
         stages = {spec.stage for spec in specs}
         if not stages - {".pre", ".post"}:
@@ -295,6 +309,9 @@ class _Compiler:
     def _job(self, one: jobs.Chosen, present: Mapping[str, jobs.Chosen]) -> JobSpec:
         definition, instance = one.definition, one.instance
         variables = self._variables(definition, instance, one.match, None)
+        self.variables_left -= len(variables)
+        if self.variables_left < 0:
+            raise _TooManyVariables
         if definition.get("environment") is not None:
             place = jobs.environment(definition, Expansion(variables, self.open_names))
             variables = self._variables(definition, instance, one.match, place)

@@ -13,7 +13,7 @@ from aegis.core.plan import Variable
 from aegis.pipeline import keywords
 from aegis.pipeline.conditions import Context, strings
 from aegis.pipeline.diagnostics import Report, Unreadable, meant
-from aegis.pipeline.document import Map, Node, Scalar, Seq, kind_of
+from aegis.pipeline.document import Map, Node, Scalar, Seq, kind_of, weight
 from aegis.pipeline.includes import Includer
 from aegis.pipeline.inputs import Given
 from aegis.pipeline.matrix import Instance, instances
@@ -79,6 +79,10 @@ def configure(request: CompileRequest, context: Context, report: Report) -> Conf
     root = extend_all(root, report, request.limits)
     if includer.has_references:
         root = resolve_all(root, report)
+    known: dict[int, int] = {}
+    if sum(weight(node, known) for _, node in root.items()) > request.limits.whole:
+        where = root.where
+        report.error("too-big", f"more than {request.limits.whole} nodes once everything is put together", where)
     if report.errors:
         return None  # what is missing would only be complained of a second time
     return _checked(root, request, report)
@@ -105,15 +109,17 @@ def _checked(root: Map, request: CompileRequest, report: Report) -> Configuratio
         workflow=_map(root.get("workflow")),
     )
     defaults = _defaults(root, report)
+    count = 0
     for name, (key, node) in root.entries.items():
         if name in keywords.ROOT or name.startswith("."):
             continue
-        if len(configuration.jobs) >= request.limits.jobs:
-            report.error("too-many-jobs", f"more than {request.limits.jobs} jobs", key.where)
-            break
         definition = _definition(name, key, node, defaults, configuration=configuration, report=report)
         if definition is not None:
             configuration.jobs[name] = definition
+            count += len(definition.instances) or 1
+            if count > request.limits.jobs:
+                report.error("too-many-jobs", f"more than {request.limits.jobs} jobs", key.where)
+                break
     if not configuration.jobs and not report.errors:
         report.error(
             "no-jobs",

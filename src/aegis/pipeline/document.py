@@ -20,13 +20,19 @@ Plain: TypeAlias = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of what is read. `nodes` counts the tree after aliases are followed."""
+    """Bounds of what is read.
+
+    `nodes` counts one file's tree after aliases are followed, `whole` the configuration's after includes, `extends` and
+    references; `variables` counts them over all jobs.
+    """
 
     bytes: int = 1024 * 1024
     depth: int = 100
     nodes: int = 400_000
+    whole: int = 1_000_000
     includes: int = 150
-    jobs: int = 20_000
+    jobs: int = 10_000
+    variables: int = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +419,17 @@ def _safe_resolve(text: str) -> Plain:
         return resolve(text)
     except ValueError:
         return text
+
+
+def weight(node: Node, known: dict[int, int]) -> int:
+    """How many nodes a tree has, shared ones counted each time. `known` holds what was measured, by identity."""
+    if isinstance(node, Scalar):
+        return 1
+    found = known.get(id(node))
+    if found is None:
+        children = node.items if isinstance(node, Seq) else tuple(value for _, value in node.items())
+        found = known[id(node)] = 1 + sum(weight(child, known) for child in children)
+    return found
 
 
 def plain(node: Node) -> Any:

@@ -286,6 +286,14 @@ def needs_of(
                     edge.node.where,
                     f"write `- job: {edge.job}` with `optional: true`",
                 )
+        if len(found) > MAX_NEEDS:
+            report.error(
+                "too-many",
+                f"`{definition.name}: needs` leads to more than {MAX_NEEDS} jobs",
+                edge.node.where,
+                "leave `needs` out to wait for all jobs of earlier stages",
+            )
+            break
     return tuple(found.values())
 
 

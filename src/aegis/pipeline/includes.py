@@ -18,7 +18,7 @@ from aegis.pipeline.diagnostics import Report, Unreadable, meant
 from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, decoded, kind_of, parse, plain
 from aegis.pipeline.globs import matches
 from aegis.pipeline.inputs import Given, interpolated, settle, specs, split
-from aegis.pipeline.merge import merged
+from aegis.pipeline.merge import Budget, TooBig, merged
 from aegis.pipeline.variables import expand_known
 
 _KINDS: Final = ("local", "component", "project", "remote", "template", "artifact")
@@ -51,6 +51,7 @@ class Includer:
         self.conditions = Conditions(context, report)
         self.count = 0
         self.has_references = False
+        self.budget = Budget(limits.whole * 4)
 
     def load(self, label: str, data: bytes, given: Mapping[str, Given]) -> Map:
         """The whole configuration; `Unreadable` when the file itself is not YAML or not a mapping."""
@@ -91,9 +92,15 @@ class Includer:
             for source in self._sources(entry):
                 one = self._included(source, chain)
                 if one is not None:
-                    whole = one if whole is None else merged(whole, one)
+                    whole = one if whole is None else self._merged(whole, one)
         rest = Map({k: v for k, v in root.entries.items() if k != "include"}, root.file, root.line, root.column)
-        return rest if whole is None else merged(whole, rest)
+        return rest if whole is None else self._merged(whole, rest)
+
+    def _merged(self, base: Map, over: Map) -> Map:
+        try:
+            return merged(base, over, self.budget)
+        except TooBig:
+            raise Unreadable("too-big", "`include` makes the configuration too large", where=over.where) from None
 
     def _included(self, source: _Source, chain: tuple[str, ...]) -> Map | None:
         if source.label in chain:

@@ -123,13 +123,11 @@ JOB_VARIABLES: Final = _variables("expand")
 
 CHANGES: Final = either(
     (Seq, several(text, most=50)),
-    (Scalar, text),
     (Map, fields({"paths": several(text, most=50), "compare_to": text}, required=("paths",))),
     expected="a list of paths",
 )
 EXISTS: Final = either(
     (Seq, several(text, most=50)),
-    (Scalar, text),
     (Map, fields({"paths": several(text, most=50), "project": text, "ref": text}, required=("paths",))),
     expected="a list of paths",
 )
@@ -229,7 +227,7 @@ def _rules(item: Shape) -> Shape:
 _policy_map: Final = fields(
     {"refs": STRINGS, "variables": several(_expression), "changes": STRINGS, "kubernetes": one_of("active")}
 )
-POLICY: Final = either((Scalar, text), (Seq, STRINGS), (Map, _policy_map), expected="a list of refs or a mapping")
+POLICY: Final = either((Seq, STRINGS), (Map, _policy_map), expected="a list of refs or a mapping")
 
 _DOCKER: Final = fields({"platform": text, "user": anything})
 _PULL: Final = several(one_of("always", "if-not-present", "never"), single=True)

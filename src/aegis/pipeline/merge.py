@@ -16,14 +16,32 @@ NOT_EXTENSIBLE: Final = frozenset(
 )
 
 
-def merged(base: Map, over: Map) -> Map:
-    """`over` laid on `base`, recursively; nodes keep the place they were written at."""
+class TooBig(Exception):
+    """More was merged than the budget allows."""
+
+
+class Budget:
+    """How many entries may still be copied."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, count: int) -> None:
+        """Use some of it; `TooBig` when it is gone."""
+        self.left -= count
+        if self.left < 0:
+            raise TooBig
+
+
+def merged(base: Map, over: Map, budget: Budget) -> Map:
+    """`over` laid on `base`, recursively; nodes keep the place they were written at. `TooBig` beyond the budget."""
+    budget.take(len(base.entries) + len(over.entries))
     entries = dict(base.entries)
     for name, pair in over.entries.items():
         below = entries.get(name)
         node = pair[1]
         if below is not None and isinstance(node, Map) and isinstance(below[1], Map):
-            entries[name] = (pair[0], merged(below[1], node))
+            entries[name] = (pair[0], merged(below[1], node, budget))
         else:
             entries[name] = pair
     return Map(entries, over.file, over.line, over.column)
@@ -45,7 +63,7 @@ class _Extender:
     def __init__(self, root: Map, report: Report, limits: Limits) -> None:
         self.root = root
         self.report = report
-        self.left = limits.nodes * 4
+        self.budget = Budget(limits.whole * 4)
         self.done: dict[str, Map] = {}
 
     def extended(self, name: str, node: Map, trail: tuple[str, ...]) -> Map:
@@ -64,11 +82,11 @@ class _Extender:
     def _laid(self, bases: list[Map], node: Map, extends: Node) -> Map:
         whole = bases[0] if bases else node
         for one in (*bases[1:], node) if bases else ():
-            self.left -= len(one.entries) + len(whole.entries)
-            if self.left < 0:
+            try:
+                whole = merged(whole, one, self.budget)
+            except TooBig:
                 self.report.error("too-big", "`extends` makes the configuration too large", extends.where)
                 return node
-            whole = merged(whole, one)
         return whole
 
     def _bases(self, name: str, extends: Node, trail: tuple[str, ...]) -> list[Map] | None:

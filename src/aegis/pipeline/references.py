@@ -8,12 +8,13 @@ from aegis.pipeline.diagnostics import Report, meant
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 
 MAX_DEPTH: Final = 10
+MAX_LEVEL: Final = 120
 
 
 def resolve_all(root: Map, report: Report) -> Map:
     """The root without references. What cannot be resolved is reported and becomes an empty list."""
     resolver = _Resolver(root, report)
-    entries = {name: (key, resolver.resolved(node, ())) for name, (key, node) in root.entries.items()}
+    entries = {name: (key, resolver.resolved(node, (), 1)) for name, (key, node) in root.entries.items()}
     return Map(entries, root.file, root.line, root.column)
 
 
@@ -23,20 +24,23 @@ class _Resolver:
         self.report = report
         self.done: dict[tuple[str, ...], Node] = {}
 
-    def resolved(self, node: Node, trail: tuple[tuple[str, ...], ...]) -> Node:
+    def resolved(self, node: Node, trail: tuple[tuple[str, ...], ...], level: int) -> Node:
         if isinstance(node, Scalar):
             return node
+        if level > MAX_LEVEL:
+            self.report.error("too-deep", f"nested deeper than {MAX_LEVEL} levels through references", node.where)
+            return Seq((), node.file, node.line, node.column)
         if isinstance(node, Seq):
             if node.reference:
-                return self._target(node, trail)
-            items = tuple(self.resolved(item, trail) for item in node.items)
+                return self._target(node, trail, level)
+            items = tuple(self.resolved(item, trail, level + 1) for item in node.items)
             same = all(old is new for old, new in zip(node.items, items, strict=True))
             return node if same else Seq(items, node.file, node.line, node.column)
-        entries = {name: (key, self.resolved(value, trail)) for name, (key, value) in node.entries.items()}
+        entries = {name: (key, self.resolved(value, trail, level + 1)) for name, (key, value) in node.entries.items()}
         same = all(entries[name][1] is pair[1] for name, pair in node.entries.items())
         return node if same else Map(entries, node.file, node.line, node.column)
 
-    def _target(self, node: Seq, trail: tuple[tuple[str, ...], ...]) -> Node:
+    def _target(self, node: Seq, trail: tuple[tuple[str, ...], ...], level: int) -> Node:
         nothing = Seq((), node.file, node.line, node.column)
         path = tuple(item.text for item in node.items if isinstance(item, Scalar))
         if len(path) != len(node.items) or not path:
@@ -69,6 +73,6 @@ class _Resolver:
             found = below
         if found is None:
             return nothing
-        result = self.resolved(found, (*trail, path))
+        result = self.resolved(found, (*trail, path), level)
         self.done[path] = result
         return result

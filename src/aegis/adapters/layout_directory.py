@@ -49,7 +49,7 @@ class OciLayout:
             raise NotFound("layout-image", f"{self.path} has no one image {reference!r}", hint=f"its tags: {known}")
         entry = fitting[0]
         body = b"".join(self.blob(entry["digest"]))
-        return RawManifest(digest=entry["digest"], media_type=entry["mediaType"], body=body)
+        return RawManifest(digest=entry["digest"], media_type=entry.get("mediaType", ""), body=body)
 
     def tags(self) -> tuple[str, ...]:
         """The tags of the layout, in its order."""
@@ -91,6 +91,8 @@ class OciLayout:
             raise NotFound("layout-missing", f"there is no image at {self.path}", hint=hint) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ExternalError("layout-damaged", f"{self.path}/index.json cannot be read: {error}") from error
+        if not all(isinstance(one, dict) and is_digest(str(one.get("digest"))) for one in found):
+            raise ExternalError("layout-damaged", f"{self.path}/index.json has an entry without a digest")
         return found
 
     # -- writing ------------------------------------------------------------------------------------------

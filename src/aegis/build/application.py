@@ -98,6 +98,14 @@ def read_project(tree: Tree, *, name: str) -> Project:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         where = Where("pyproject.toml")
         raise UserError("pyproject", f"pyproject.toml cannot be read: {error}", where=where) from error
+    try:
+        return _project(data, name)
+    except (AttributeError, TypeError) as error:
+        message = f"pyproject.toml has not the shape that PEP 621 gives it: {error}"
+        raise UserError("pyproject", message, where=Where("pyproject.toml")) from error
+
+
+def _project(data: dict[str, Any], name: str) -> Project:
     options = _options(data.get("tool", {}).get("aegis", {}))
     poetry = data.get("tool", {}).get("poetry", {})
     table = data.get("project") or {

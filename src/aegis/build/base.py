@@ -36,6 +36,14 @@ class Base:
 
 def load_base(source: ImageSource, reference: str, name: str, target: Target) -> Base:
     """The base image under `reference` for the target's architecture; `UserError` where it has none."""
+    try:
+        return _load(source, reference, name, target)
+    except (KeyError, TypeError, AttributeError) as error:
+        message = f"the base {name} is not an image that can be read: {type(error).__name__} {error}"
+        raise ExternalError("base-broken", message) from error
+
+
+def _load(source: ImageSource, reference: str, name: str, target: Target) -> Base:
     raw = source.manifest(reference)
     data = _json(raw.body)
     if raw.media_type in _INDEXES or "manifests" in data:

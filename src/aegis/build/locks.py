@@ -132,7 +132,12 @@ def read_lock(file: str, data: bytes, *, target: Target, roots: tuple[str, ...] 
     }
     if base in readers or re.fullmatch(r"pylock(\.[^.]+)?\.toml", base):
         kind, reader = readers.get(base, ("pylock", _read_pylock))
-        reader(found, _toml(file, data), roots, project)
+        try:
+            reader(found, _toml(file, data), roots, project)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            # A lock is written by a tool: one of another shape is broken as a whole, not in one place.
+            message = f"the lock has not the shape of a {kind} lock: {type(error).__name__} {error}"
+            raise UserError("lock-unreadable", message, hint="write the lock again", where=Where(file)) from error
     else:
         kind = "requirements"
         _read_requirements(found, data)

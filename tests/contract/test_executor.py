@@ -331,6 +331,12 @@ class TestNamespaceExecutor(ExecutorContract):
         run(work, bench.executor)
 
 
+@pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)
+class TestNamespaceExecutorOfAnOrdinaryUser(TestNamespaceExecutor):
+    def make(self) -> Executor:
+        return NamespaceExecutor(grace=0.2, mode="user")
+
+
 def test_the_probe_says_what_it_found() -> None:
     found = isolation_available()
     assert found.detail

@@ -118,10 +118,10 @@ class NamespaceExecutor:
     """Runs jobs in namespaces of their own. `ExternalError` with the mend where the system forbids them.
 
     `read_only` paths are shown to every job where they are (tools, certificates). `grace` seconds lie between asking
-    a stopped step and forcing it.
+    a stopped step and forcing it. `mode` `user` makes root work as an ordinary user would.
     """
 
-    def __init__(self, *, read_only: Sequence[Path] = (), grace: float = 1.0) -> None:
+    def __init__(self, *, read_only: Sequence[Path] = (), grace: float = 1.0, mode: str = "") -> None:
         found = isolation_available()
         if not found.ok:
             raise ExternalError("no-isolation", f"jobs cannot be isolated here: {found.detail}", hint=found.mend)
@@ -129,7 +129,7 @@ class NamespaceExecutor:
         self._grace = grace
         self._starter = Starter()
         foreign = found.mode == "root" and all(_world_readable(path) for path in self._read_only)
-        self._mode = found.mode if foreign or found.mode == "user" else "user"
+        self._mode = mode or (found.mode if foreign or found.mode == "user" else "user")
 
     @property
     def isolation(self) -> str:

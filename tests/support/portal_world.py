@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - a fake takes what the protocols pass
 """A shop in the middle of a working day, for the portal's tests: everything a page may have to show at once.
 
 `World` answers as `Queries`, `Commands` and `Sessions` do, holds its views in plain attributes that a test may
@@ -194,6 +195,7 @@ HISTORY = (
 
 def cells() -> tuple[Cell, ...]:
     """What runs where."""
+
     def cell(service: str, environment: str, version: str, state: DeploymentState, minutes: int, **more: Any) -> Cell:
         return Cell(
             service=service, environment=environment, release=f"{service}@{version}", version=version, commit=COMMIT,
@@ -426,4 +428,3 @@ class World:
 
     def close(self, cookie: str) -> None:
         self.people.pop(cookie, None)
-

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -80,12 +80,18 @@ def render(page: Page, *, words: Words, actor: Actor | None, request: Request) -
         "actor": actor,
         "page": page,
         "path": request.url.path,
-        "other_languages": [(one, str(request.url.include_query_params(lang=one).replace(scheme="", netloc="")))
-                            for one in LANGUAGES],
+        "other_languages": [(one, in_language(request, one)) for one in LANGUAGES],
         "done": query.get("done", ""),
         **page.values,
-    }  # fmt: skip
+    }
     return environment().get_template(page.template).render(values)
+
+
+def in_language(request: Request, language: str) -> str:
+    """The address of this page in another language, without what counts once (a login's code, an action's outcome)."""
+    once = ("code", "done", "min_seq", "lang")
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in once]
+    return f"{request.url.path}?{urlencode([*kept, ('lang', language)])}"
 
 
 def when(words: Words, at: datetime | None, *, focus: bool = False) -> Markup:

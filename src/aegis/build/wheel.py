@@ -26,6 +26,7 @@ _SECTION: Final = re.compile(r"^\s*\[", re.MULTILINE)
 _VERSION_LINE: Final = re.compile(r"^version\s*=[^\n]*\n?", re.MULTILINE)
 _DYNAMIC: Final = re.compile(r"^dynamic\s*=\s*\[[^\]]*\]", re.MULTILINE)
 _LEFT_OUT: Final = ("dist/", "build/")
+_STALE: Final = frozenset({"PKG-INFO"})  # of the sdist that a project was taken from: backends would keep it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +52,8 @@ def build_distributions(
     tree: Tree, wanted: Wanted, *, tool: Tool, environment: Mapping[str, str]
 ) -> tuple[Distribution, ...]:
     """The wheel and (first) the sdist it was built from. `CheckFailed` when the project does not build."""
-    inputs = {
-        file.path: tree.read(file.path) for file in tree.files() if not file.path.startswith(_LEFT_OUT)
-    }  # fmt: skip
+    sources = [one.path for one in tree.files() if not one.path.startswith(_LEFT_OUT) and one.path not in _STALE]
+    inputs = {path: tree.read(path) for path in sources}
     if not {"pyproject.toml", "setup.py"} & set(inputs):
         raise UserError(
             "no-project", "there is neither pyproject.toml nor setup.py", hint="aegis check says what is here"
@@ -147,7 +147,10 @@ def repack_sdist(data: bytes, epoch: int) -> bytes:
             gzip.GzipFile(fileobj=packed, mode="wb", filename="", mtime=0) as squeezed,
             tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as target,
         ):
-            for member in sorted(source.getmembers(), key=lambda one: one.name):
+            last = {
+                member.name: member for member in source.getmembers()
+            }  # the last of a name is what unpacking leaves
+            for _, member in sorted(last.items()):
                 kept = tarfile.TarInfo(member.name)
                 kept.type, kept.linkname, kept.size, kept.mtime = member.type, member.linkname, member.size, epoch
                 kept.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
@@ -173,7 +176,7 @@ def read_metadata(name: str, data: bytes) -> bytes:
 
 
 def _only(names: list[str], ending: str) -> str:
-    found = [one for one in names if one.endswith(ending) and one.count("/") == 1]
+    found = {one for one in names if one.endswith(ending) and one.count("/") == 1}
     if len(found) != 1:
         raise UserError("no-distribution", f"there is no one *{ending} in it", hint="is it a wheel or sdist?")
-    return found[0]
+    return found.pop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,8 +237,6 @@ def test_more_replicas_start_no_new_version(world: World, digest: str):
 
 
 def test_a_replica_that_is_killed_comes_back(world: World, digest: str):
-    import signal
-
     world.cluster.apply("aegis-dev", shop(digest, "1.0.0"), key=_key())
     first = world.reaches("1.0.0", DeploymentState.HEALTHY)
     os.kill(int(first.processes[0]), signal.SIGKILL)
@@ -302,25 +301,53 @@ def test_a_workload_does_not_see_the_data_directory(world: World):
     assert world.cluster.logs("aegis-dev", manifests[0].name) == ("['cluster'] ['store']",)
 
 
-def test_after_a_restart_everything_runs_as_before(tmp_path: Path):
+def test_after_a_restart_everything_runs_as_before_also_amid_a_rollout(tmp_path: Path):
     world = World(tmp_path)
     digest = world.registry.push(image())
+
+    def canary(version: str, key: str) -> None:
+        manifests = shop(digest, version, strategy="canary", namespace="aegis-prod", environment="production")
+        world.cluster.apply("aegis-prod", manifests, key=key)
+
+    def both() -> list[Workload]:
+        running = list(world.cluster.observe("aegis-prod"))
+        return running if [one.state for one in running] == [DeploymentState.HEALTHY] * 2 else []
+
     world.begin()
     try:
-        world.cluster.apply("aegis-dev", shop(digest, "1.0.0"), key="first")
-        world.reaches("1.0.0", DeploymentState.HEALTHY)
-        until(lambda: world.cluster.active("aegis-dev", "shop"))
-        old, address = world.workload("1.0.0"), world.url
-        assert old is not None
+        canary("1.0.0", "first")
+        until(lambda: world.cluster.active("aegis-prod", "shop"))
+        canary("1.1.0", "second")
+        until(both)
+        old, new = both()
+        address = world.traffic.url("shop", "production")
+        split = {old.release: (old.addresses, 75), new.release: (new.addresses, 25)}
+        world.traffic.set_weights("shop", "production", split)
         world.end()
         assert not Path(f"/proc/{old.processes[0]}").exists()
         world.begin()
         assert world.cluster.find("first")
-        assert world.cluster.active("aegis-dev", "shop") == "shop@1.0.0"
-        new = world.reaches("1.0.0", DeploymentState.HEALTHY)
-        assert new.addresses == old.addresses
-        assert world.url == address
-        until(world.answer)
+        assert world.cluster.active("aegis-prod", "shop") == "shop@1.0.0"
+        until(both)
+        assert [one.addresses for one in both()] == [old.addresses, new.addresses]
+        assert world.traffic.url("shop", "production") == address
+        assert world.traffic.weights("shop", "production") == {"shop@1.0.0": 75, "shop@1.1.0": 25}
+        until(lambda: world.answer("production"))
+        assert {world.answer("production")["AEGIS_RELEASE"] for _ in range(8)} == {"shop@1.0.0", "shop@1.1.0"}
         assert world.registry.pulled[digest] == 1
     finally:
         world.end()
+
+
+def test_a_replica_that_dies_leaves_the_traffic_to_the_others(world: World, digest: str):
+    world.cluster.apply("aegis-dev", shop(digest, "1.0.0", replicas=2), key=_key())
+    first = world.reaches("1.0.0", DeploymentState.HEALTHY)
+    until(world.answer)
+    with Callers(world.url) as callers:
+        until(lambda: callers.total > 20)
+        os.kill(int(first.processes[0]), signal.SIGKILL)
+        killed = callers.total
+        until(lambda: callers.total > killed + 100)
+        until(lambda: len(world.reaches("1.0.0", DeploymentState.HEALTHY).addresses) == 2)
+    failed = sum(count for (status, _), count in callers.seen.items() if status != 200)
+    assert failed / callers.total < 0.3

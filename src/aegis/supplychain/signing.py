@@ -1,199 +1,339 @@
-"""Signatures over images and claims: what is signed, in which form it lies beside an image, and how it is checked.
+"""Signatures that `cosign verify --key` accepts, and attestations as DSSE envelopes: what to push, and whether it holds.
 
-Images are signed in cosign's "simple signing" form (github.com/sigstore/cosign, specs/SIGNATURE_SPEC.md): an OCI manifest
-under the tag `sha256-<hex>.sig` whose layer is the payload and whose annotation is the signature. Attestations are
-DSSE envelopes (secure-systems-lab/dsse, protocol.md) under `sha256-<hex>.att`. Keys are the port's; nothing is stored
-here.
+Pure values: a manifest, its blobs and its tag, for somebody else to push; and the way back, from what a registry holds to
+`Verified` or a refusal. One manifest serves both ways of finding it: the tag `sha256-<hex>.sig` (or `.att`) that cosign
+reads, and the `subject` field of OCI 1.1 by which registries list referrers.
+
+Sources: cosign's `specs/SIGNATURE_SPEC.md` and `SIMPLE_SIGNING_PAYLOAD.md`; DSSE `protocol.md`; OCI image-spec 1.1.
+It deliberately knows no transparency log: verify with `--insecure-ignore-tlog=true`, the ledger is our log.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from aegis.core import codec
-from aegis.core.errors import Denied
-from aegis.core.ids import sha256
+from aegis.core.errors import Denied, UserError
+from aegis.core.ids import is_digest, sha256
 from aegis.core.ports import Signer
 from aegis.core.types import Evidence
 
-OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
-OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 DSSE: Final = "application/vnd.dsse.envelope.v1+json"
 IN_TOTO: Final = "application/vnd.in-toto+json"
-SIGNATURE: Final = "dev.cosignproject.cosign/signature"
-_CREATOR: Final = "aegis"
+EVIDENCE: Final = "application/vnd.aegis.evidence.v1+json"
+SIGNATURE_ARTIFACT: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"
+ATTESTATION_ARTIFACT: Final = "application/vnd.dev.cosign.artifact.att.v1+json"
+SIGNATURE_ANNOTATION: Final = "dev.cosignproject.cosign/signature"
+PREDICATE_ANNOTATION: Final = "predicateType"
+_PAYLOAD_TYPE: Final = "cosign container image signature"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
-    """What is put beside an image: the blobs, then the manifest under `tag`. `signature` is base64."""
+class Subject:
+    """What is signed, as its registry holds it: the descriptor of an image's manifest or index."""
+
+    digest: str
+    size: int
+    media_type: str = MANIFEST
+
+    def __post_init__(self) -> None:
+        if not is_digest(self.digest) or not self.digest.startswith("sha256:"):
+            raise UserError("digest", f"{self.digest!r} is no sha256 digest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushable:
+    """What to push beside an image: first the blobs by digest, then the manifest under `tag`."""
 
     tag: str
-    media_type: str
+    digest: str
     manifest: bytes
-    blobs: tuple[bytes, ...]
-    signature: str = ""
+    blobs: Mapping[str, bytes]
+    media_type: str = MANIFEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A digest whose signature holds. `key` is the fingerprint of the public key, `optional` the signer's claims."""
+
+    digest: str
+    key: str
+    reference: str = ""
+    optional: Mapping[str, Any] = field(default_factory=dict)
 
 
 def signature_tag(digest: str) -> str:
-    """Where cosign looks for the signatures of an image."""
-    return f"{digest.replace(':', '-')}.sig"
+    """Where cosign looks for the signatures of a digest."""
+    return f"{digest.replace(':', '-', 1)}.sig"
 
 
 def attestation_tag(digest: str) -> str:
-    """Where cosign looks for the attestations of an image."""
-    return f"{digest.replace(':', '-')}.att"
+    """Where cosign looks for the attestations of a digest."""
+    return f"{digest.replace(':', '-', 1)}.att"
 
 
-def fingerprint(public_key: str) -> str:
-    """A public key's SHA-256 over its DER form, in hex."""
-    return hashlib.sha256(_der(public_key)).hexdigest()
+def key_fingerprint(public_key_pem: str) -> str:
+    """The sha256 digest of the key's DER form (SubjectPublicKeyInfo), which names it in the ledger."""
+    return sha256(
+        _public(public_key_pem).public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
 
 
-def payload(repository: str, digest: str) -> bytes:
-    """What is signed for an image: cosign's simple signing document."""
-    document = {
-        "critical": {
-            "identity": {"docker-reference": repository},
-            "image": {"docker-manifest-digest": digest},
-            "type": "cosign container image signature",
-        },
-        "optional": {"creator": _CREATOR},
-    }
-    return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
+# -- signing ----------------------------------------------------------------------------------------------
 
 
-def sign_image(signer: Signer, *, repository: str, digest: str) -> Attached:
-    """The signature of an image, as it lies beside it."""
-    body = payload(repository, digest)
-    signature = base64.b64encode(signer.sign(body)).decode()
-    return _beside(signature_tag(digest), ((body, SIMPLE_SIGNING, {SIGNATURE: signature}),), signature)
+def sign_image(
+    subject: Subject, reference: str, signer: Signer, annotations: Mapping[str, str] | None = None
+) -> Pushable:
+    """The signature of an image. `reference` is its repository (`host/name`), `annotations` become signed claims."""
+    payload = codec.encode(
+        {
+            "critical": {
+                "identity": {"docker-reference": reference},
+                "image": {"docker-manifest-digest": subject.digest},
+                "type": _PAYLOAD_TYPE,
+            },
+            "optional": dict(annotations or {}) or None,
+        }
+    )
+    signature = base64.b64encode(signer.sign(payload)).decode()
+    layer = _descriptor(SIMPLE_SIGNING, payload) | {"annotations": {SIGNATURE_ANNOTATION: signature}}
+    return _pushable(signature_tag(subject.digest), SIGNATURE_ARTIFACT, subject, ((layer, payload),))
 
 
-def attest(signer: Signer, *, digest: str, statements: tuple[Mapping[str, Any], ...]) -> Attached:
-    """In-toto statements about an image as signed envelopes beside it, one layer each."""
-    layers = []
+def attest_image(subject: Subject, statements: tuple[bytes, ...], signer: Signer) -> Pushable:
+    """Attestations of an image: in-toto statements (JSON), each in a signed envelope."""
+    layers: list[tuple[dict[str, Any], bytes]] = []
     for statement in statements:
-        envelope = json.dumps(seal(signer, statement), separators=(",", ":"), sort_keys=True).encode()
-        layers.append((envelope, DSSE, {SIGNATURE: "", "predicateType": str(statement["predicateType"])}))
-    return _beside(attestation_tag(digest), tuple(layers))
+        envelope = sign_envelope(IN_TOTO, statement, signer)
+        predicate = str(_json(statement).get("predicateType", ""))
+        marks = {SIGNATURE_ANNOTATION: "", PREDICATE_ANNOTATION: predicate}
+        layers.append((_descriptor(DSSE, envelope) | {"annotations": marks}, envelope))
+    return _pushable(attestation_tag(subject.digest), ATTESTATION_ARTIFACT, subject, tuple(layers))
 
 
-def seal(signer: Signer, statement: Mapping[str, Any]) -> dict[str, Any]:
-    """A DSSE envelope around an in-toto statement."""
-    body = json.dumps(statement, separators=(",", ":"), sort_keys=True).encode()
-    signature = base64.b64encode(signer.sign(authenticated(IN_TOTO, body))).decode()
-    return {
-        "payloadType": IN_TOTO,
-        "payload": base64.b64encode(body).decode(),
-        "signatures": [{"keyid": fingerprint(signer.public_key()), "sig": signature}],
-    }
+def sign_envelope(payload_type: str, payload: bytes, signer: Signer) -> bytes:
+    """A DSSE envelope (JSON) around `payload`, with one signature."""
+    signature = signer.sign(pae(payload_type, payload))
+    return codec.encode(
+        {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": payload_type,
+            "signatures": [{"keyid": "", "sig": base64.b64encode(signature).decode()}],
+        }
+    )
 
 
-def authenticated(kind: str, body: bytes) -> bytes:
-    """DSSE's pre-authentication encoding: what is really signed."""
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(body), body)
-
-
-def open_envelope(public_key: str, envelope: bytes) -> dict[str, Any]:
-    """The statement in a DSSE envelope; `Denied` unless the key signed it."""
-    try:
-        document = json.loads(envelope)
-        body = base64.b64decode(document["payload"], validate=True)
-        signatures = [base64.b64decode(one["sig"], validate=True) for one in document["signatures"]]
-        kind = str(document["payloadType"])
-        statement = json.loads(body)
-    except (ValueError, KeyError, TypeError) as error:
-        raise Denied("bad-signature", f"not a DSSE envelope: {error}") from error
-    if not any(verified(public_key, one, authenticated(kind, body)) for one in signatures):
-        raise Denied("bad-signature", "no signature of the envelope is by this key")
-    return statement if isinstance(statement, dict) else {}
-
-
-def verify_image(public_key: str, *, digest: str, manifest: bytes, blob: Callable[[str], bytes]) -> None:
-    """Raise `Denied` unless the signature manifest holds a payload about `digest` that `public_key` signed.
-
-    Codes: `unsigned`, `bad-signature`, `wrong-digest`. `blob` reads a blob by digest.
-    """
-    try:
-        layers = json.loads(manifest)["layers"]
-        found = [(one["digest"], one["annotations"][SIGNATURE]) for one in layers if one["mediaType"] == SIMPLE_SIGNING]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Denied("bad-signature", f"the signature of {digest[:19]} cannot be read: {error}") from error
-    if not found:
-        raise Denied("unsigned", f"{digest[:19]} is not signed")
-    about_others = False
-    for layer, signature in found:
-        body = blob(layer)
-        if sha256(body) != layer or not verified(public_key, base64.b64decode(signature), body):
-            continue
-        if json.loads(body)["critical"]["image"]["docker-manifest-digest"] == digest:
-            return
-        about_others = True
-    if about_others:
-        raise Denied("wrong-digest", f"what was signed is another image than {digest[:19]}")
-    raise Denied("bad-signature", f"no signature of {digest[:19]} is by this server's key")
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding: what is signed, so that type and payload cannot be told apart otherwise."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 def sign_evidence(evidence: Evidence, signer: Signer) -> Evidence:
-    """The claim with the server's signature over all of it but the signature."""
-    body = codec.encode(replace(evidence, signature=""))
-    return replace(evidence, signature=base64.b64encode(signer.sign(body)).decode())
+    """The evidence with the server's signature over all its other fields."""
+    signature = signer.sign(pae(EVIDENCE, _evidence_bytes(evidence)))
+    return replace(evidence, signature=base64.b64encode(signature).decode())
 
 
-def verify_evidence(evidence: Evidence, public_key: str) -> None:
-    """Raise `Denied` (`bad-signature`) unless the claim is as the server signed it."""
-    body = codec.encode(replace(evidence, signature=""))
-    if not verified(public_key, base64.b64decode(evidence.signature), body):
-        raise Denied("bad-signature", f"the {evidence.kind} claim {evidence.id} is not as it was signed")
+# -- verifying --------------------------------------------------------------------------------------------
 
 
-def verified(public_key: str, signature: bytes, body: bytes) -> bool:
-    """Whether an ECDSA P-256 SHA-256 signature over `body` is by the key (PEM)."""
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - a native library, loaded where it is used
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - as above
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - as above
+def verify_image(public_key_pem: str, digest: str, manifest: bytes | None, blobs: Mapping[str, bytes]) -> Verified:
+    """`Verified` when one signature in `manifest` is this key's and speaks of `digest`.
 
-    key = serialization.load_pem_public_key(public_key.encode())
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        return False
+    `manifest` is what lies under `signature_tag(digest)` (None: nothing), `blobs` its layers by digest. `Denied` with
+    `unsigned` where there is no signature, `bad-signature` where none is this key's, `wrong-digest` where what is
+    signed is another image.
+    """
+    layers = _layers(manifest, SIMPLE_SIGNING)
+    if not layers:
+        raise _unsigned(digest)
+    key, name = _public(public_key_pem), key_fingerprint(public_key_pem)
+    signed_other = ""
+    for layer in layers:
+        payload = _layer_bytes(layer, blobs)
+        signature = str((layer.get("annotations") or {}).get(SIGNATURE_ANNOTATION, ""))
+        if payload is None or not _holds(key, signature, payload):
+            continue
+        document = _json(payload)
+        critical = document.get("critical")
+        critical = critical if isinstance(critical, dict) else {}
+        signed = str((critical.get("image") or {}).get("docker-manifest-digest", ""))
+        if signed == digest and critical.get("type") == _PAYLOAD_TYPE:
+            reference = str((critical.get("identity") or {}).get("docker-reference", ""))
+            return Verified(digest=digest, key=name, reference=reference, optional=document.get("optional") or {})
+        signed_other = signed or "nothing"
+    if signed_other:
+        raise Denied(
+            "wrong-digest",
+            f"the signature beside {digest} is for {signed_other}",
+            hint="somebody moved a signature; build and sign the image again",
+        )
+    raise Denied(
+        "bad-signature",
+        f"no signature of {digest} was made with the trusted key {name[:19]}…",
+        hint="only images that this platform signed are promoted; release the change again",
+    )
+
+
+def verify_attestations(
+    public_key_pem: str, digest: str, manifest: bytes | None, blobs: Mapping[str, bytes]
+) -> tuple[dict[str, Any], ...]:
+    """The in-toto statements about `digest` whose envelopes this key signed; `Denied` where there is none."""
+    layers = _layers(manifest, DSSE)
+    if not layers:
+        raise _unsigned(digest)
+    statements: list[dict[str, Any]] = []
+    signed_other = False
+    for layer in layers:
+        envelope = _layer_bytes(layer, blobs)
+        if envelope is None:
+            continue
+        try:
+            statement = _json(verify_envelope(public_key_pem, IN_TOTO, envelope))
+        except Denied:
+            continue
+        if digest.partition(":")[2] in _subjects(statement):
+            statements.append(statement)
+        else:
+            signed_other = True
+    if statements:
+        return tuple(statements)
+    if signed_other:
+        raise Denied("wrong-digest", f"the attestations beside {digest} are about something else")
+    raise Denied("bad-signature", f"no attestation of {digest} was made with the trusted key")
+
+
+def verify_envelope(public_key_pem: str, payload_type: str, envelope: bytes) -> bytes:
+    """The payload of a DSSE envelope that this key signed; `Denied` (`bad-signature`) otherwise."""
+    document = _json(envelope)
+    key = _public(public_key_pem)
     try:
-        key.verify(signature, body, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
+        payload = base64.b64decode(str(document.get("payload", "")), validate=True)
+    except (binascii.Error, ValueError):
+        payload = b""
+    signatures = document.get("signatures")
+    if document.get("payloadType") == payload_type and isinstance(signatures, list):
+        for entry in signatures:
+            if isinstance(entry, dict) and _holds(key, str(entry.get("sig", "")), pae(payload_type, payload)):
+                return payload
+    raise Denied("bad-signature", "the envelope was not signed with the trusted key")
+
+
+def verify_evidence(public_key_pem: str, evidence: Evidence) -> None:
+    """Nothing, when the server's signature holds; `Denied` (`unsigned`, `bad-signature`) otherwise."""
+    if not evidence.signature:
+        raise Denied("unsigned", f"the evidence {evidence.id} about {evidence.kind} is not signed")
+    if not _holds(_public(public_key_pem), evidence.signature, pae(EVIDENCE, _evidence_bytes(evidence))):
+        raise Denied(
+            "bad-signature", f"the evidence {evidence.id} about {evidence.kind} was altered or signed by another"
+        )
+
+
+# -- forms ------------------------------------------------------------------------------------------------
+
+
+def _pushable(
+    tag: str, artifact_type: str, subject: Subject, layers: tuple[tuple[dict[str, Any], bytes], ...]
+) -> Pushable:
+    config = codec.encode(
+        {
+            "architecture": "",
+            "config": {},
+            "created": "0001-01-01T00:00:00Z",
+            "history": [{"created": "0001-01-01T00:00:00Z"} for _ in layers],
+            "os": "",
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer, _ in layers]},
+        }
+    )
+    manifest = codec.encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": artifact_type,
+            "config": _descriptor(CONFIG, config),
+            "layers": [layer for layer, _ in layers],
+            "subject": {"mediaType": subject.media_type, "digest": subject.digest, "size": subject.size},
+        }
+    )
+    blobs = {sha256(config): config, **{layer["digest"]: data for layer, data in layers}}
+    return Pushable(tag=tag, digest=sha256(manifest), manifest=manifest, blobs=blobs)
+
+
+def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": sha256(data), "size": len(data)}
+
+
+def _evidence_bytes(evidence: Evidence) -> bytes:
+    return codec.encode(replace(evidence, signature=""))
+
+
+def _layers(manifest: bytes | None, media_type: str) -> list[dict[str, Any]]:
+    layers = _json(manifest).get("layers") if manifest else None
+    if not isinstance(layers, list):
+        return []
+    return [layer for layer in layers if isinstance(layer, dict) and layer.get("mediaType") == media_type]
+
+
+def _layer_bytes(layer: Mapping[str, Any], blobs: Mapping[str, bytes]) -> bytes | None:
+    """A layer's content when it is what its digest says."""
+    digest = str(layer.get("digest", ""))
+    data = blobs.get(digest)
+    return data if data is not None and f"sha256:{hashlib.sha256(data).hexdigest()}" == digest else None
+
+
+def _subjects(statement: Mapping[str, Any]) -> set[str]:
+    subjects = statement.get("subject")
+    found = subjects if isinstance(subjects, list) else []
+    return {str((one.get("digest") or {}).get("sha256", "")) for one in found if isinstance(one, dict)}
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _holds(key: ec.EllipticCurvePublicKey, signature: str, data: bytes) -> bool:
+    try:
+        key.verify(base64.b64decode(signature, validate=True), data, ec.ECDSA(hashes.SHA256()))
+    except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True
 
 
-def _beside(tag: str, layers: tuple[tuple[bytes, str, dict[str, str]], ...], signature: str = "") -> Attached:
-    diff_ids = [sha256(body) for body, _, _ in layers]
-    config = json.dumps(
-        {"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": []},
-        separators=(",", ":"),
-    ).encode()
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": {"mediaType": OCI_CONFIG, "size": len(config), "digest": sha256(config)},
-        "layers": [
-            {"mediaType": kind, "size": len(body), "digest": sha256(body), "annotations": notes}
-            for body, kind, notes in layers
-        ],
-    }
-    return Attached(
-        tag=tag,
-        media_type=OCI_MANIFEST,
-        manifest=json.dumps(manifest, separators=(",", ":")).encode(),
-        blobs=(config, *(body for body, _, _ in layers)),
-        signature=signature,
+def _public(pem: str) -> ec.EllipticCurvePublicKey:
+    wrong = UserError("public-key", "expected an ECDSA P-256 public key in PEM form")
+    try:
+        key = serialization.load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise wrong from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise wrong
+    return key
+
+
+def _unsigned(digest: str) -> Denied:
+    return Denied(
+        "unsigned",
+        f"{digest} is not signed",
+        hint="only what passed the gates is signed; look at the verdict of its run",
     )
-
-
-def _der(public_key: str) -> bytes:
-    lines = [line for line in public_key.splitlines() if line and not line.startswith("-----")]
-    return base64.b64decode("".join(lines))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aegis.core.errors import Where
+from aegis.pipeline.conditions import check_expression
 from aegis.pipeline.diagnostics import Report, Unreadable, meant
-from aegis.pipeline.document import Limits, Map, Node, Scalar, parse, plain
-from aegis.pipeline.expression import compile_pattern
+from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, parse, plain
+from aegis.pipeline.expression import compile_pattern, holds
 from aegis.pipeline.variables import expand_known
 
 _SEPARATOR: Final = re.compile(r"^---(?=\s|$)[^\n]*\n?", re.MULTILINE)
@@ -35,6 +36,16 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputRule:
+    """One of an input's `rules`: where `condition` holds (empty: always), these options and default count."""
+
+    condition: str = ""
+    options: tuple[Any, ...] = ()
+    default: Any = None
+    has_default: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
     """One declared input."""
 
@@ -45,6 +56,7 @@ class InputSpec:
     options: tuple[Any, ...] = ()
     regex: str = ""
     description: str = ""
+    rules: tuple[InputRule, ...] = ()
     where: Where | None = None
 
 
@@ -113,7 +125,11 @@ def specs(header: str, file: str, report: Report, limits: Limits) -> dict[str, I
     if not isinstance(spec, Map):
         return {}
     for name, (key, _) in spec.entries.items():
-        if name not in {"inputs", "component", "include"}:
+        if name in {"component", "include"}:
+            report.error(
+                "not-available", f"`spec: {name}` is not available here yet", key.where, "write the inputs in this file"
+            )
+        elif name != "inputs":
             report.error(
                 "unknown-keyword",
                 f"`spec: {name}` is unknown",
@@ -152,10 +168,50 @@ def _spec(name: str, key: Scalar, node: Node, report: Report) -> InputSpec:
         options=tuple(options) if isinstance(options, list) else (),
         regex=str(values.get("regex") or ""),
         description=str(values.get("description") or ""),
+        rules=_rules(name, node, report),
         where=key.where,
     )
     if spec.regex and _pattern(spec.regex) is None:
         report.error("invalid-input", f"input `{name}`: `{spec.regex}` is not a valid RE2 pattern", node.where)
+    return spec
+
+
+def _rules(name: str, node: Map, report: Report) -> tuple[InputRule, ...]:
+    rules = node.get("rules")
+    found: list[InputRule] = []
+    for one in rules.items if isinstance(rules, Seq) else ():
+        if not isinstance(one, Map):
+            report.error("invalid-input", f"input `{name}`: a rule is a mapping", one.where)
+            continue
+        for field, (key, _) in one.entries.items():
+            if field not in {"if", "options", "default"}:
+                report.error("unknown-keyword", f"`{field}` is not a part of an input's rule", key.where)
+        condition = one.get("if")
+        if condition is not None and not check_expression(condition, report):
+            continue
+        values = plain(one)
+        options = values.get("options")
+        found.append(
+            InputRule(
+                condition=condition.text if isinstance(condition, Scalar) else "",
+                options=tuple(options) if isinstance(options, list) else (),
+                default=values.get("default"),
+                has_default="default" in values,
+            )
+        )
+    return tuple(found)
+
+
+def _ruled(spec: InputSpec, known: Mapping[str, Any]) -> InputSpec:
+    """The input with the options and default of the first of its rules that holds for the other inputs."""
+    for rule in spec.rules:
+        if not rule.condition or holds(rule.condition, {}, known):
+            return replace(
+                spec,
+                options=rule.options or spec.options,
+                default=rule.default if rule.has_default else spec.default,
+                has_default=rule.has_default or spec.has_default,
+            )
     return spec
 
 
@@ -178,7 +234,9 @@ def settle(
                 meant(name, declared) or f"its inputs are: {known}",
             )
     values: dict[str, Any] = {}
-    for name, spec in declared.items():
+    others = {name: given[name].value if name in given else spec.default for name, spec in declared.items()}
+    for name, written in declared.items():
+        spec = _ruled(written, others)
         if name in given:
             values[name] = given[name].value
             place = given[name].where or where

@@ -167,7 +167,12 @@ NEED: Final = either(
 )
 NEEDS: Final = either(
     (Seq, nested(NEED)),
-    (Map, fields({"job": text, "pipeline": text, "project": text, "ref": text, "artifacts": boolean})),
+    (
+        Map,
+        fields(
+            {"job": text, "pipeline": text, "project": text, "ref": text, "artifacts": boolean, "optional": boolean}
+        ),
+    ),
     expected="a list of jobs",
 )
 

@@ -128,6 +128,7 @@ class Engine:
     def close(self) -> None:
         self.ledger.close()
         self.queue.close()
+        self.traces.release()
 
     def restart(self) -> tuple[Run, ...]:
         self.close()

@@ -100,6 +100,13 @@ class DirectoryTraces:
                 self._file(job_id, kind).unlink(missing_ok=True)
             self._grown.notify_all()
 
+    def release(self) -> None:
+        """Give open files back; the store can go on being used."""
+        with self._lock:
+            for handle, _ in self._open.values():
+                handle.close()
+            self._open.clear()
+
     def _file(self, job_id: str, kind: str) -> Path:
         if not _NAME.fullmatch(job_id):
             raise UserError("job-id", f"{job_id!r} is not the id of a job")

@@ -252,6 +252,7 @@ class LocalRun:
         self._workspaces.close()
         shutil.rmtree(self.directory / "jobs", ignore_errors=True)
         self._queue.close()
+        self._traces.release()
         self._ledger.close()
 
     def _work(self) -> None:

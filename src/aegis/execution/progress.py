@@ -131,7 +131,8 @@ class Progress:
         self._jobs[job.name] = job
         if will_retry:
             self._next_attempt(job.name, at)
-            return self._queued(self.board.change(job.name, State.PENDING), at)
+            again = Step(name=job.name, state=State.PENDING)
+            return self._queued((again, *self.board.change(job.name, State.PENDING)), at)
         return self._queued(self.board.change(job.name, job.state, allow_failure=job.allow_failure), at)
 
     def _next_attempt(self, name: str, at: datetime) -> None:

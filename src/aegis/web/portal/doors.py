@@ -46,6 +46,7 @@ HEADERS: Final = {
 class Page:
     """What a handler answers: a template with its values.
 
+    `address` is where the page can be had again, when the request was for something else (a form that came back).
     `watch` are the subjects whose records make the page ask again (empty: every record; None: none). `command` is
     the same page as a command line.
     """
@@ -58,6 +59,7 @@ class Page:
     seq: int = 0
     here: str = ""
     status: int = 200
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,8 @@ def promotion_page(ask: Ask, view: PromotionView, *, problem: str = "", comment:
     title = ask.words("promotion.title", release=one.release, environment=one.environment)
     watch = (f"promotion/{one.id}", *((f"rollout/{view.rollout.id}",) if view.rollout else ()))
     command = f"aegis approve {one.id}"
-    return Page("promotion.html", title, values, command, watch, view.seq, "approvals", 422 if problem else 200)
+    status = 422 if problem else 200
+    return Page("promotion.html", title, values, command, watch, view.seq, "approvals", status, f"/promotions/{one.id}")
 
 
 def rollout(ask: Ask) -> Page:

@@ -79,19 +79,19 @@ def render(page: Page, *, words: Words, actor: Actor | None, request: Request) -
         "length": words.length,
         "actor": actor,
         "page": page,
-        "path": request.url.path,
-        "other_languages": [(one, in_language(request, one)) for one in LANGUAGES],
+        "path": page.address or request.url.path,
+        "other_languages": [(one, in_language(request, page.address, one)) for one in LANGUAGES],
         "done": query.get("done", ""),
         **page.values,
     }
     return environment().get_template(page.template).render(values)
 
 
-def in_language(request: Request, language: str) -> str:
+def in_language(request: Request, address: str, language: str) -> str:
     """The address of this page in another language, without what counts once (a login's code, an action's outcome)."""
     once = ("code", "done", "min_seq", "lang")
     kept = [(name, value) for name, value in request.query_params.multi_items() if name not in once]
-    return f"{request.url.path}?{urlencode([*kept, ('lang', language)])}"
+    return f"{address or request.url.path}?{urlencode([*kept, ('lang', language)])}"
 
 
 def when(words: Words, at: datetime | None, *, focus: bool = False) -> Markup:

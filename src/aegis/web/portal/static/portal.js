@@ -71,7 +71,7 @@
     if (asked) { again = true; return; }
     asked = true;
     try {
-      const address = new URL(location.href);
+      const address = new URL(main.dataset.address || location.href, location.href);
       address.searchParams.delete("done");
       if (seen) address.searchParams.set("min_seq", seen);
       const answer = await fetch(address, { headers: { "X-Requested-With": "portal" }, cache: "no-store" });

@@ -68,7 +68,7 @@ class ServerClient:
         return response.content, int(response.headers["x-next-offset"]), response.headers["x-complete"] == "true"
 
     def events(self, after: int | None = None, *, whole: bool = True) -> Iterator[dict[str, Any]]:
-        """Ledger records as they come (from now on without `after`); ends when the server ends the stream."""
+        """Ledger records as they come (from now on without `after`); empty ones are signs of life while nothing comes."""
         parameters = {"whole": "1"} if whole else {}
         if after is not None:
             parameters["after"] = str(after)
@@ -82,6 +82,8 @@ class ServerClient:
                 for line in response.iter_lines():
                     if line.startswith("data: "):
                         yield json.loads(line[6:])
+                    elif line.startswith(":"):
+                        yield {}
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ def scan() -> None:
     "report",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write GitLab's report there.",
+    help="Write GitLab's report there; in a job by itself to its usual name.",
 )
 @click.option(
     "--fail-on", type=click.Choice(_LEVELS), help="Leave with 1 on findings of this severity, worse, or unknown."
@@ -64,6 +65,7 @@ def dependencies(
     from aegis.bootstrap import scan as scanning
 
     result = scanning.dependencies(path, advisories, lock)
+    report = report or _usual("gl-dependency-scanning-report.json")
     if report is not None:
         scanning.write_report(report, result.report)
     newest = result.scan.newest.date().isoformat() if result.scan.newest else "unknown"
@@ -105,7 +107,7 @@ def dependencies(
     "report",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write GitLab's report there.",
+    help="Write GitLab's report there; in a job by itself to its usual name.",
 )
 @click.option(
     "--fail-on", type=click.Choice(_LEVELS), help="Leave with 1 on findings of this severity, worse, or unknown."
@@ -125,6 +127,7 @@ def secrets(path: Path, *, since: str | None, report: Path | None, fail_on: str 
     from aegis.bootstrap import scan as scanning
 
     result = scanning.secrets(path, since)
+    report = report or _usual("gl-secret-detection-report.json")
     if report is not None:
         scanning.write_report(report, result.report)
     if as_json:
@@ -173,3 +176,8 @@ def _without_credentials(source: str) -> str:
         return source
     host, slash, path = rest.partition("/")
     return f"{head}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _usual(name: str) -> Path | None:
+    """Where a job's report is expected; on a laptop nothing is written unasked."""
+    return Path(name) if os.environ.get("CI") else None

@@ -6,13 +6,15 @@ from aegis.access.approvals import ApprovalPolicy
 from aegis.access.identities import Directory, Identity
 from aegis.access.policy import Access, AccessOptions, BranchRule
 from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
-from aegis.delivery.options import EnvironmentOptions, Options, ProjectOptions
+from aegis.core.errors import UserError
+from aegis.delivery.options import EnvironmentOptions, Options, ProjectOptions, RunnerOptions
 from aegis.gates.policy import from_document
 from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
 from aegis.rollout.strategy import OnTimeout, Strategy
 from aegis.source.branches import ProtectedBranch
 
 DEVELOPERS = "developers"
+OPERATOR = "operator"
 
 
 def directory(declared: Declaration) -> Directory:
@@ -21,6 +23,10 @@ def directory(declared: Declaration) -> Directory:
         Identity(id=name, name=one.name, emails=one.emails, language=one.language, robot=one.robot)
         for name, one in declared.identities.items()
     ]
+    if OPERATOR in declared.identities or OPERATOR in declared.groups:
+        raise UserError("identity-reserved", f"{OPERATOR!r} is whoever runs the server; choose another name")
+    # Whoever can read `server.json` administers the server, and as a robot never counts as a second pair of eyes.
+    identities.append(Identity(id=OPERATOR, name="Local operator", robot=True))
     return Directory(identities, declared.groups)
 
 
@@ -30,12 +36,12 @@ def access(declared: Declaration, people: Directory) -> Access:
     emergencies = {name: one.emergency for name, one in approvals.items() if one.emergency}
     developers = (DEVELOPERS,) if DEVELOPERS in declared.groups else AccessOptions().developers
     options = AccessOptions(
-        administrators=declared.owners,
-        developers=(*developers, *declared.owners),
+        administrators=(*declared.owners, OPERATOR),
+        developers=(*developers, *declared.owners, OPERATOR),
         branches=tuple(
             BranchRule(branch=name, push=one.push, merge=one.merge) for name, one in declared.branches.items()
         ),
-        deployers={"*": (*developers, *declared.owners)},
+        deployers={"*": (*developers, *declared.owners, OPERATOR)},
         approvers={name: one.groups for name, one in approvals.items()},
         emergency_approvers={name: one.groups for name, one in emergencies.items()},
     )
@@ -68,6 +74,17 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
         gates=from_document(declared.gates, "aegis.yaml"),
         advisories=advisories,
         job_timeout=int(declared.runner.timeout),
+    )
+
+
+def runner(declared: Declaration) -> RunnerOptions:
+    """How the built-in runner works."""
+    model = declared.runner
+    return RunnerOptions(
+        concurrency=model.concurrency,
+        isolation_required=model.isolation == "required",
+        host_tools=model.host_tools,
+        timeout=model.timeout,
     )
 
 

@@ -12,7 +12,7 @@ from aegis.access.tokens import Grant, Kind
 from aegis.core import ids
 from aegis.core.events import Draft, Record
 from aegis.core.ports import Blobs, Clock, Entropy, Ledger, Repository, Signer
-from aegis.delivery.options import Options
+from aegis.delivery.options import Options, RunnerOptions
 from aegis.delivery.queries.world import World
 from aegis.delivery.tokens import TokenBook
 from aegis.delivery.views import Actor
@@ -32,6 +32,7 @@ class Adopted:
     directory: Directory
     access: Access
     advisories: Callable[[], bytes]
+    runner: RunnerOptions
 
 
 class Declarations(Protocol):

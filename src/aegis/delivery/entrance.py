@@ -20,7 +20,7 @@ from aegis.delivery.git_door import GitGrant, Push
 from aegis.delivery.handlers.access import close_session, open_session
 from aegis.delivery.handlers.changes import received
 from aegis.delivery.views import Actor
-from aegis.registry.pypi import PackageFile
+from aegis.registry.ports import PackageFile
 
 QUARANTINE = "quarantine"
 _HINT = "use a token: aegis login, or ask an administrator"
@@ -182,7 +182,7 @@ class Entrance:
             actor, project, kind, file.project, file.version, file.digest, file.size, index, filename=file.filename
         )
 
-    def _published(  # noqa: PLR0917 - the fields of one artifact, in the order of its type
+    def _published(
         self, actor: str, project: str, kind: ArtifactKind, name: str, version: str, digest: str, size: int,
         repository: str, filename: str = "",
     ) -> None:  # fmt: skip

@@ -42,6 +42,16 @@ class EnvironmentOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """The built-in runner. `timeout` is seconds of a job that names none."""
+
+    concurrency: int = 2
+    isolation_required: bool = True
+    host_tools: bool = False
+    timeout: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Everything that handlers decide by. `policy_digest` names the declaration in force."""
 

@@ -113,7 +113,7 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
 def routes(
     queries: Queries, commands: Commands, credentials: Credentials, advisories: Callable[[], bytes]
 ) -> list[Route]:
-    """The API's routes. `advisories` answers the declared advisory store as JSON lines of OSV records."""
+    """The API's routes. `advisories` answers the declared advisory store as an archive."""
 
     def actor(request: Request) -> Actor:
         token = request.headers.get("job-token")
@@ -162,7 +162,7 @@ def routes(
 
     async def advisory_store(request: Request) -> Response:
         await run_in_threadpool(actor, request)
-        return Response(await run_in_threadpool(advisories), media_type="application/x-ndjson")
+        return Response(await run_in_threadpool(advisories), media_type="application/zip")
 
     async def whoami(request: Request) -> Response:
         return answer(await run_in_threadpool(actor, request))

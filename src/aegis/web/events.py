@@ -18,7 +18,7 @@ from aegis.core import codec
 from aegis.delivery.views import Credentials, Stream
 from aegis.web.answers import SESSION_COOKIE, number
 
-KEEP_ALIVE_SECONDS: Final = 15.0
+KEEP_ALIVE_SECONDS: Final = 5.0
 BATCH: Final = 200
 
 

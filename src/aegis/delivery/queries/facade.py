@@ -308,16 +308,13 @@ class Facade:
         entry = self._context.world.read(lambda state: state.rollouts.get(rollout)) or self._old_rollout(rollout)
         found = entry.rollout
         strategy = self._context.options.strategy(found.service, found.environment)
-        names = (
-            "seconds",
-            "weight",
-            "evidence",
-            "canary_requests",
-            "canary_errors",
-            "baseline_requests",
-            "baseline_errors",
-        )
-        points = tuple(views.RolloutPoint(**dict(zip(names, point, strict=True))) for point in list(entry.points))
+        points = tuple(
+            views.RolloutPoint(
+                seconds=seconds, weight=weight, evidence=evidence, canary_requests=requests, canary_errors=errors,
+                baseline_requests=base_requests, baseline_errors=base_errors,
+            )
+            for seconds, weight, evidence, requests, errors, base_requests, base_errors in list(entry.points)
+        )  # fmt: skip
         cells = [
             one
             for one in places.cells(self._context)

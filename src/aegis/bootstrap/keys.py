@@ -1,0 +1,65 @@
+"""The server's own keys, out of the encrypted secret store: for artifacts, for checkpoints, for job tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aegis.adapters.secrets_file import (
+    FileSecretStore,
+    Identity,
+    identity_beside,
+    identity_from_file,
+    identity_from_keyring,
+    identity_from_passphrase,
+)
+from aegis.adapters.signer_file import ARTIFACT, CHECKPOINT, FileSigner
+from aegis.core.errors import NotFound
+from aegis.core.ports import Entropy, Signer
+from aegis.secrets.references import Reference
+
+_JOBS = Reference("aegis/jobs", "secret")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Each key has one purpose. `warnings` say what protects them too little."""
+
+    artifact: Signer
+    checkpoint: Signer
+    job_secret: bytes
+    store: FileSecretStore
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, data: Path, environ: Mapping[str, str], entropy: Entropy) -> Keys:
+        """The keys of a data directory, made at the first start."""
+        folder = data / "secrets"
+        store = FileSecretStore(folder, _identity(folder, data, environ))
+        try:
+            secret = store.get(_JOBS)
+        except NotFound:
+            store.put(_JOBS, entropy.take(32).hex())
+            secret = store.get(_JOBS)
+        unprotected = (
+            "unprotected: the key of the secrets lies beside them; set AEGIS_IDENTITY_FILE or AEGIS_PASSPHRASE"
+        )
+        return cls(
+            artifact=FileSigner(store, ARTIFACT),
+            checkpoint=FileSigner(store, CHECKPOINT),
+            job_secret=bytes.fromhex(secret),
+            store=store,
+            warnings=() if store.protected else (unprotected,),
+        )
+
+
+def _identity(folder: Path, data: Path, environ: Mapping[str, str]) -> Identity:
+    """What opens the store: a passphrase, a file outside, the keyring where it is asked for, else a file beside it."""
+    if environ.get("AEGIS_PASSPHRASE"):
+        return identity_from_passphrase(folder, environ["AEGIS_PASSPHRASE"])
+    if environ.get("AEGIS_IDENTITY_FILE"):
+        return identity_from_file(Path(environ["AEGIS_IDENTITY_FILE"]), data=data)
+    if environ.get("AEGIS_KEYRING"):
+        return identity_from_keyring(environ["AEGIS_KEYRING"])
+    return identity_beside(folder)

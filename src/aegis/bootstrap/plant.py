@@ -1,0 +1,225 @@
+"""Composes one server from concrete adapters: stores under the data directory, engines, doors. Starts nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aegis.adapters.blobs_directory import DirectoryBlobs
+from aegis.adapters.cache_index_directory import DirectoryCacheIndex
+from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
+from aegis.adapters.clock_system import SystemClock, SystemEntropy
+from aegis.adapters.cluster_local import LocalCluster
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_process import ProcessExecutor
+from aegis.adapters.git_http_backend import GitHttpBackend
+from aegis.adapters.githost_directory import DirectoryGitHost
+from aegis.adapters.ledger_sqlite import SqliteLedger
+from aegis.adapters.queue_sqlite import SqliteQueue
+from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
+from aegis.adapters.sync_own import OwnSync
+from aegis.adapters.traces_directory import DirectoryTraces
+from aegis.adapters.traffic_traefik import TraefikTraffic, find_binary
+from aegis.adapters.uploads_directory import DirectoryUploads
+from aegis.adapters.workspace_git import GitWorkspaces
+from aegis.bootstrap.declarations import FileDeclarations
+from aegis.bootstrap.keys import Keys
+from aegis.bootstrap.ledger import BLOBS_DIRECTORY, LEDGER_FILE
+from aegis.bootstrap.run import machine
+from aegis.core.errors import ExternalError
+from aegis.core.ports import Masker
+from aegis.delivery.context import Adopted, Context
+from aegis.delivery.credentials import JobTokens
+from aegis.delivery.dispatch import Dispatcher
+from aegis.delivery.entrance import Entrance
+from aegis.delivery.git_door import HostedGitDoor
+from aegis.delivery.queries.world import World
+from aegis.delivery.tokens import TokenBook
+from aegis.execution.coordinator import Coordinator
+from aegis.execution.options import CoordinatorOptions, SupervisorOptions
+from aegis.execution.supervise import Supervisor, Tools
+from aegis.gitops.ports import ImageLayer, PulledImage
+from aegis.ledger.projections import ProjectionRunner
+from aegis.notify.inbox import Inbox
+from aegis.observe.metrics import Metrics
+from aegis.registry.oci import OciRegistry
+from aegis.registry.pypi import PackageIndexes
+from aegis.secrets.masking import SecretMasker
+
+PRIVATE: Final = 0o700
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plant:
+    """A server, put together and not yet running."""
+
+    data: Path
+    context: Context
+    dispatcher: Dispatcher
+    entrance: Entrance
+    git_door: HostedGitDoor
+    ledger: SqliteLedger
+    projections: ProjectionRunner
+    checkpoints: SqliteCheckpoints
+    inbox: Inbox
+    metrics: Metrics
+    traces: DirectoryTraces
+    cluster: LocalCluster
+    traffic: TraefikTraffic
+    keys: Keys
+    supervisor: Callable[[], Supervisor]
+    closers: tuple[Callable[[], None], ...]
+    warnings: tuple[str, ...]
+
+
+def private(data: Path) -> Path:
+    """The data directory, readable by its owner alone; `ExternalError` when it is open to others."""
+    data.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    if data.stat().st_mode & 0o077:
+        raise ExternalError(
+            "data-open", f"{data} can be read by others; it holds keys and secrets", hint=f"chmod 700 {data}"
+        )
+    return data.resolve()
+
+
+def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) -> Plant:
+    """Put a server together over its data directory."""
+    clock, entropy = SystemClock(), SystemEntropy()
+    blobs = DirectoryBlobs(data / BLOBS_DIRECTORY)
+    ledger = SqliteLedger(data / LEDGER_FILE, clock=clock, entropy=entropy, blobs=blobs, recorded_by="server")
+    keys = Keys.open(data, environ, entropy)
+    host = DirectoryGitHost(data / "git")
+    images, indexes = SqliteImages(data / "images.sqlite"), SqliteIndexes(data / "packages.sqlite")
+    traces, queue = DirectoryTraces(data / "traces"), SqliteQueue(data / "queue.sqlite")
+    registry = OciRegistry(blobs=blobs, images=images, uploads=DirectoryUploads(data / "uploads"))
+    packages = PackageIndexes(blobs=blobs, store=indexes, clock=clock)
+    pairs = [(service, one.name) for service, spec in adopted.options.services.items() for one in spec.environments]
+    traffic = TraefikTraffic(data / "traffic", binary=find_binary(), clock=clock, pairs=pairs, conceal=(data,))
+    cluster = LocalCluster(
+        data / "cluster",
+        pull=_puller(registry),
+        clock=clock,
+        python=sys.executable,
+        namespaces={one.namespace: one.name for one in adopted.options.environments.values()},
+        traffic=traffic,
+        conceal=(data,),
+    )
+    runner = adopted.runner
+    tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options)
+    engine = Coordinator(
+        ledger=ledger,
+        blobs=blobs,
+        clock=clock,
+        traces=traces,
+        queue=queue,
+        credentials=tokens.credentials,
+        options=CoordinatorOptions(require_isolation=runner.isolation_required),
+    )
+    context = Context(
+        ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
+        declarations=FileDeclarations(), host=host, engine=engine, images=registry, packages=packages,
+        signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
+        tokens=TokenBook(ledger, threading.Lock()), url=url,
+    )  # fmt: skip
+    entrance = Entrance(context, keys.job_secret)
+    registry.on_manifest = entrance.image_pushed
+    packages.on_file = entrance.package_uploaded
+    checkpoints = SqliteCheckpoints(data / "checkpoints.sqlite")
+    projections = ProjectionRunner(ledger, checkpoints)
+    inbox, metrics = Inbox(), Metrics()
+    for projection in (context.world, inbox, metrics):
+        projections.follow(projection)
+    allowed = machine(environ, whole_path=False)
+
+    def supervisor() -> Supervisor:
+        isolated = isolation_available()
+        if isolated.ok:
+            executor: NamespaceExecutor | ProcessExecutor = NamespaceExecutor(read_only=allowed.read_only)
+        elif runner.isolation_required:
+            raise ExternalError(
+                "no-isolation",
+                f"jobs cannot be isolated here: {isolated.detail}",
+                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional}}`",
+            )
+        else:
+            executor = ProcessExecutor()
+        options = SupervisorOptions(
+            directory=data / "jobs",
+            concurrency=runner.concurrency,
+            tool_paths=allowed.tool_paths,
+            read_only=allowed.read_only,
+            tool_cache=data / "tool-cache",
+            passthrough=allowed.passthrough,
+            host_tools=runner.host_tools,
+        )
+        return Supervisor(
+            Tools(
+                source=engine,
+                executor=executor,
+                workspaces=GitWorkspaces(lambda project: host.repository(project).path),
+                blobs=blobs,
+                caches=DirectoryCacheIndex(data / "caches"),
+                clock=clock,
+                masker=_masker,
+                options=options,
+            )
+        )
+
+    git_door = HostedGitDoor(
+        host=host,
+        backend=GitHttpBackend(host),
+        identify=entrance.git_identify,
+        permit=entrance.git_permit,
+        protections=lambda _project: context.options.branches,
+        on_push=entrance.git_received,
+        on_refused=entrance.git_refused,
+    )
+    return Plant(
+        data=data, context=context, dispatcher=Dispatcher(context), entrance=entrance, git_door=git_door, ledger=ledger,
+        projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
+        traffic=traffic, keys=keys, supervisor=supervisor,
+        closers=(images.close, indexes.close, ledger.close), warnings=keys.warnings,
+    )  # fmt: skip
+
+
+def _masker(secrets: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:
+    masker = SecretMasker(secrets)
+    return masker, masker.unmasked
+
+
+def _puller(registry: OciRegistry) -> Callable[[str, str], PulledImage]:
+    """Images for the cluster: from the deployable repositories alone, never from quarantine."""
+
+    def pull(repository: str, digest: str) -> PulledImage:
+        name = repository.partition("/")[2]
+        if name.startswith("quarantine/"):
+            raise ExternalError("image-quarantined", f"{repository} is not for deployment")
+        handle = registry.repository(name, actor="cluster", actions=frozenset({"pull"}))
+        manifest = json.loads(handle.manifest(digest).body)
+        layers = tuple(
+            ImageLayer(
+                digest=one["digest"],
+                media_type=one["mediaType"],
+                read=lambda blob=one["digest"]: handle.read_blob(blob),  # type: ignore[misc]
+            )
+            for one in manifest["layers"]
+        )
+        return PulledImage(config=b"".join(handle.read_blob(manifest["config"]["digest"])), layers=layers)
+
+    return pull
+
+
+def write_server_file(data: Path, url: str, token: str) -> Path:
+    """What commands on this machine find the server by; readable by its owner alone."""
+    path = data / "server.json"
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump({"url": url, "token": token, "pid": os.getpid()}, file)
+    return path

@@ -1,0 +1,73 @@
+"""After a start: what the ledger says is compared with Git and the cluster, and what was interrupted goes on."""
+
+from __future__ import annotations
+
+from aegis.core import events
+from aegis.core.errors import AegisError, NotFound
+from aegis.core.ports import Query
+from aegis.core.types import PromotionState
+from aegis.daemon.loops import Reporter
+from aegis.delivery import commands as ask
+from aegis.delivery.context import Context
+from aegis.delivery.dispatch import SYSTEM, Asking, Dispatcher
+from aegis.delivery.handlers.changes import record_changes
+from aegis.delivery.handlers.releases import UNRECORDED
+from aegis.source.branches import RefUpdate
+
+ASKING = Asking(actor=SYSTEM)
+
+
+def resume(context: Context, dispatcher: Dispatcher, reporter: Reporter) -> None:
+    """Bring the outside and the ledger together again. Idempotent."""
+    for project in context.options.projects:
+        try:
+            _missed_pushes(context, project)
+        except AegisError as error:
+            reporter.say(f"comparing {project}", error)
+    wanted: list[object] = []
+    for entry in context.world.read(lambda state: list(state.promotions.values())):
+        promotion = entry.promotion
+        if promotion.state is PromotionState.APPROVED and entry.complete:
+            wanted.append(ask.CommitPromotion(promotion=promotion.id))
+        elif promotion.state is PromotionState.COMMITTED:
+            wanted.append(
+                ask.SyncEnvironment(
+                    service=promotion.service, environment=promotion.environment, promotion=promotion.id
+                )
+            )
+    busy = {(one.service, one.environment) for one in wanted if isinstance(one, ask.SyncEnvironment)}
+    wanted += [
+        ask.SyncEnvironment(service=cell.service, environment=cell.environment)
+        for cell in context.world.read(lambda state: list(state.cells.values()))
+        if (cell.service, cell.environment) not in busy and cell.service in context.options.services
+    ]
+    for command in wanted:
+        try:
+            dispatcher.run(command, ASKING)
+        except AegisError as error:
+            reporter.say("resuming", error)
+
+
+def _missed_pushes(context: Context, project: str) -> None:
+    """Refs that moved without a record: the server was killed between Git and the ledger. Nobody knows who pushed."""
+    try:
+        refs = context.repository(project).refs("refs/heads/")
+    except NotFound:
+        return
+    query = Query(types=(events.NAMES[events.ChangePushed][0],), project=project, newest_first=True)
+    known: dict[str, str] = {}
+    for record in context.ledger.read(limit=1000, query=query):
+        if isinstance(record.data, events.ChangePushed):
+            known.setdefault(record.data.change.ref, record.data.change.commit)
+    for ref, commit in refs.items():
+        last = known.get(ref)
+        if last == commit or (last is not None and _only_own(context, project, last, commit)):
+            continue
+        update = RefUpdate(ref=ref, old=last, new=commit)
+        record_changes(context, project, UNRECORDED, (update,))
+
+
+def _only_own(context: Context, project: str, last: str, commit: str) -> bool:
+    """Whether everything since the last record is this server's own (changelog commits start no pipeline)."""
+    infos = context.repository(project).log(commit, since=last, limit=200)
+    return all(info.author_email == "aegis@localhost" for info in infos)

@@ -105,6 +105,31 @@ def test_a_canary_that_fails_outright_is_seen_within_seconds():
     assert tally.evidence().log_worse >= math.log(1 / ALPHA)
 
 
+@pytest.mark.parametrize(("old", "new", "low", "high"), [(0.02, 0.02, 0.0, 0.01), (0.02, 0.5, 0.99, 1.0)])
+def test_looks_that_are_closer_than_requests_lose_nothing(old: float, new: float, low: float, high: float):
+    """One request per look: each look sees one side alone."""
+    outcomes = []
+    for seed in range(100):
+        draw = random.Random(seed)
+        tally = Tally()
+        worst = 0.0
+        for look in range(1500):
+            to_canary = draw.random() < 0.05
+            bad = int(draw.random() < (new if to_canary else old))
+            tally.add(
+                Interval(
+                    canary=int(to_canary),
+                    canary_bad=bad * to_canary,
+                    baseline=int(not to_canary),
+                    baseline_bad=bad * (not to_canary),
+                )
+            )
+            if look % 50 == 49:
+                worst = max(worst, tally.evidence().log_worse)
+        outcomes.append(worst >= math.log(1 / ALPHA))
+    assert low <= sum(outcomes) / len(outcomes) <= high
+
+
 def test_a_worse_version_is_seen_after_the_baseline_has_gone():
     seen = harmless = 0
     for seed in range(200):
@@ -142,7 +167,7 @@ def test_evidence_is_always_a_number_and_the_dispersion_never_under_one(series: 
 def test_without_errors_an_interval_changes_no_ratio(series: list[Interval], one: Interval):
     quiet = Interval(canary=one.canary, canary_bad=0, baseline=one.baseline, baseline_bad=0)
     before, after = Tally(), Tally()
-    for each in series:
+    for each in (*series, quiet):  # the last closes whatever was open
         before.add(each)
         after.add(each)
     after.add(quiet)

@@ -44,6 +44,18 @@ class Interval:
     baseline: int
     baseline_bad: int
 
+    def joined(self, other: Interval) -> Interval:
+        """Both as one."""
+        return Interval(
+            canary=self.canary + other.canary,
+            canary_bad=self.canary_bad + other.canary_bad,
+            baseline=self.baseline + other.baseline,
+            baseline_bad=self.baseline_bad + other.baseline_bad,
+        )
+
+
+_NOTHING: Final = Interval(canary=0, canary_bad=0, baseline=0, baseline_bad=0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -80,41 +92,49 @@ class Tally:
     `add` in time order; `evidence` at any time. Holds values only.
     """
 
-    __slots__ = ("_against", "_for", "_margin", "_series", "_totals")
+    __slots__ = ("_against", "_for", "_margin", "_open", "_series", "_totals")
 
     def __init__(self, *, margin: float = 3.0) -> None:
         self._margin = margin
         self._for = [0.0] * len(RATIOS)
         self._against = 0.0
         self._series: list[Interval] = []
-        self._totals = [0, 0, 0, 0]
+        self._open = _NOTHING
+        self._totals = _NOTHING
 
     def add(self, interval: Interval) -> None:
-        """Count one more interval; one in which a side served nothing says nothing about a ratio."""
-        for index, value in enumerate((interval.canary, interval.canary_bad, interval.baseline, interval.baseline_bad)):
-            self._totals[index] += value
-        if not interval.canary or not interval.baseline:
+        """Count one more interval.
+
+        One in which a side served nothing says nothing by itself: it is joined with the following ones until both
+        have served. That depends on requests alone, never on errors, so it favours no side; without it, little
+        traffic would lose most of what there is to see.
+        """
+        self._totals = self._totals.joined(interval)
+        one = self._open.joined(interval)
+        if not one.canary or not one.baseline:
+            self._open = one
             return
-        self._series.append(interval)
-        if not interval.canary_bad and not interval.baseline_bad:
+        self._open = _NOTHING
+        self._series.append(one)
+        if not one.canary_bad and not one.baseline_bad:
             return
-        share = interval.canary / (interval.canary + interval.baseline)
+        share = one.canary / (one.canary + one.baseline)
         for index, ratio in enumerate(RATIOS):
-            self._for[index] += _log_ratio(interval, share, ratio)
-        self._against -= _log_ratio(interval, share, self._margin)
+            self._for[index] += _log_ratio(one, share, ratio)
+        self._against -= _log_ratio(one, share, self._margin)
 
     def evidence(self) -> Evidence:
         """What is known now."""
         phi = dispersion(self._series)
-        canary, canary_bad, baseline, baseline_bad = self._totals
+        totals = self._totals
         return Evidence(
             log_worse=_log_mean(value / phi for value in self._for),
             log_safe=self._against / phi,
             dispersion=phi,
-            canary=canary,
-            canary_bad=canary_bad,
-            baseline=baseline,
-            baseline_bad=baseline_bad,
+            canary=totals.canary,
+            canary_bad=totals.canary_bad,
+            baseline=totals.baseline,
+            baseline_bad=totals.baseline_bad,
         )
 
 

@@ -32,6 +32,11 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     return tuple(found)
 
 
+def _is_local(ctx: click.Context, param: click.Parameter, value: bool | None) -> bool:  # noqa: ARG001, FBT001 - click's signature
+    """What runs here is local unless it is said otherwise; everything else asks what the server would do."""
+    return ctx.info_name == "run" if value is None else value
+
+
 def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what a pipeline would be run for; `run` shares them."""
     options = (
@@ -47,6 +52,12 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--input", "inputs", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="An input of the file."
         ),
         click.option("--changed", multiple=True, metavar="PATH", help="A changed file. Default: what Git says."),
+        click.option(
+            "--local/--no-local",
+            default=None,
+            callback=_is_local,
+            help="As on this machine: AEGIS_LOCAL is set, and templates neither push nor publish (`run` does so).",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -63,6 +74,7 @@ def occasion(
     variables: Sequence[tuple[str, str]],
     inputs: Sequence[tuple[str, str]],
     changed: Sequence[str],
+    local: bool = False,
 ) -> Occasion:
     """The options as one value; `UserError` where they contradict one another."""
     from aegis.bootstrap.pipeline import Occasion
@@ -79,6 +91,7 @@ def occasion(
         variables=tuple(Variable(key=name, value=value) for name, value in variables),
         inputs={name: _typed(value) for name, value in inputs},
         changed=tuple(changed) if changed else None,
+        predefined={"AEGIS_LOCAL": "true"} if local else None,
     )
 
 

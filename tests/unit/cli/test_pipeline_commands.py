@@ -207,6 +207,19 @@ def test_templates_are_listed_shown_and_used(
     assert call("template", "use", "python-library", "--dry-run") == 0
 
 
+def test_a_local_run_is_previewed_with_what_it_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".gitlab-ci.yml").write_text("include: [{component: aegis/python-service@1}]\n")
+    assert call("preview", "--ref", "topic", "--json") == 0
+    assert shown(capsys)["jobs"] == []
+    assert call("preview", "--ref", "topic", "--local", "--json") == 0
+    image = shown(capsys)["jobs"][-1]
+    assert image["name"] == "build-image"
+    assert image["variables"]["AEGIS_IMAGE_FLAGS"] == ""
+
+
 def test_template_inputs_are_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

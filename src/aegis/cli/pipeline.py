@@ -32,7 +32,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     return tuple(found)
 
 
-def _is_local(ctx: click.Context, param: click.Parameter, value: bool | None) -> bool:  # noqa: ARG001, FBT001 - click's signature
+def _is_local(ctx: click.Context, param: click.Parameter, value: bool | None) -> bool:  # noqa: ARG001 - click's signature
     """What runs here is local unless it is said otherwise; everything else asks what the server would do."""
     return ctx.info_name == "run" if value is None else value
 
@@ -89,19 +89,10 @@ def occasion(
         target=target,
         source=source,
         variables=tuple(Variable(key=name, value=value) for name, value in variables),
-        inputs={name: _typed(value) for name, value in inputs},
+        inputs=dict(inputs),
         changed=tuple(changed) if changed else None,
         predefined={"AEGIS_LOCAL": "true"} if local else None,
     )
-
-
-def _typed(text: str) -> object:
-    from aegis.pipeline.document import resolve
-
-    try:
-        return resolve(text)
-    except ValueError:
-        return text
 
 
 def _places(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ _MAX_BLOCK: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value for an input and where it was given."""
+    """A value for an input and where it was given: None for one given with the request, whose text takes the input's type."""
 
     value: Any
     where: Where | None = None
@@ -220,6 +220,20 @@ def _pattern(text: str) -> Any:
     return compile_pattern(whole)
 
 
+def from_text(kind: str, text: str) -> Any:
+    """Text from a command line or a form as the type of its input; unchanged where it does not fit."""
+    if kind == "boolean" and text in {"true", "false"}:
+        return text == "true"
+    if kind == "array":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if kind == "number":
+        try:
+            return float(text) if "." in text else int(text)
+        except ValueError:
+            return text
+    return text
+
+
 def settle(
     declared: Mapping[str, InputSpec], given: Mapping[str, Given], file: str, report: Report, where: Where | None
 ) -> dict[str, Any]:
@@ -238,8 +252,9 @@ def settle(
     for name, written in declared.items():
         spec = _ruled(written, others)
         if name in given:
-            values[name] = given[name].value
-            place = given[name].where or where
+            value, place = given[name].value, given[name].where
+            values[name] = from_text(spec.type, value) if place is None and isinstance(value, str) else value
+            place = place or where
         elif spec.has_default:
             values[name] = spec.default
             place = spec.where

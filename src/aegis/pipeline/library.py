@@ -13,7 +13,7 @@ from aegis.core.errors import NotFound, UserError
 from aegis.pipeline import templates
 from aegis.pipeline.diagnostics import Report, meant
 from aegis.pipeline.document import Limits
-from aegis.pipeline.inputs import Given, InputSpec, settle, specs, split
+from aegis.pipeline.inputs import Given, InputSpec, from_text, settle, specs, split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,26 +58,13 @@ def find(name: str) -> Template:
 def typed(template: Template, given: Mapping[str, str]) -> dict[str, Any]:
     """Inputs given as text on a command line, in the types that the template declares; `UserError` where they do not fit."""
     declared = {spec.name: spec for spec in template.inputs}
-    values = {name: _typed(declared[name].type, text) if name in declared else text for name, text in given.items()}
+    values = {name: from_text(declared[name].type, text) if name in declared else text for name, text in given.items()}
     report = Report()
     settle(declared, {name: Given(value) for name, value in values.items()}, template.address, report, None)
     if report.errors:
         first = report.errors[0]
         raise UserError(first.code, first.message, hint=first.hint)
     return values
-
-
-def _typed(kind: str, text: str) -> Any:
-    if kind == "boolean" and text in {"true", "false"}:
-        return text == "true"
-    if kind == "array":
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if kind == "number":
-        try:
-            return float(text) if "." in text else int(text)
-        except ValueError:
-            return text
-    return text
 
 
 def including(template: Template, values: Mapping[str, Any]) -> str:

@@ -207,6 +207,19 @@ def test_templates_are_listed_shown_and_used(
     assert call("template", "use", "python-library", "--dry-run") == 0
 
 
+def test_inputs_on_the_command_line_take_the_type_of_the_input(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "in.yml").write_text(
+        "spec:\n  inputs: {n: {type: number}, b: {type: boolean}, a: {type: array}, s: {}}\n---\n"
+        "a:\n  tags: $[[ inputs.a ]]\n  script: [x $[[ inputs.n ]] $[[ inputs.b ]] $[[ inputs.s ]]]\n"
+    )
+    given = ("--input", "n=3", "--input", "b=true", "--input", "a=x,y", "--input", "s=1")
+    assert call("preview", "in.yml", "--json", *given) == 0
+    job = shown(capsys)["jobs"][0]
+    assert (job["tags"], job["script"]) == (["x", "y"], ["x 3 true 1"])
+    assert call("preview", "in.yml", "--json", "--input", "n=many") == 2
+    assert shown(capsys)["error"]["code"] in {"invalid-input", "missing-input"}
+
+
 def test_a_local_run_is_previewed_with_what_it_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,7 +37,7 @@ def test_every_message_that_a_page_asks_for_is_written():
 def test_no_message_is_kept_that_nobody_asks_for():
     text = "".join(one.read_text("utf-8") for one in SOURCES.rglob("portal/**/*.*") if one.suffix in (".html", ".py"))
     text += (SOURCES / "status_page.py").read_text("utf-8")
-    made_of_parts = re.compile(r"(ago|in|length|nav|language|inbox|done|refused|status|at)\.")
+    made_of_parts = re.compile(r"(ago|in|length|event|nav|language|inbox|done|refused|status|at)\.")
     unused = [one for one in catalogue("en") if f'"{one}"' not in text and f"'{one}'" not in text]
     assert [one for one in unused if not made_of_parts.match(one)] == []
 
@@ -94,3 +94,12 @@ def test_durations_have_two_units(span, text):
 def test_an_unknown_message_is_shown_as_its_id_and_never_breaks_a_page():
     assert Words("en", NOW)("nobody.wrote-this") == "nobody.wrote-this"
     assert LANGUAGES == ("en", "ko")
+
+
+def test_history_is_translated_by_the_types_of_events_that_there_are():
+    from aegis.core.events import NAMES
+
+    types = {name for name, _ in NAMES.values()}
+    written = {one.removeprefix("event.") for one in catalogue("en") if one.startswith("event.")}
+    assert len(written) > 20
+    assert written <= types

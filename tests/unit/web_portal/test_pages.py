@@ -299,3 +299,8 @@ def test_a_finished_run_cannot_be_cancelled(world):
     assert 'action="/actions/cancel"' in Visitor(world).get("/runs/run-now").text
     assert 'action="/actions/cancel"' not in Visitor(world).get("/runs/run-good").text
     assert State.SUCCESS.finished
+
+
+def test_what_happened_is_said_in_the_readers_language_by_its_type(sora):
+    said = text(sora.get("/promotions/pr-orders-prod", params={"lang": "ko"}))
+    assert "프로모션 요청 asked for orders@1.2.0" in said

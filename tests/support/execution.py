@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import os
+import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -35,8 +39,17 @@ TOKEN = "job-token-" + "0123456789abcdef"
 
 
 def repository(path: Path, files: Mapping[str, str]) -> str:
-    """Make a bare repository with one commit; its id."""
-    work = path.with_suffix(".work")
+    """Make a bare repository with one commit; its id. Made once for the same files, then copied."""
+    made, commit = _template(tuple(sorted(files.items())))
+    shutil.copytree(made, path)
+    return commit
+
+
+@functools.cache
+def _template(files: tuple[tuple[str, str], ...]) -> tuple[Path, str]:
+    root = Path(tempfile.mkdtemp(prefix="aegis-template-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    path, work = root / "repo.git", root / "work"
     environment = {
         **os.environ,
         "GIT_CONFIG_GLOBAL": os.devnull,
@@ -52,7 +65,7 @@ def repository(path: Path, files: Mapping[str, str]) -> str:
 
     work.mkdir(parents=True)
     git("init", "-q", "-b", "main")
-    for name, text in files.items():
+    for name, text in files:
         file = work / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -60,7 +73,7 @@ def repository(path: Path, files: Mapping[str, str]) -> str:
     git("commit", "-q", "-m", "first")
     git("tag", "v1.0.0")
     git("clone", "-q", "--bare", str(work), str(path))
-    return git("rev-parse", "HEAD")
+    return path, git("rev-parse", "HEAD")
 
 
 def job(name: str, *script: str, stage: str = "test", **more: Any) -> JobSpec:

@@ -129,7 +129,8 @@ def build(
     files = {key: one.value for key, one in effective.items() if one.file}
     plain = {key: f"{place.inner_files}/{key}" if one.file else one.value for key, one in effective.items()}
     raw = {key for key, one in effective.items() if one.raw or one.file or one.secret}
-    values = {key: value if key in raw else expand(value, plain, raw) for key, value in plain.items()}
+    literal = frozenset(raw)
+    values = {key: value if key in raw else _expand(value, plain, literal, (key,)) for key, value in plain.items()}
     secrets = {key: one.value for key, one in effective.items() if (one.masked or one.secret) and one.value}
     if assignment.token:
         secrets["CI_JOB_TOKEN"] = assignment.token
@@ -152,7 +153,7 @@ def _expand(value: str, known: Mapping[str, str], literal: frozenset[str], withi
 
     def put(match: re.Match[str]) -> str:
         if match[1]:
-            return "$" if not within else "$$"
+            return "$"
         name = match[2] or match[3]
         if name not in known or name in within:
             return match[0]

@@ -225,7 +225,7 @@ def test_file_variables_are_files_and_values_are_expanded(engine: Engine) -> Non
     log = engine.log(run.jobs[0])
     assert run.state is State.SUCCESS, log
     assert "the content\n" in log
-    assert "<a-test-$X|$CI_JOB_NAME|a$SELF>" in log
+    assert "<a-test-$X|$CI_JOB_NAME|a$SELF>" in log, log
 
 
 def test_coverage_is_read_from_the_log(engine: Engine) -> None:

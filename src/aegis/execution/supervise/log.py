@@ -33,6 +33,7 @@ class JobLog:
         self._tail = bytearray()
         self._sending = asyncio.Lock()
         self._dirty = asyncio.Event()
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.signal = Signal.CONTINUE
         self.broken = ""
@@ -93,19 +94,18 @@ class JobLog:
             return
 
     async def _flushing(self) -> None:
-        while True:
+        while not self._closing.is_set():
             await self._dirty.wait()
-            await self.flush()
             self._dirty.clear()
-            if self._writer.pending:
-                self._dirty.set()
-            await asyncio.sleep(self._flush_seconds)
+            await self.flush()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._flush_seconds)
 
     async def close(self) -> None:
-        """Send the rest and stop."""
+        """Send the rest and stop. A piece under way is never cut off: it was taken out of the buffer already."""
+        self._closing.set()
+        self._dirty.set()
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await self._task
         self._writer.close()
         await self.flush()

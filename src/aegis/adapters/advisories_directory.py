@@ -6,6 +6,8 @@ beyond a bound fails the whole source: a part of the advisories must not look li
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import lzma
 import os
@@ -14,14 +16,15 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 from aegis.core.errors import ExternalError, NotFound
 
 _ENDINGS: Final = (".yaml", ".yml", ".json")
 _FILE_LIMIT: Final = 8 * 1024 * 1024
-_TOTAL_LIMIT: Final = 1024 * 1024 * 1024
+_TOTAL_LIMIT: Final = 512 * 1024 * 1024
 _COUNT_LIMIT: Final = 1_000_000
+_END_MARK: Final = 1024
 
 
 class DirectoryAdvisories:
@@ -80,7 +83,8 @@ class BundledAdvisories:
     def _tar(self) -> Iterator[tuple[str, bytes]]:
         bounds = _Bounds()
         try:
-            with tarfile.open(fileobj=io.BytesIO(self._data), mode="r|*") as archive:
+            raw = self._unpacked()
+            with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as archive:
                 for member in archive:
                     bounds.take(member.name, member.size)
                     if member.isfile() and member.name.endswith(_ENDINGS):
@@ -88,11 +92,35 @@ class BundledAdvisories:
                         if content is not None:
                             yield member.name, content.read()
         except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-            raise ExternalError(
-                "advisories-archive",
-                f"{self._name} is no archive that can be read: {error}",
-                hint="give a tar archive (plain, gz, bz2, xz), a zip archive or a directory",
-            ) from error
+            raise self._broken(error) from error
+        # Cut off between two members an archive still reads well; only its end mark says that it is whole.
+        if raw[-_END_MARK:].strip(b"\0"):
+            raise self._broken("its end is missing")
+
+    def _unpacked(self) -> bytes:
+        """The plain archive; the decompressors fail where the stream is cut off."""
+        packed = io.BytesIO(self._data)
+        opened: BinaryIO
+        if self._data.startswith(b"\xfd7zXZ"):
+            opened = cast("BinaryIO", lzma.LZMAFile(packed))  # noqa: SIM115 - closed below, whichever it is
+        elif self._data.startswith(b"\x1f\x8b"):
+            opened = cast("BinaryIO", gzip.GzipFile(fileobj=packed))
+        elif self._data.startswith(b"BZh"):
+            opened = cast("BinaryIO", bz2.BZ2File(packed))
+        else:
+            return self._data
+        with opened:
+            raw = opened.read(_TOTAL_LIMIT + 1)
+        if len(raw) > _TOTAL_LIMIT:
+            raise _too_large(self._name)
+        return raw
+
+    def _broken(self, why: object) -> ExternalError:
+        return ExternalError(
+            "advisories-archive",
+            f"{self._name} is no archive that can be read whole: {why}",
+            hint="give a tar archive (plain, gz, bz2, xz), a zip archive or a directory",
+        )
 
     def _zip(self) -> Iterator[tuple[str, bytes]]:
         bounds = _Bounds()
@@ -103,9 +131,7 @@ class BundledAdvisories:
                     if not member.is_dir() and member.filename.endswith(_ENDINGS):
                         yield member.filename, archive.read(member)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise ExternalError(
-                "advisories-archive", f"{self._name} is no archive that can be read: {error}"
-            ) from error
+            raise self._broken(error) from error
 
 
 class _Bounds:
@@ -119,8 +145,12 @@ class _Bounds:
         self._files += 1
         self._bytes += size
         if size > _FILE_LIMIT or self._bytes > _TOTAL_LIMIT or self._files > _COUNT_LIMIT:
-            raise ExternalError(
-                "advisories-too-large",
-                f"the advisories go beyond their bounds at {name}",
-                hint=f"{_FILE_LIMIT} bytes a file, {_TOTAL_LIMIT} bytes and {_COUNT_LIMIT} files in all are read",
-            )
+            raise _too_large(name)
+
+
+def _too_large(name: str) -> ExternalError:
+    return ExternalError(
+        "advisories-too-large",
+        f"the advisories go beyond their bounds at {name}",
+        hint=f"{_FILE_LIMIT} bytes a file, {_TOTAL_LIMIT} bytes and {_COUNT_LIMIT} files in all are read",
+    )

@@ -1,0 +1,218 @@
+"""Events of a change until it is a release: pushes, merge requests, runs, artifacts, evidence, verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aegis.core.events.records import event
+from aegis.core.types import Artifact, Change, Evidence, JobRun, Release, Run, State, Verdict
+
+# -- source -----------------------------------------------------------------------------------------------
+
+
+@event("aegis.change.pushed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePushed:
+    """A ref moved in a repository. Subject `change/<id>`."""
+
+    change: Change
+
+
+@event("dev.cdevents.change.created")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRequestOpened:
+    """Subject `merge-request/<project>/<number>`."""
+
+    number: int
+    title: str
+    source_branch: str
+    target_branch: str
+    head: str
+    opened_by: str
+    description: str = ""
+
+
+@event("dev.cdevents.change.updated")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRequestUpdated:
+    """The source branch moved; what was approved or judged of the old head counts no longer."""
+
+    number: int
+    head: str
+    by: str
+
+
+@event("aegis.merge-request.noted")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRequestNoted:
+    """The one note of Aegis on a merge request, replaced as a whole each time."""
+
+    number: int
+    head: str
+    body: str
+
+
+@event("dev.cdevents.change.merged")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRequestMerged:
+    """A real Git merge was pushed to the target branch."""
+
+    number: int
+    commit: str
+    merged_by: str
+
+
+@event("dev.cdevents.change.abandoned")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRequestClosed:
+    """Closed without a merge."""
+
+    number: int
+    by: str
+
+
+# -- execution --------------------------------------------------------------------------------------------
+
+
+@event("dev.cdevents.pipelinerun.queued")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCreated:
+    """A run with its plan's digest; `run.jobs` is empty, the plan in the blob store names them. Subject `run/<id>`."""
+
+    run: Run
+    job_count: int
+
+
+@event("aegis.run.refused")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRefused:
+    """No pipeline could be made of a change: why, and the mend."""
+
+    change: str
+    commit: str
+    ref: str
+    code: str
+    message: str
+    hint: str = ""
+
+
+@event("dev.cdevents.pipelinerun.started")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The first job was assigned."""
+
+    run: str
+
+
+@event("dev.cdevents.taskrun.started")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted:
+    """A job was assigned to a runner."""
+
+    job: JobRun
+
+
+@event("dev.cdevents.taskrun.finished")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFinished:
+    """A job came to its end. `will_retry` when another attempt follows."""
+
+    job: JobRun
+    will_retry: bool = False
+
+
+@event("aegis.job.changed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobChanged:
+    """A person or rule changed a job that was not running: played, skipped, canceled, held, retried."""
+
+    name: str
+    state: State
+    by: str
+    reason: str = ""
+
+
+@event("aegis.run.cancel-requested")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCancelRequested:
+    """Somebody asked a run to stop."""
+
+    run: str
+    by: str
+    reason: str = ""
+
+
+@event("dev.cdevents.pipelinerun.finished")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """Every job has come to its end. `reused` counts the jobs whose recorded result was taken."""
+
+    run: str
+    state: State
+    reused: int = 0
+
+
+# -- artifacts, evidence, verdicts, releases --------------------------------------------------------------
+
+
+@event("dev.cdevents.artifact.published")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactPublished:
+    """A job published an artifact to quarantine. Subject `artifact/<digest>`."""
+
+    artifact: Artifact
+
+
+@event("aegis.artifact.released")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactReleased:
+    """A verdict let an artifact out of quarantine."""
+
+    digest: str
+    repository: str
+    tags: tuple[str, ...]
+    verdict: str
+
+
+@event("dev.cdevents.artifact.signed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactSigned:
+    """The server signed a digest; `key` is the fingerprint of the public key."""
+
+    digest: str
+    key: str
+    signature: str
+
+
+@event("aegis.artifact.quarantined")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactQuarantined:
+    """A released digest must not be deployed again."""
+
+    digest: str
+    reason: str
+    release: str = ""
+
+
+@event("aegis.evidence.recorded")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRecorded:
+    """A claim was signed and kept. Subject `run/<id>`."""
+
+    evidence: Evidence
+
+
+@event("aegis.verdict.given")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictGiven:
+    """The gates judged a run. Subject `run/<id>`."""
+
+    verdict: Verdict
+
+
+@event("aegis.release.created")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseCreated:
+    """A release was cut. Subject `release/<id>`."""
+
+    release: Release

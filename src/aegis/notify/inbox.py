@@ -62,7 +62,7 @@ class InboxState:
 
 
 class Inbox:
-    """The projection. Its readers are given frozen entries; it has no lock of its own."""
+    """The projection. One thread applies; others may read meanwhile: they are given a copy made in one step."""
 
     name: Final = "inbox"
     version: Final = 1
@@ -109,7 +109,8 @@ class Inbox:
 
     def entries(self, *, include_resolved: bool = False) -> tuple[Entry, ...]:
         """Every entry, the latest first."""
-        kept = (one for one in self._state.entries.values() if include_resolved or one.resolved_at is None)
+        snapshot = tuple(self._state.entries.values())
+        kept = (one for one in snapshot if include_resolved or one.resolved_at is None)
         return tuple(sorted(kept, key=lambda one: one.last_at, reverse=True))
 
     def entry(self, key: str) -> Entry | None:

@@ -84,7 +84,7 @@ def histogram_lines(family: Family, series: Series) -> Iterable[str]:
     yield from _head(family, "histogram")
     for key in sorted(series.histograms):
         histogram, below = series.histograms[key], 0
-        for bound, count in zip((*family.bounds, float("inf")), histogram.counts, strict=True):
+        for bound, count in zip((*family.bounds, float("inf")), tuple(histogram.counts), strict=True):
             below += count
             edge = "+Inf" if bound == float("inf") else _number(bound)
             yield f"{family.name}_bucket{_labels(family.labels, key, ('le', edge))} {below}"

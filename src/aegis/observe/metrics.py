@@ -84,7 +84,7 @@ class MetricsState:
 
 
 class Metrics:
-    """The projection."""
+    """The projection. One thread applies; others may read meanwhile: they walk over copies made in one step."""
 
     name: Final = "metrics"
     version: Final = 1
@@ -198,7 +198,7 @@ class Metrics:
 
     def _lines(self) -> Iterator[str]:
         active: dict[tuple[str, ...], float] = {}
-        for run in self._state.runs.values():
+        for run in tuple(self._state.runs.values()):
             active[run.project,] = active.get((run.project,), 0) + 1
         yield from gauge_lines(ACTIVE, active)
         for family in (RUN, RUN_QUEUE, JOB, JOB_QUEUE, DEPLOY_TIME, LEAD):

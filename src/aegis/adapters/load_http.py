@@ -7,16 +7,37 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from aegis.core.errors import UserError
-from aegis.demo.ports import Call, LoadCounts
 
 THREADS: Final = 4
 MAXIMUM_SECONDS: Final = 900.0
 _HOSTS: Final = ("127.0.0.1", "localhost", "::1")
+
+
+class Call(Protocol):
+    """One kind of request: `share` is its part of all, `body` is sent as JSON."""
+
+    @property
+    def method(self) -> str: ...  # noqa: D102 - as named
+    @property
+    def path(self) -> str: ...  # noqa: D102 - as named
+    @property
+    def body(self) -> Mapping[str, Any] | None: ...  # noqa: D102 - as named
+    @property
+    def share(self) -> float: ...  # noqa: D102 - as named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadCounts:
+    """Requests sent, and those that got no answer or one of 500 and above."""
+
+    sent: int
+    failed: int
 
 
 class HttpLoad:

@@ -13,16 +13,28 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import httpx
 
-from aegis.adapters.load_http import HttpLoad
+from aegis.adapters.load_http import Call, HttpLoad
 from aegis.adapters.server_http import ServerClient
 from aegis.core.errors import ExternalError
-from aegis.demo.ports import Call, Person
 
 READY_SECONDS = 60.0
+
+
+class Person(Protocol):
+    """Somebody who commits and pushes with a token."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102 - as named
+    @property
+    def name(self) -> str: ...  # noqa: D102 - as named
+    @property
+    def email(self) -> str: ...  # noqa: D102 - as named
+    @property
+    def token(self) -> str: ...  # noqa: D102 - as named
 
 
 class GitTree:

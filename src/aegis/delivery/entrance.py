@@ -189,6 +189,9 @@ class Entrance:
         if not actor.startswith("job/"):
             return
         _, run_id, job = actor.split("/", 2)
+        for record in self._context.subject(f"artifact/{digest}"):
+            if isinstance(record.data, events.ArtifactPublished) and record.data.artifact.run == run_id:
+                return  # a second tag of the same image
         run = self._context.engine.run(run_id)
         artifact = Artifact(
             digest=digest, kind=kind, name=name, version=version, project=project, commit=run.commit, run=run_id,

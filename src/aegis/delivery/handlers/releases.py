@@ -11,11 +11,11 @@ from aegis.core import events
 from aegis.core.errors import Conflict, NotFound
 from aegis.core.events import Draft
 from aegis.core.ports import CommitInfo, Query, Repository
-from aegis.core.types import Artifact, ArtifactKind, Outcome, Release
+from aegis.core.types import Artifact, ArtifactKind, JobRun, Outcome, Release
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
-from aegis.delivery.handlers import trust
+from aegis.delivery.handlers import attestations, trust
 from aegis.delivery.handlers.runs import run_of
 from aegis.delivery.options import ProjectOptions
 from aegis.delivery.queries.entries import RunEntry
@@ -54,7 +54,7 @@ def cut(context: Context, command: ask.CutRelease, asking: Asking) -> Result:
     subject = f"release/{release.id}"
     if context.subject(subject):
         return Result(seq=head, message="already released", subject=subject)
-    return _carry_out(context, release, repository, decision, asking)
+    return _carry_out(context, entry, release, decision, asking)
 
 
 def published(context: Context, entry: RunEntry) -> tuple[Artifact, ...]:
@@ -140,9 +140,14 @@ def _project_records(context: Context, project: str) -> list[events.Record]:
     return list(context.ledger.read(limit=2000, query=query))
 
 
+def _job(entry: RunEntry, artifact: Artifact) -> JobRun | None:
+    return next((job for job in entry.jobs.values() if job.id == artifact.job), None)
+
+
 def _carry_out(
-    context: Context, release: Release, repository: Repository, decision: versions.VersionDecision, asking: Asking
-) -> Result:  # fmt: skip
+    context: Context, entry: RunEntry, release: Release, decision: versions.VersionDecision, asking: Asking
+) -> Result:
+    repository = context.repository(release.project)
     subject = f"release/{release.id}"
     project = context.options.project(release.project)
     drafts: list[Draft] = []
@@ -150,7 +155,9 @@ def _carry_out(
     for artifact in release.artifacts:
         if artifact.kind is ArtifactKind.IMAGE:
             source = f"{QUARANTINE}/{release.project}"
-            signed = trust.sign_image(context, source, artifact)
+            handle = context.images.repository(source, actor="aegis")
+            signed = trust.sign_image(context, handle, artifact)
+            attestations.attach(context, handle, artifact, entry.run, _job(entry, artifact))
             tags = _tags(release)
             context.images.copy(source, release.project, artifact.digest, tags=tags, actor="aegis")
             place = release.project

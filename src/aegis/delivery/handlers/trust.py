@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import json
+
 from aegis.core import events
 from aegis.core.errors import Denied, NotFound
 from aegis.core.events import Draft
 from aegis.core.types import Artifact, Release
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking
+from aegis.delivery.handlers.attestations import push, subject_of
+from aegis.registry.oci import ImageRepository
 from aegis.supplychain import signing
 
 
-def sign_image(context: Context, repository: str, artifact: Artifact) -> events.ArtifactSigned:
+def sign_image(context: Context, repository: ImageRepository, artifact: Artifact) -> events.ArtifactSigned:
     """Sign an image where it lies and keep the signature beside it; the event to be recorded."""
-    handle = context.images.repository(repository, actor="aegis")
-    signed = signing.sign_image(
-        context.signer, repository=f"{context.address}/{artifact.project}", digest=artifact.digest
-    )
-    for data in signed.blobs:
-        handle.put_blob(data)
-    handle.put_manifest(signed.tag, signed.media_type, signed.manifest)
+    subject = subject_of(repository, artifact.digest)
+    signed = signing.sign_image(subject, f"{context.address}/{artifact.project}", context.signer)
+    push(repository, signed)
     return events.ArtifactSigned(
-        digest=artifact.digest, key=signing.fingerprint(context.signer.public_key()), signature=signed.signature
+        digest=artifact.digest, key=signing.key_fingerprint(context.signer.public_key()), signature=signed.digest
     )
 
 
@@ -38,17 +38,13 @@ def deployable(context: Context, release: Release) -> None:
                 hint="release a mended version",
             )
     repository = context.images.repository(release.project, actor="aegis")
-    tag = signing.signature_tag(image.digest)
     try:
-        manifest = repository.manifest(tag).body
-    except NotFound as error:
-        raise Denied("unsigned", f"{release.id} is not signed", hint="it was not released by a verdict here") from error
-    signing.verify_image(
-        context.signer.public_key(),
-        digest=image.digest,
-        manifest=manifest,
-        blob=lambda digest: b"".join(repository.read_blob(digest)),
-    )
+        manifest: bytes | None = repository.manifest(signing.signature_tag(image.digest)).body
+    except NotFound:
+        manifest = None
+    layers = json.loads(manifest)["layers"] if manifest else []
+    blobs = {one["digest"]: b"".join(repository.read_blob(one["digest"])) for one in layers}
+    signing.verify_image(context.signer.public_key(), image.digest, manifest, blobs)
 
 
 def quarantined(release: Release, reason: str, asking: Asking) -> Draft:

@@ -1,0 +1,128 @@
+"""`aegis run` carries out the pipeline of a working tree and leaves the tree as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_PIPELINE = """
+stages: [build, test]
+build:
+  stage: build
+  script: [mkdir out, cp tracked.txt out/, echo "OUT=$GREETING" > build.env]
+  artifacts: {paths: [out/], reports: {dotenv: build.env}}
+shard:
+  parallel: 2
+  script: ['cat out/tracked.txt', 'echo "$OUT shard $CI_NODE_INDEX $SECRET_ONE"', 'test ! -e untracked.txt']
+broken: {script: ["python3 -c 'import not_there_at_all'"], needs: []}
+gate: {script: [echo played], when: manual, needs: []}
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "shop"
+    root.mkdir()
+    (root / ".gitlab-ci.yml").write_text(_PIPELINE)
+    (root / "tracked.txt").write_text("committed\n")
+    for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"]
+        subprocess.run(["git", *identity, *arguments], cwd=root, check=True)
+    (root / "tracked.txt").write_text("changed\n")
+    (root / "untracked.txt").write_text("new\n")
+    return root
+
+
+def _aegis(tree: Path, *arguments: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "aegis", *arguments],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def _run(tree: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    code, out, _ = _aegis(tree, "run", "--json", *arguments)
+    return code, json.loads(out)
+
+
+def test_a_run_reports_every_job_with_its_log_and_artifacts(tree: Path, tmp_path: Path) -> None:
+    value = "value-" + "never-shown"
+    (tmp_path / "env").write_text("GREETING=hello\n")
+    (tmp_path / "secrets").write_text(f"SECRET_ONE={value}\n")
+    (tmp_path / "secrets").chmod(0o600)
+    code, found = _run(tree, "--env-file", str(tmp_path / "env"), "--secrets-file", str(tmp_path / "secrets"))
+    assert (code, found["schema"], found["status"]) == (1, "aegis.run/1", "failed")
+    jobs = {one["name"]: one for one in found["jobs"]}
+    assert set(jobs) == {"build", "shard 1/2", "shard 2/2", "broken", "gate"}
+    assert {name: one["status"] for name, one in jobs.items()} == {
+        "build": "success", "shard 1/2": "success", "shard 2/2": "success", "broken": "failed", "gate": "manual",
+    }  # fmt: skip
+    log = Path(jobs["shard 2/2"]["log"]).read_text()
+    assert "changed\n" in log, "uncommitted changes of tracked files take part"
+    assert "hello shard 2 [MASKED]" in log
+    assert (jobs["broken"]["exit_code"], jobs["broken"]["failure_reason"]) == (1, "script_failure")
+    assert (Path(jobs["build"]["artifacts"]) / "out/tracked.txt").read_text() == "changed\n"
+    assert Path(jobs["build"]["log"]).is_relative_to(tree / ".aegis")
+    for file in (tree / ".aegis").rglob("*"):
+        assert not file.is_file() or value.encode() not in file.read_bytes(), file
+    status = subprocess.run(["git", "status", "--short"], cwd=tree, capture_output=True, text=True, check=True)
+    assert status.stdout == " M tracked.txt\n?? untracked.txt\n"
+    code, out, _ = _aegis(tree, "explain", "--json")
+    assert (code, json.loads(out)["causes"][0]["code"]) == (0, "module-missing")
+
+
+def test_named_jobs_run_with_what_they_need_and_manual_ones_because_they_are_named(tree: Path) -> None:
+    code, found = _run(tree, "gate")
+    assert (code, [one["name"] for one in found["jobs"]], found["status"]) == (0, ["gate"], "success")
+    code, found = _run(tree, "nothing")
+    assert (code, found["error"]["code"]) == (4, "no-such-job")
+
+
+def test_people_see_what_happens_why_it_failed_and_the_mend(tree: Path) -> None:
+    code, out, seen = _aegis(tree, "run", "broken", "--executor", "process", "--plain")
+    assert code == 1
+    assert "NOT isolated" in seen
+    assert "● running broken" in seen
+    assert "mend: add the distribution that holds not_there_at_all" in out
+
+
+def test_wrong_input_is_refused_with_a_mend(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "secrets").write_text("S=abc\n")
+    (tmp_path / "secrets").chmod(0o644)
+    assert _run(tree, "--secrets-file", str(tmp_path / "secrets"))[1]["error"]["code"] == "secrets-readable"
+    (tmp_path / "secrets").chmod(0o600)
+    code, found = _run(tree, "--secrets-file", str(tmp_path / "secrets"))
+    assert (code, found["error"]["code"]) == (2, "secret-too-short")
+    (tree / ".gitlab-ci.yml").write_text("a: {skript: [x]}\n")
+    assert _run(tree)[0] == 2
+
+
+def test_an_interrupt_says_what_was_stopped_and_leaves_with_130(tree: Path) -> None:
+    (tree / ".gitlab-ci.yml").write_text("long: {script: ['echo ready; sleep 600']}\n")
+    command = [sys.executable, "-m", "aegis", "run", "--plain"]
+    running = subprocess.Popen(command, cwd=tree, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 30
+        while not any(b"ready\n" in file.read_bytes() for file in tree.glob(".aegis/runs/*/traces/*.part")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(running.pid, signal.SIGINT)
+        _, seen = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 130
+    assert "interrupted; stopping long" in seen

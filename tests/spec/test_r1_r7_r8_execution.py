@@ -46,7 +46,7 @@ def test_r1_3_unit_and_integration_tests_both_run_and_one_failing_stops_what_fol
 @isolated
 def test_r7_1_a_job_sees_neither_the_server_nor_another_job(tmp_path: Path) -> None:
     engine = Engine(tmp_path, executor=NamespaceExecutor(grace=0.2), options=CoordinatorOptions(require_isolation=True))
-    look = f"ls {tmp_path}/data/ledger.db {tmp_path}/jobs; test $? != 0"
+    look = f"for p in {tmp_path}/data/ledger.db {tmp_path}/jobs; do if ls $p; then exit 1; fi; done"
     run = engine.run(job("a", look, "test $(ls -d /proc/[0-9]* | wc -l) -lt 10"), job("b", look))
     assert run.state is State.SUCCESS, engine.log(run.jobs[0])
     assert {one.isolation for one in run.jobs} == {"namespaces"}, "recorded, so that a gate can ask for it"

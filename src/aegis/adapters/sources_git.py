@@ -73,8 +73,10 @@ class GitSources:
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Tracked files and those that are neither tracked nor ignored, as they stand in the work tree."""
-        listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *self._scope())
-        for name in sorted(set(listed.split(b"\0")) - {b""}):
+        tracked = self._git("ls-files", "-z", "--cached", "--", *self._scope()).split(b"\0")
+        others = self._git("ls-files", "-z", "--others", "--exclude-standard", "--", *self._scope()).split(b"\0")
+        fresh = [name for name in others if not _SKIPPED & set(os.fsdecode(name).split("/"))]
+        for name in sorted({*tracked, *fresh} - {b""}):
             path = self._root / os.fsdecode(name)
             if path.is_file() and not path.is_symlink():
                 yield self._relative(os.fsdecode(name)), _read(path)

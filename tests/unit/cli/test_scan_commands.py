@@ -71,6 +71,19 @@ def test_a_vulnerable_lock_is_told_with_the_fix_and_the_age(project: Path, capsy
     assert "jinja2 3.1.2 has 5 known vulnerabilities, fixed in 3.1.6" in reasons[0].message
 
 
+def test_in_a_job_the_report_is_written_under_its_usual_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("dependencies", str(project), "--advisories", str(EXAMPLE)) == 0
+    monkeypatch.chdir(project)
+    assert not list(project.glob("gl-*"))
+    monkeypatch.setenv("CI", "true")
+    assert call("dependencies", str(project), "--advisories", str(EXAMPLE)) == 0
+    assert call("secrets") == 0
+    assert {path.name for path in project.glob("gl-*")} == {
+        "gl-dependency-scanning-report.json",
+        "gl-secret-detection-report.json",
+    }
+
+
 def test_fail_on_decides_the_exit_code(project: Path) -> None:
     where = ("--advisories", str(EXAMPLE))
     assert call("dependencies", str(project), *where, "--fail-on", "high") == 1
@@ -188,6 +201,7 @@ def test_a_secret_that_a_later_commit_removed_is_still_leaked(
     assert call("secrets", str(repository), "--fail-on", "low") == 0
     assert call("secrets", str(repository), "--since", "main", "--fail-on", "low") == 1
     assert "in commit" in capsys.readouterr().out
+    monkeypatch.chdir(repository)
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("CI_COMMIT_REF_NAME", "feature")
     assert call("secrets", str(repository), "--fail-on", "low", "--json") == 1

@@ -16,6 +16,7 @@ import pytest
 
 from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
 from aegis.adapters.executor_process import ProcessExecutor
+from aegis.core.errors import ExternalError
 from aegis.execution.ports import Executor, Exit, JobLimits, Sandbox, SandboxRequest
 from aegis.execution.script import render
 from aegis.execution.supervise.job import give, remove
@@ -316,6 +317,13 @@ class TestNamespaceExecutor(ExecutorContract):
             assert ended.code == 0, text
             assert "tool runs\n" in text
             assert (cache / "file").read_text() == "kept\n"
+
+        run(work, bench.executor)
+
+    def test_a_directory_that_holds_the_jobs_is_never_shown(self, bench: Bench, tmp_path: Path) -> None:
+        async def work() -> None:
+            with pytest.raises(ExternalError, match="holds the directory of all jobs"):
+                await bench.sandbox(read_only=(tmp_path,))
 
         run(work, bench.executor)
 

@@ -156,6 +156,13 @@ class NamespaceExecutor:
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
         place = request.place
+        for path in (*self._read_only, *request.read_only):
+            if place.root.resolve().is_relative_to(path.resolve()):
+                raise ExternalError(
+                    "shows-too-much",
+                    f"{path} cannot be shown to jobs: it holds the directory of all jobs",
+                    hint="move the data directory out of it, or take it off the tool paths",
+                )
         mountpoint = place.root / "root"
         mountpoint.mkdir(exist_ok=True)
         # Outer directories before what lies in them.

@@ -72,11 +72,11 @@ class Machine:
     passthrough: Mapping[str, str]
 
 
-def machine(environ: Mapping[str, str], *, whole_path: bool) -> Machine:
+def machine(environ: Mapping[str, str], *, whole_path: bool, hide: Path | None = None) -> Machine:
     """The machine as jobs may see it. With `whole_path` every directory of PATH, as a local run wants; else Aegis's own.
 
     Of a directory `…/bin` its parent is shown as well, since programs look for their libraries there; but never a home
-    directory or `~/.local`, which hold more than programs.
+    directory or `~/.local`, which hold more than programs, nor anything that holds the directory `hide`.
     """
     own = [Path(sys.prefix) / "bin"]
     paths = [*own, *(Path(one) for one in environ.get("PATH", "").split(os.pathsep) if one)] if whole_path else own
@@ -94,7 +94,10 @@ def machine(environ: Mapping[str, str], *, whole_path: bool) -> Machine:
         for name in _FILES & passed.keys()
         if passed[name].startswith("/") and Path(passed[name]).exists()
     }
-    return Machine(tool_paths=tuple(tools), read_only=tuple(sorted(shown - {Path("/"), home})), passthrough=passed)
+    shown -= {Path("/"), home}
+    if hide is not None:
+        shown -= {path for path in shown if hide.resolve().is_relative_to(path.resolve())}
+    return Machine(tool_paths=tuple(tools), read_only=tuple(sorted(shown)), passthrough=passed)
 
 
 def _only_programs(parent: Path, home: Path) -> bool:
@@ -256,7 +259,7 @@ class LocalRun:
         self._ledger.close()
 
     def _work(self) -> None:
-        here = machine(os.environ, whole_path=True)
+        here = machine(os.environ, whole_path=True, hide=self._folder)
         options = SupervisorOptions(
             directory=self.directory / "jobs",
             name="this machine",

@@ -22,7 +22,7 @@ ADVISORIES = Path(__file__).parents[2] / "examples" / "shop" / "platform" / "adv
 
 
 def verdict(kind: str, report: bytes, **context: object) -> tuple[Outcome, str, str]:
-    claim = Claim(kind=kind, report=report, job="check", origin="aegis/python-service@1", isolation="namespace")
+    claim = Claim(kind=kind, report=report, job="check", origin="aegis/python-service@1", isolation="namespaces")
     outcome, reasons = judge(POLICY, (claim,), Context(target="main", now=NOW, **context))  # type: ignore[arg-type]
     return outcome, reasons[0].message, reasons[0].mend
 

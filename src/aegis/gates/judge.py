@@ -35,7 +35,8 @@ JOBS: Final = "jobs"
 
 _GATES: Final = {gate: place for place, gate in enumerate((*KINDS, ISOLATION, EVIDENCE, JOBS))}
 _OUTCOMES: Final = {Outcome.BLOCK: 0, Outcome.WARN: 1, Outcome.PASS: 2}
-_NOT_ISOLATED: Final = frozenset({"", "none"})
+ISOLATED: Final = frozenset({"namespaces", "container", "docker", "podman", "kubernetes", "machine"})
+"""What counts as kept apart. Anything else, `process` and `shell` among it, does not."""
 
 Report = SuiteReport | CoverageReport | FindingsReport
 
@@ -189,7 +190,7 @@ def _provenance(policy: GatePolicy, claims: tuple[Claim, ...]) -> list[Reason]:
                     mend="take the job from the template library as it is: `include: {component: aegis/python-service@1}`",
                 )
             )
-        if policy.isolation_required and claim.isolation in _NOT_ISOLATED:
+        if policy.isolation_required and claim.isolation not in ISOLATED:
             reasons.append(
                 Reason(
                     gate=ISOLATION,

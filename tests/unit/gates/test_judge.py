@@ -40,7 +40,7 @@ def scan(kind: str, *found: object, newest: str = "2026-01-31T00:00:00Z", status
 
 
 def claim(kind: str, report: bytes | None, **more: Any) -> Claim:
-    return Claim(kind=kind, report=report, origin="aegis/python-service@1", isolation="namespace", **more)
+    return Claim(kind=kind, report=report, origin="aegis/python-service@1", isolation="namespaces", **more)
 
 
 def one(policy: GatePolicy, *claims: Claim, **context: Any) -> tuple[Outcome, Reason]:
@@ -223,10 +223,13 @@ def test_evidence_of_foreign_jobs_warns_or_blocks() -> None:
 
 
 def test_a_job_without_isolation_blocks_where_it_is_required() -> None:
-    bare = replace(claim("tests", GOOD_TESTS, job="unit"), isolation="")
-    outcome, reason = one(replace(ONLY, isolation_required=True), bare)
-    assert outcome is Outcome.BLOCK
-    assert reason.gate == "isolation"
+    for kind in ("", "none", "process", "shell", "something new"):
+        bare = replace(claim("tests", GOOD_TESTS, job="unit"), isolation=kind)
+        outcome, reason = one(replace(ONLY, isolation_required=True), bare)
+        assert outcome is Outcome.BLOCK
+        assert reason.gate == "isolation"
+    apart = replace(claim("tests", GOOD_TESTS, job="unit"), isolation="namespaces")
+    assert one(replace(ONLY, isolation_required=True), apart)[0] is Outcome.PASS
 
 
 def test_many_findings_are_counted_and_not_all_told() -> None:

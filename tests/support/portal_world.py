@@ -114,7 +114,7 @@ BAD = verdict(
 def summary(identity: str, state: State, jobs: tuple[JobRun, ...], **more: Any) -> RunSummary:
     """A run of shop/orders."""
     values: dict[str, Any] = {
-        "project": "shop/orders", "ref": "main", "commit": COMMIT, "title": "feat: discounts for regular customers",
+        "project": "shop/orders", "ref": "refs/heads/main", "commit": COMMIT, "title": "feat: discounts for regular customers",
         "source": "push", "started_by": "mina", "created_at": ago(seconds=95), "started_at": ago(seconds=94),
         "finished_at": None if not state.finished else ago(seconds=10), "job_count": len(jobs),
     }  # fmt: skip
@@ -251,7 +251,7 @@ class World:
         self.log_complete = True
         self.runs_now = (
             summary("run-now", State.RUNNING, tuple(one.job for one in RUNNING_JOBS)),
-            summary("run-failed", State.FAILED, tuple(one.job for one in FAILED_JOBS), ref="feature/discounts",
+            summary("run-failed", State.FAILED, tuple(one.job for one in FAILED_JOBS), ref="refs/heads/feature/discounts",
                     verdict="block", merge_request=12, title="feat: discounts"),
             summary("run-good", State.SUCCESS, (RUNNING_JOBS[0].job, RUNNING_JOBS[1].job), verdict="warn",
                     finished_at=ago(minutes=21), started_at=ago(minutes=22), created_at=ago(minutes=22)),

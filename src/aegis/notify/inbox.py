@@ -121,11 +121,11 @@ class Inbox:
 
     def _run_created(self, _: Record, data: events.RunCreated) -> None:
         run = data.run
-        self._state.runs[run.id] = RunNote(run.project, run.ref, run.started_by, run.commit)
+        self._state.runs[run.id] = RunNote(run.project, _short(run.ref), run.started_by, run.commit)
         _trim(self._state.runs)
 
     def _run_refused(self, record: Record, data: events.RunRefused) -> None:
-        note = RunNote(record.project, data.ref, record.actor, data.commit)
+        note = RunNote(record.project, _short(data.ref), record.actor, data.commit)
         hint = f"{data.message} — {data.hint}" if data.hint else data.message
         self._branch(record, note, "failure", "inbox.run-refused", data.change, hint=hint)
 
@@ -306,6 +306,11 @@ class Inbox:
 def _name(record: Record) -> str:
     """The subject without its kind: `run/01h…` → `01h…`."""
     return record.subject.partition("/")[2]
+
+
+def _short(ref: str) -> str:
+    """A branch or tag as people name it."""
+    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
 
 
 def _branch_key(note: RunNote) -> str:

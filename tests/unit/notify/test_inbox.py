@@ -34,7 +34,7 @@ class Told(Story):
         self.inbox.apply(record)
         return record
 
-    def run(self, number, state=State.SUCCESS, *, ref="main", blocked_by=(), failing=""):
+    def run(self, number, state=State.SUCCESS, *, ref="refs/heads/main", blocked_by=(), failing=""):
         self.wait(minutes=1)
         run = Run(
             id=f"run{number}", project="shop/orders", ref=ref, commit="c" * 40, plan="", change="", source="push",
@@ -104,6 +104,7 @@ def test_a_failed_run_is_one_entry_that_names_the_job_and_links_to_the_run(told)
     assert entry.hint == "unit-test: script_failure"
     assert entry.link == "/runs/run1"
     assert entry.audience == ("identity:mina", "project:shop/orders")
+    assert entry.params == {"project": "shop/orders", "ref": "main"}
 
 
 def test_the_next_failure_of_the_branch_updates_the_entry_instead_of_repeating_it(told):

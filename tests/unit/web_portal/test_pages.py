@@ -9,7 +9,7 @@ import pytest
 
 from aegis.core.errors import Denied, ExternalError
 from aegis.core.types import PromotionState, State
-from aegis.web.portal.pages import moment, remaining
+from aegis.web.portal.pages import causes, moment, remaining
 from support.portal_server import Visitor
 from support.portal_world import NOW, SORA, World
 
@@ -304,3 +304,15 @@ def test_a_finished_run_cannot_be_cancelled(world):
 def test_what_happened_is_said_in_the_readers_language_by_its_type(sora):
     said = text(sora.get("/promotions/pr-orders-prod", params={"lang": "ko"}))
     assert "프로모션 요청 asked for orders@1.2.0" in said
+
+
+def test_one_cause_that_several_jobs_met_is_told_once(world):
+    view = world.run(SORA, "run-failed")
+    twice = replace(view, causes=(*view.causes, replace(view.causes[0], job="lint")))
+    ((cause, jobs),) = causes(twice)
+    assert (cause.code, jobs) == ("test-failed", ("unit-test", "lint"))
+
+
+def test_branches_are_named_as_people_name_them(sora):
+    for page in ("/", "/runs", "/runs/run-now", "/merge-requests/shop/orders/12"):
+        assert "refs/heads" not in sora.get(page).text

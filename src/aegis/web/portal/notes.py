@@ -45,13 +45,13 @@ def _lines(lines: Sequence[str]) -> Iterator[Markup]:
     for line in lines:
         heading = _HEADING.fullmatch(line)
         if heading:
-            yield Markup("<h3>{}</h3>").format(_inline(heading[1]))
+            yield Markup("<h3>{}</h3>").format(inline(heading[1]))
         elif line and not line.startswith("<!--"):
-            yield Markup("<p>{}</p>").format(_inline(line))
+            yield Markup("<p>{}</p>").format(inline(line))
 
 
 def _list(lines: Sequence[str]) -> Iterator[Markup]:
-    items = Markup("").join(Markup("<li>{}</li>").format(_inline(line[2:])) for line in lines)
+    items = Markup("").join(Markup("<li>{}</li>").format(inline(line[2:])) for line in lines)
     yield Markup("<ul>{}</ul>").format(items)
 
 
@@ -67,11 +67,12 @@ def _table(lines: Sequence[str]) -> Iterator[Markup]:
 
 def _row(cells: Sequence[str], tag: str) -> Markup:
     return Markup("<tr>{}</tr>").format(
-        Markup("").join(Markup(f"<{tag}>{{}}</{tag}>").format(_inline(cell)) for cell in cells)  # noqa: S704 - `tag` is ours
+        Markup("").join(Markup(f"<{tag}>{{}}</{tag}>").format(inline(cell)) for cell in cells)  # noqa: S704 - `tag` is ours
     )
 
 
-def _inline(text: str) -> Markup:
+def inline(text: str) -> Markup:
+    """Code, strong words and links within one line; everything else as text."""
     marked = _CODE.sub(r"<code>\1</code>", str(escape(text)))
     marked = _STRONG.sub(r"<strong>\1</strong>", marked)
     return Markup(_LINK.sub(r'<a href="\2">\1</a>', marked))  # noqa: S704 - escaped two lines above

@@ -10,7 +10,7 @@ from typing import Final
 
 from aegis.core.errors import NotFound
 from aegis.core.types import PromotionState, RolloutState
-from aegis.delivery.views import JobView, PromotionView, RolloutPoint, RunView
+from aegis.delivery.views import Cause, JobView, PromotionView, RolloutPoint, RunView
 from aegis.web.portal import logs, pictures, shown
 from aegis.web.portal.doors import Ask, Page
 
@@ -57,14 +57,22 @@ def run(ask: Ask) -> Page:
         "took": shown.seconds_between(view.summary.started_at, view.summary.finished_at, now),
         "remaining": remaining(view, now),
         "holding": holding(view),
+        "causes": causes(view),
         "job_ids": {one.job.name: one.job.id for one in view.jobs},
         "graph": pictures.graph(view.stages, view.jobs, link),
         "bars": pictures.bars(view.jobs, now),
     }
-    failed = "explain" if view.causes else "status"
-    command = f"aegis explain {view.summary.id}" if failed == "explain" else f"aegis why {view.summary.id}"
+    command = f"aegis {'explain' if view.causes else 'why'} {view.summary.id}"
     title = f"{view.summary.project} {view.summary.title or view.summary.commit[:8]}"
     return Page("run.html", title, values, command, (f"run/{view.summary.id}",), view.seq, "runs")
+
+
+def causes(view: RunView) -> list[tuple[Cause, tuple[str, ...]]]:
+    """The causes, most likely first; one that several jobs met is one, with their names."""
+    met: dict[tuple[str, str, str], list[Cause]] = {}
+    for one in view.causes:
+        met.setdefault((one.code, one.message, one.hint), []).append(one)
+    return [(found[0], tuple(dict.fromkeys(one.job for one in found))) for found in met.values()]
 
 
 def remaining(view: RunView, now: datetime) -> float | None:

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from aegis.delivery.views import Actor
 from aegis.web.portal import pictures, shown
 from aegis.web.portal.language import LANGUAGES, Words
-from aegis.web.portal.notes import note
+from aegis.web.portal.notes import inline, note
 
 if TYPE_CHECKING:
     from aegis.web.portal.doors import Page
@@ -63,7 +63,15 @@ def environment() -> Environment:
         static_url=static_url,
         languages=LANGUAGES,
     )
-    made.filters.update(short=short, commit=short_commit, diff=diff_lines, note=note, segment=partial(quote, safe="@"))
+    made.filters.update(
+        short=short,
+        commit=short_commit,
+        ref=short_ref,
+        inline=inline,
+        diff=diff_lines,
+        note=note,
+        segment=partial(quote, safe="@"),
+    )
     return made
 
 
@@ -115,6 +123,11 @@ def short(digest: str) -> str:
 def short_commit(commit: str) -> str:
     """The first eight characters of a commit id."""
     return commit[:8]
+
+
+def short_ref(ref: str) -> str:
+    """A branch or tag without the name space that Git keeps it in."""
+    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
 
 
 def diff_lines(text: str) -> Markup:

@@ -57,7 +57,7 @@ class CopyWorkspaces:
         objects = _common(directory) / "objects"
         if is_commit(commit) and commit != "0" * 40:
             made = borrow(self._snapshot, objects.resolve(), commit)
-            (made / "packed-refs").write_bytes(packed_refs(directory, git))
+            (made / "packed-refs").write_bytes(packed_refs(_common(directory)))
             if (directory / "index").is_file():
                 shutil.copyfile(directory / "index", made / "index")
         left = f" {others} untracked left out (`git add` lets them take part)." if others else ""

@@ -101,6 +101,13 @@ _RULES: Final = (
         0.85,
     ),
     _rule(
+        "package-missing",
+        r"(?P<name>[\w.-]+) was not found in the package registry",
+        "no index that the job asks holds {name}",
+        "publish {name} first, or name the index that holds it (UV_DEFAULT_INDEX, PIP_INDEX_URL)",
+        0.92,
+    ),
+    _rule(
         "network",
         r"(?P<name>Temporary failure in name resolution|Could not resolve host|Connection refused|Connection timed out"
         r"|Network is unreachable|Read timed out)",

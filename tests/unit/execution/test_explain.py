@@ -22,6 +22,7 @@ def _failed(**more: object) -> JobRun:
         ("collected 0 items", "no-tests", ""),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "hash-mismatch", ""),
         ("ERROR: No matching distribution found for requests==99", "no-matching-version", ""),
+        ("Because shop-shared was not found in the package registry and", "package-missing", "shop-shared"),
         ("curl: (6) Could not resolve host: index.invalid", "network", ""),
         ("ssl.SSLError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", "certificate", ""),
         ("OSError: [Errno 28] No space left on device", "disk-full", ""),

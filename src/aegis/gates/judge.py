@@ -35,7 +35,7 @@ JOBS: Final = "jobs"
 
 _GATES: Final = {gate: place for place, gate in enumerate((*KINDS, ISOLATION, EVIDENCE, JOBS))}
 _OUTCOMES: Final = {Outcome.BLOCK: 0, Outcome.WARN: 1, Outcome.PASS: 2}
-ISOLATED: Final = frozenset({"namespaces", "container", "docker", "podman", "kubernetes", "machine"})
+ISOLATED: Final = frozenset({"namespaces", "container"})
 """What counts as kept apart. Anything else, `process` and `shell` among it, does not."""
 
 Report = SuiteReport | CoverageReport | FindingsReport

@@ -184,7 +184,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         data=data, context=context, dispatcher=Dispatcher(context), entrance=entrance, git_door=git_door, ledger=ledger,
         projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
         traffic=traffic, keys=keys, supervisor=supervisor,
-        closers=(images.close, indexes.close, ledger.close), warnings=keys.warnings,
+        closers=(images.close, indexes.close, traces.release, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
 
 

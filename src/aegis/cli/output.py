@@ -10,7 +10,6 @@ import os
 import sys
 from typing import Any, Final, NoReturn, TextIO
 
-from aegis.core import codec
 from aegis.core.errors import AegisError
 
 SYMBOLS: Final = {
@@ -39,6 +38,8 @@ def state(word: str, stream: TextIO | None = None) -> str:
 
 def document(schema: str, value: Any) -> None:
     """Print `value` (a dataclass or a mapping) as the one JSON document of a `--json` call."""
+    from aegis.core import codec
+
     plain = codec.plain(value)
     body = {"schema": schema, **plain} if isinstance(plain, dict) else {"schema": schema, "items": plain}
     sys.stdout.write(codec.encode(body).decode() + "\n")

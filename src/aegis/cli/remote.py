@@ -17,13 +17,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def server_options(function: F) -> F:
     """Add `--url`, `--data` and `--json`."""
-    for decorate in (
-        click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
-        click.option("--data", default="", metavar="DIR", help="Data directory of a server on this machine."),
-        click.option("--url", default="", metavar="URL", help="The server; else AEGIS_URL."),
-    ):
-        function = decorate(function)
-    return function
+    as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+    data = click.option("--data", default="", metavar="DIR", help="Data directory of a server on this machine.")
+    url = click.option("--url", default="", metavar="URL", help="The server; else AEGIS_URL.")
+    return url(data(as_json(function)))
 
 
 def client(url: str, data: str) -> ServerClient:

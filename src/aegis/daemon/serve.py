@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket as sockets  # noqa: TID251 - the server's own listening socket is opened here
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -20,9 +19,10 @@ import uvicorn
 
 from aegis import __version__
 from aegis.access.tokens import Kind
+from aegis.adapters.listener import address_of, listening
 from aegis.bootstrap import plant as plants
 from aegis.core import events
-from aegis.core.errors import AegisError, Conflict, UserError
+from aegis.core.errors import AegisError, UserError
 from aegis.core.events import Draft
 from aegis.daemon.checkpoints import Anchors
 from aegis.daemon.loops import Flow, Loop, Projector, Reporter
@@ -43,24 +43,6 @@ OPERATOR = "operator"
 TOKEN_SECONDS = 366 * 86400.0
 
 
-def listening(host: str, port: int) -> sockets.socket:
-    """The socket to serve on; `Conflict` with the mend when the port is taken."""
-    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
-    found = sockets.socket(family, sockets.SOCK_STREAM)
-    found.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-    try:
-        found.bind((host, port))
-    except OSError as error:
-        found.close()
-        raise Conflict(
-            "port-taken",
-            f"cannot listen on {host}:{port}: {error.strerror}",
-            hint="choose another: --port 0 takes a free one",
-        ) from error
-    found.listen(256)
-    return found
-
-
 class Server:
     """A running server. `run` blocks until it is told to stop."""
 
@@ -73,9 +55,7 @@ class Server:
             )
         self._data = plants.private(data)
         self._socket = listening(host, port)
-        name, number = self._socket.getsockname()[:2]
-        shown = f"[{name}]" if ":" in name else name
-        self.url = f"http://{shown}:{number}"
+        self.url = address_of(self._socket)
         self._reporter = Reporter()
         try:
             self._plant = plants.build(adopted, self._data, self.url, environ)

@@ -48,7 +48,7 @@ def local_server(data: str = "") -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def connect(url: str = "", token: str = "", data: str = "") -> ServerClient:  # noqa: S107 - empty: not given
+def connect(url: str = "", token: str = "", data: str = "") -> ServerClient:
     """The client; exit 6 where there is no server, exit 3 where there is no token for it."""
     local = local_server(data)
     chosen = (url or os.environ.get("AEGIS_URL") or local.get("url") or "").rstrip("/")

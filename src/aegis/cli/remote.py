@@ -20,7 +20,8 @@ def server_options(function: F) -> F:
     as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
     data = click.option("--data", default="", metavar="DIR", help="Data directory of a server on this machine.")
     url = click.option("--url", default="", metavar="URL", help="The server; else AEGIS_URL.")
-    return url(data(as_json(function)))
+    decorated: F = url(data(as_json(function)))
+    return decorated
 
 
 def client(url: str, data: str) -> ServerClient:

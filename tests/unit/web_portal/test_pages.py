@@ -316,3 +316,18 @@ def test_one_cause_that_several_jobs_met_is_told_once(world):
 def test_branches_are_named_as_people_name_them(sora):
     for page in ("/", "/runs", "/runs/run-now", "/merge-requests/shop/orders/12"):
         assert "refs/heads" not in sora.get(page).text
+
+
+def test_a_release_can_be_asked_for_and_returned_from_its_own_page(world):
+    world.cells_now = tuple(replace(one, previous="orders@1.1.4") for one in world.cells_now)
+    page = Visitor(world).get("/releases/orders@1.2.0")
+    assert 'action="/actions/promote"' in page.text
+    assert "<option selected>production</option>" in page.text
+    assert 'action="/actions/rollback"' in page.text
+    assert "Return to orders@1.1.4" in text(page)
+
+
+def test_home_does_not_say_in_the_inbox_again_what_waits_above(sora):
+    said = text(sora.get("/"))
+    assert "asks for production" not in said
+    assert "did not become healthy in development" in said

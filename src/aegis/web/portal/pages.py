@@ -28,6 +28,7 @@ def home(ask: Ask) -> Page:
     mine = [one for one in view.waiting if one.may_approve]
     values = {
         "home": view,
+        "inbox": [one for one in view.inbox if one.kind != "approval"],
         "mine": mine,
         "others": [one for one in view.waiting if not one.may_approve],
         "active": [run for run in view.runs if not run.state.finished],
@@ -230,8 +231,9 @@ def release(ask: Ask) -> Page:
     """Where did this come from, what is in it, where does it run?"""
     view = ask.queries.release(ask.actor, ask.path["release"], min_seq=ask.min_seq)
     one = view.release
-    command = f"aegis release {one.id}"
-    return Page("release.html", one.id, {"view": view}, command, (), view.seq, "releases")
+    environments = ask.queries.at(ask.actor, None).environments if one.image and not view.quarantined else ()
+    values = {"view": view, "environments": environments}
+    return Page("release.html", one.id, values, f"aegis release {one.id}", (), view.seq, "releases")
 
 
 def merge_request(ask: Ask) -> Page:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from aegis.adapters.environments_directory import EnvironmentCache
 from aegis.adapters.project_files import DirectoryFiles
 from aegis.adapters.project_programs import LocalPrograms
 from aegis.core.errors import CheckFailed, ExternalError, UserError
@@ -88,6 +89,10 @@ def install(shop: Workshop, *, python: str | None = None, force: bool = False) -
     if not force and shop.python.exists() and mark.exists() and mark.read_text() == stamp:
         return Installed(**answer, fresh=False)  # type: ignore[arg-type]  # a mapping of the fields
     mark.unlink(missing_ok=True)
+    key = _environment_key(shop, wanted, version)
+    if plan.verified and not force and (cache := _environments()) is not None and cache.restore(key, shop.root / VENV):
+        mark.write_text(stamp)
+        return Installed(**answer, fresh=True)  # type: ignore[arg-type]  # a mapping of the fields
     _uv(shop, "venv", "--quiet", "--allow-existing", "--python", wanted, VENV, why="no environment could be made")
     requirements = plan.requirements
     if plan.export:
@@ -101,7 +106,36 @@ def install(shop: Workshop, *, python: str | None = None, force: bool = False) -
             _uv(shop, *arguments[:2], "--quiet", "--python", str(shop.python), *arguments[2:], why=_failing(step))
     _ensure_tools(shop)
     mark.write_text(stamp)
+    if plan.verified and (cache := _environments()) is not None:
+        cache.keep(key, shop.root / VENV, compiled=False)
     return Installed(**answer, fresh=True)  # type: ignore[arg-type]  # a mapping of the fields
+
+
+def _environment_key(shop: Workshop, python: str, version: str) -> str:
+    """What an environment follows from: its lock, the interpreter, and the place, since its scripts name it."""
+    place = f"{python}{sys.version}{shop.root}"
+    # A version that is written down somewhere is no part of it: it changes with each commit, and the environment not.
+    told = version if b"dynamic" in shop.files.get("pyproject.toml", b"dynamic") else ""
+    return environment.stamp(shop.project, shop.files, python=place, index="", version=told)
+
+
+def _environments() -> EnvironmentCache | None:
+    """Kept environments: in jobs alone, where the cache belongs to one project."""
+    if not os.environ.get("CI"):
+        return None
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return EnvironmentCache(Path(base, "aegis", "environments"))
+
+
+def _keep_bytecode(shop: Workshop) -> None:
+    """After the first tests in an environment: keep it again, with the bytecode of all that they imported."""
+    cache = _environments()
+    if cache is None or not environment.plan_install(shop.project, shop.files).verified:
+        return
+    wanted = os.environ.get("AEGIS_PYTHON") or sys.executable
+    key = _environment_key(shop, wanted, shop.surroundings.get("SETUPTOOLS_SCM_PRETEND_VERSION", ""))
+    if not cache.compiled(key):
+        cache.keep(key, shop.root / VENV, compiled=True)
 
 
 def lock(shop: Workshop, *, upgrade: bool = False) -> tuple[str, ...]:
@@ -153,6 +187,7 @@ def test(shop: Workshop, kind: TestKind | None) -> Tested:
     with tempfile.TemporaryDirectory(prefix="aegis-test-") as scratch:
         code = _under_coverage(shop, plan, Path(scratch))
         coverage = _coverage(shop, plan, Path(scratch))
+    _keep_bytecode(shop)
     junit = shop.root / testing.JUNIT
     counts = testing.counts(junit.read_text(errors="replace")) if junit.exists() else None
     reports = tuple(name for name in (testing.JUNIT, testing.COVERAGE) if (shop.root / name).exists())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from aegis.core.errors import CheckFailed
 from aegis.demo import changes
-from aegis.demo.chapters import cell
+from aegis.demo.chapters import RATE, TRAFFIC, cell
 from aegis.demo.chronicle import Record
 from aegis.demo.story import Stage, Titled, is_type, released, stopped
 
@@ -37,6 +37,8 @@ def _leaking(stage: Stage) -> None:
 
 def blocked_by_coverage(stage: Stage) -> str:
     """All three are pushed now, so that their pipelines share the machine; this chapter waits for the first."""
+    if stage.load is not None:
+        stage.load.stop()
     _propose(stage, "discounts", "feat: discount codes", _untested)
     _propose(stage, "receipt-template", "feat: receipts from a template", _vulnerable)
     _propose(stage, "carrier", "feat: announce parcels to the carrier", _leaking)
@@ -110,6 +112,7 @@ def passes_every_test(stage: Stage) -> str:
     promotion = stage.chronicle.wait(
         "the proposal for production", proposed, since=since, seconds=90, unless=stopped("shop/orders")
     )["data"]["promotion"]
+    stage.load = stage.workshop.load(cell(stage, "orders", "production")["url"], TRAFFIC, RATE)
     stage.values["bad"] = promotion["id"]
     stage.values["bad_release"] = promotion["release"]
     stage.as_("sora").execute("approve", {"promotion": promotion["id"], "plan_hash": promotion["plan_hash"]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aegis.core import events
 from aegis.core.errors import AegisError
@@ -15,14 +16,16 @@ from aegis.source import merge_requests
 from aegis.source.branches import RefUpdate
 from aegis.source.changes import changes_of
 
+SKIPPED = "skipped"
+"""The `source` of a change whose pusher asked for no pipeline (`-o ci.skip`)."""
 POLICY = "policy"
 """The `environment` of a change to the declaration in force: it makes the flow adopt it."""
 
 
 def record_changes(
-    context: Context, project: str, identity: str, updates: Sequence[RefUpdate], *, cause: str = ""
+    context: Context, project: str, identity: str, updates: Sequence[RefUpdate], *, cause: str = "", skip: bool = False
 ) -> int:
-    """Append a change for each ref that moved; the last sequence number."""
+    """Append a change for each ref that moved; the last sequence number. With `skip` no pipeline follows."""
     options = context.options
     declared = options.projects.get(project)
     changes = changes_of(
@@ -37,7 +40,7 @@ def record_changes(
     drafts = [
         Draft(
             subject=f"change/{change.id}",
-            data=events.ChangePushed(change=change),
+            data=events.ChangePushed(change=replace(change, source=SKIPPED) if skip else change),
             actor=identity,
             project=project,
             environment=POLICY if project == options.platform and change.ref == "refs/heads/main" else "",
@@ -55,8 +58,8 @@ def received(
     # Imported late: merge requests record their merges through this module.
     from aegis.delivery.handlers.merge_requests import open_request  # noqa: PLC0415
 
-    record_changes(context, project, actor.id, updates)
     wanted = merge_requests.wishes(options)
+    record_changes(context, project, actor.id, updates, skip=wanted.skip_pipeline)
     lines = [f"unknown push option {option!r} was ignored" for option in wanted.unknown]
     if not wanted.create:
         return tuple(lines)

@@ -64,7 +64,7 @@ def sync(context: Context, command: ask.SyncEnvironment, asking: Asking) -> Resu
             release=entry.promotion.release,
             commit=commit,
             state=DeploymentState.COMMITTED,
-            reason=entry.promotion.reason or f"promoted by {', '.join(one.by for one in entry.promotion.approvals)}",
+            reason=_why(context, entry.promotion),
         )
         if not context.subject(f"deployment/{deployment.id}"):
             seq = observed(context, deployment, asking, expect=0)
@@ -77,6 +77,15 @@ def sync(context: Context, command: ask.SyncEnvironment, asking: Asking) -> Resu
         key=key,
     )
     return Result(seq=seq, message=f"syncing {commit[:12]}")
+
+
+def _why(context: Context, promotion: Promotion) -> str:
+    """Why a release is where it is, for people: who brought it about, and who let it pass."""
+    release = release_of(context, promotion.release)
+    branch = release.ref.removeprefix("refs/heads/")
+    people = [one.by for one in promotion.approvals if not one.by.startswith("policy:")]
+    cause = promotion.reason or f"{', '.join(release.involved) or 'somebody'} changed {branch}"
+    return f"{cause}; approved by {', '.join(people)}" if people else cause
 
 
 @handles(ask.ConcludeDeployment)

@@ -63,7 +63,7 @@ def _change_wish(context: Context, change_id: str, asking: Asking) -> Wish | Non
     change = change_of(context, change_id)
     if not change.ref.startswith(("refs/heads/", "refs/tags/")) or change.commit == "0" * 40:
         return None
-    if any(mark in change.message for mark in SKIP) or change.source == "aegis":
+    if any(mark in change.message for mark in SKIP) or change.source == "skipped":
         return None
     if context.options.project(change.project).kind == "platform":
         return None

@@ -12,6 +12,7 @@ from aegis.delivery.handlers.runs import change_of, merge_request_of, run_of
 from aegis.delivery.queries.entries import RunEntry
 from aegis.delivery.views import Result
 from aegis.gates import judge as gate
+from aegis.gates import reports
 from aegis.supplychain.signing import sign_evidence
 
 KINDS = {
@@ -106,8 +107,21 @@ def _claim(context: Context, entry: RunEntry, job: JobRun, file: StoredFile) -> 
         run=entry.run.id,
         uploaded_by=job.id,
         template=job.origin,
-        summary={"job": job.name, "file": file.name},
+        summary={"job": job.name, "file": file.name, **_figures(KINDS[file.kind], context.blobs.get(file.digest))},
     )
+
+
+def _figures(kind: str, data: bytes) -> dict[str, str]:
+    """What a report says in a few figures, for showing; the gates read it themselves."""
+    report, _ = reports.read(kind, data)
+    if isinstance(report, reports.SuiteReport):
+        failed = report.failures + report.errors
+        return {"passed": str(report.ran - failed), "failed": str(failed), "skipped": str(report.skipped)}
+    if isinstance(report, reports.CoverageReport):
+        return {"lines": f"{report.percent:.1f} %"}
+    if isinstance(report, reports.FindingsReport):
+        return {"findings": str(len(report.findings))}
+    return {"result": "unreadable"}
 
 
 def _verdict(context: Context, entry: RunEntry, claims: list[Evidence]) -> events.VerdictGiven:

@@ -39,6 +39,8 @@ class WorldState:
     rollouts: dict[str, RolloutEntry] = field(default_factory=dict)
     cells: dict[str, CellEntry] = field(default_factory=dict)
     merge_requests: dict[str, MergeRequestEntry] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
+    """Digest to the fingerprint of the key that signed it: images are signed before their release is cut."""
     durations: dict[str, float] = field(default_factory=dict)
     """`project/job` to the usual seconds: an exponential mean of successful attempts."""
 
@@ -55,7 +57,7 @@ class World:
     """The projection; `read()` hands the state under its lock."""
 
     name: Final = "world"
-    version: Final = 1
+    version: Final = 2
 
     def __init__(self) -> None:
         self._state = WorldState()
@@ -157,9 +159,8 @@ class World:
             run.artifacts.append(data.artifact)
 
     def _signed(self, _record: Record, data: events.ArtifactSigned) -> None:
-        for release in self._state.releases.values():
-            if any(artifact.digest == data.digest for artifact in release.release.artifacts):
-                release.signature = data.key
+        self._state.signatures[data.digest] = data.key
+        trimmed(self._state.signatures, KEPT["releases"], lambda _: False)
 
     def _quarantined(self, _record: Record, data: events.ArtifactQuarantined) -> None:
         for release in self._state.releases.values():
@@ -168,7 +169,8 @@ class World:
 
     def _released(self, record: Record, data: events.ReleaseCreated) -> None:
         release = replace(data.release, at=record.recorded_at)
-        self._state.releases[release.id] = ReleaseEntry(release=release)
+        keys = [key for one in release.artifacts if (key := self._state.signatures.get(one.digest))]
+        self._state.releases[release.id] = ReleaseEntry(release=release, signature=keys[0] if keys else "")
         running = {cell.release for cell in self._state.cells.values()}
         trimmed(self._state.releases, KEPT["releases"], lambda row: row.release.id in running)
 
@@ -194,7 +196,9 @@ class World:
         if cell.release != deployment.release:
             cell.previous, cell.release, cell.since = cell.release, deployment.release, record.recorded_at
         cell.state, cell.commit, cell.deployment = deployment.state, deployment.commit, deployment.id
-        cell.promotion, cell.why = deployment.promotion, deployment.reason
+        if cell.promotion != deployment.promotion or deployment.state is DeploymentState.DEGRADED:
+            # The first observation says why it is there; later ones say how it is, which is a reason when it is not well.
+            cell.promotion, cell.why = deployment.promotion, deployment.reason
 
     def _rollout_started(self, record: Record, data: events.RolloutStarted) -> None:
         rollout = replace(data.rollout, started_at=record.recorded_at)

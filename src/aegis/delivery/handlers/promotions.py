@@ -307,6 +307,11 @@ def commit(context: Context, command: ask.CommitPromotion, asking: Asking) -> Re
     subject = f"promotion/{promotion.id}"
     if promotion.state is not PromotionState.APPROVED or not entry.complete:
         return Result(seq=context.ledger.head().seq, message=f"is {promotion.state}", subject=subject)
+    if any(isinstance(one.data, events.ActionIntended) for one in context.subject(subject)):
+        # Interrupted between Git and the ledger: what was committed is not planned again, it would look stale.
+        done = manifests.find_commit(context, promotion.id)
+        if done is not None:
+            return committed(context, promotion, done, asking, found=True)
     busy = [
         one for one in manifests.promotions_at(context, promotion.service, promotion.environment) if one != promotion.id
     ]

@@ -11,11 +11,12 @@ from aegis.core import events
 from aegis.core.errors import Conflict, NotFound
 from aegis.core.events import Draft
 from aegis.core.ports import CommitInfo, Query, Repository
-from aegis.core.types import Artifact, ArtifactKind, JobRun, Outcome, Release
+from aegis.core.types import Artifact, ArtifactKind, JobRun, Outcome, Release, Run
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
-from aegis.delivery.handlers import attestations, trust
+from aegis.delivery.handlers import attestations, promotions, trust
+from aegis.delivery.handlers.promotions import propose, release_of
 from aegis.delivery.handlers.runs import run_of
 from aegis.delivery.options import ProjectOptions
 from aegis.delivery.queries.entries import RunEntry
@@ -43,18 +44,73 @@ def cut(context: Context, command: ask.CutRelease, asking: Asking) -> Result:
     release_branch = context.options.is_release_branch(branch)
     if not release_branch and not (project.kind == "service" and context.options.feeds(branch)):
         return Result(seq=head, message=f"{branch} releases nothing")
-    repository = context.repository(run.project)
-    decision = versions.decide_version(repository, run.commit, release_branch=release_branch)
+    decision = _decide(context, project, run.commit, release_branch=release_branch)
+    made = _made(context, f"{_name(project)}@{decision.version}")
+    if made is not None:
+        return _again(context, made, run, asking)
     if release_branch and not decision.release:
         return Result(seq=head, message="; ".join(decision.reasons))
     artifacts = published(context, entry)
     if not artifacts or (project.kind == "service" and all(one.kind is not ArtifactKind.IMAGE for one in artifacts)):
         return Result(seq=head, message="the run published nothing that could be released")
     release = _release(context, entry, project, decision, artifacts)
-    subject = f"release/{release.id}"
-    if context.subject(subject):
-        return Result(seq=head, message="already released", subject=subject)
     return _carry_out(context, entry, release, decision, asking)
+
+
+def _name(project: ProjectOptions) -> str:
+    return project.service or project.name.rpartition("/")[2]
+
+
+def _decide(
+    context: Context, project: ProjectOptions, commit: str, *, release_branch: bool
+) -> versions.VersionDecision:
+    """The version of a commit; one whose tag was set but whose release was not recorded is cut again, as it was."""
+    repository = context.repository(project.name)
+    decision = versions.decide_version(repository, commit, release_branch=release_branch)
+    unrecorded = (
+        decision.version == decision.previous and _made(context, f"{_name(project)}@{decision.version}") is None
+    )
+    if release_branch and not decision.release and unrecorded:
+        again = versions.decide_version(repository, commit, release_branch=True, without=decision.version)
+        if again.release and again.version == decision.version:
+            return again
+    return decision
+
+
+def _made(context: Context, release: str) -> Release | None:
+    records = context.subject(f"release/{release}")
+    return next((one.data.release for one in records if isinstance(one.data, events.ReleaseCreated)), None)
+
+
+def _again(context: Context, release: Release, run: Run, asking: Asking) -> Result:
+    """A commit that is released already comes to another branch: its release goes where that branch leads."""
+    subject = f"release/{release.id}"
+    if release.commit != run.commit:
+        raise Conflict(
+            "version-taken",
+            f"{release.id} is commit {release.commit[:12]}, and {run.commit[:12]} would get the same version",
+            hint="the branch was rewritten: add a commit, so that the version moves on",
+        )
+    seq, places = context.ledger.head().seq, []
+    for environment in context.options.environments.values():
+        if environment.branch == run.ref.removeprefix(HEADS) and release.image is not None:
+            usual = f"{release.id}-{environment.name}"
+            fresh = f"{usual}-{run.id}" if context.subject(f"promotion/{usual}") else usual
+            proposed = promotions.propose(context, release, environment, asking, promotion_id=fresh)
+            seq, places = max(seq, proposed.seq), [*places, environment.name]
+    where = f", proposed for {', '.join(places)}" if places else ""
+    return Result(seq=seq, message=f"already released{where}", subject=subject)
+
+
+def _again(context: Context, release_id: str, branch: str, asking: Asking) -> Result:
+    """The commit is released already, from another branch: what follows this branch gets that very release."""
+    release = release_of(context, release_id)
+    seq = context.ledger.head().seq
+    for environment in context.options.feeds(branch):
+        if release.image is not None:
+            promotion = f"{release.id}-{environment.name}"
+            seq = propose(context, release, environment, asking, promotion_id=promotion).seq
+    return Result(seq=seq, message="already released", subject=f"release/{release_id}")
 
 
 def published(context: Context, entry: RunEntry) -> tuple[Artifact, ...]:
@@ -74,7 +130,7 @@ def _release(
 ) -> Release:  # fmt: skip
     run = entry.run
     repository = context.repository(run.project)
-    name = project.service or project.name.rpartition("/")[2]
+    name = _name(project)
     since = _in_production(context, project)
     commits = [one for one in repository.log(run.commit, since=since, limit=5000) if not _own(repository, one)]
     records = _project_records(context, run.project)

@@ -217,7 +217,8 @@ class World:
     def _rolled_back(self, record: Record, data: events.ServiceRolledBack) -> None:
         cell = self._state.cells.get(f"{record.service}/{record.environment}")
         if cell is not None:
-            cell.previous, cell.release = data.from_release, data.to_release or None
+            # What was left is quarantined or was taken back on purpose: it is nothing to return to.
+            cell.previous, cell.release = None, data.to_release or None
             cell.since, cell.commit, cell.why = record.recorded_at, data.commit, data.reason
 
     def _opened(self, record: Record, data: events.MergeRequestOpened) -> None:

@@ -233,7 +233,7 @@ def release(ask: Ask) -> Page:
     one = view.release
     environments = ask.queries.at(ask.actor, None).environments if one.image and not view.quarantined else ()
     values = {"view": view, "environments": environments}
-    return Page("release.html", one.id, values, f"aegis release {one.id}", (), view.seq, "releases")
+    return Page("release.html", one.id, values, f"aegis release show {one.id}", (), view.seq, "releases")
 
 
 def merge_request(ask: Ask) -> Page:

@@ -111,11 +111,13 @@ def next_version(
 
 
 def decide_version(
-    repository: Repository, revision: str, *, release_branch: bool, first: str = FIRST
+    repository: Repository, revision: str, *, release_branch: bool, first: str = FIRST, without: str | None = None
 ) -> VersionDecision:
-    """`next_version` of a commit, against the highest release tag that it contains."""
+    """`next_version` of a commit, against the highest release tag that it contains; the tag of `without` counts not."""
     head = repository.resolve(revision)
     for version, commit in released(repository.refs("refs/tags/")):
+        if version == without:
+            continue
         if commit == head or repository.merge_base(commit, head) == commit:
             commits = repository.log(head, since=commit, limit=10_000)
             return next_version(commits, version, release_branch=release_branch, first=first)

@@ -16,7 +16,6 @@ from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
 from aegis.delivery.handlers import attestations, promotions, trust
-from aegis.delivery.handlers.promotions import propose, release_of
 from aegis.delivery.handlers.runs import run_of
 from aegis.delivery.options import ProjectOptions
 from aegis.delivery.queries.entries import RunEntry
@@ -100,17 +99,6 @@ def _again(context: Context, release: Release, run: Run, asking: Asking) -> Resu
             seq, places = max(seq, proposed.seq), [*places, environment.name]
     where = f", proposed for {', '.join(places)}" if places else ""
     return Result(seq=seq, message=f"already released{where}", subject=subject)
-
-
-def _again(context: Context, release_id: str, branch: str, asking: Asking) -> Result:
-    """The commit is released already, from another branch: what follows this branch gets that very release."""
-    release = release_of(context, release_id)
-    seq = context.ledger.head().seq
-    for environment in context.options.feeds(branch):
-        if release.image is not None:
-            promotion = f"{release.id}-{environment.name}"
-            seq = propose(context, release, environment, asking, promotion_id=promotion).seq
-    return Result(seq=seq, message="already released", subject=f"release/{release_id}")
 
 
 def published(context: Context, entry: RunEntry) -> tuple[Artifact, ...]:

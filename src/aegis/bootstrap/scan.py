@@ -12,19 +12,16 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
-
-from packaging.requirements import InvalidRequirement, Requirement
 
 from aegis import __version__
 from aegis.adapters.advisories_directory import BundledAdvisories, DirectoryAdvisories
 from aegis.adapters.sources_git import GitSources, open_sources
 from aegis.core.errors import ExternalError, NotFound, UserError, Where
 from aegis.supplychain import leaks as searching
-from aegis.supplychain import locks, reports
+from aegis.supplychain import reports
 from aegis.supplychain.advisories import AdvisoryStore
 from aegis.supplychain.leaks import Leak
 from aegis.supplychain.packages import Package
@@ -175,6 +172,8 @@ def _port(scheme: str, port: int | None) -> int:
 
 def _packages(path: Path, lock: str | None) -> tuple[tuple[Package, ...], tuple[str, ...]]:
     """The packages of the lock; without one those installed in `.venv`; without that the declared ones, unlocked."""
+    from aegis.supplychain import locks  # noqa: PLC0415 - start-up is a feature: the search for secrets reads no lock
+
     if not path.is_dir():
         raise NotFound("directory-missing", f"{path} is no directory")
     if lock is not None:
@@ -189,6 +188,8 @@ def _packages(path: Path, lock: str | None) -> tuple[tuple[Package, ...], tuple[
 
 def _installed(environment: Path) -> Iterator[Package]:
     """What lies in a virtual environment, by its metadata."""
+    from email.parser import BytesHeaderParser  # noqa: PLC0415 - only a project without a lock needs it
+
     for metadata in sorted(environment.glob("lib/python3*/site-packages/*.dist-info/METADATA")):
         headers = BytesHeaderParser().parsebytes(_read(metadata))
         name, version = headers.get("Name"), headers.get("Version")
@@ -198,6 +199,8 @@ def _installed(environment: Path) -> Iterator[Package]:
 
 def _declared(path: Path) -> tuple[tuple[Package, ...], tuple[str, ...]]:
     """The dependencies that an unlocked project declares: none, or each one as not to be looked up."""
+    from aegis.supplychain import locks  # noqa: PLC0415 - as above
+
     project = path / "pyproject.toml"
     if not project.is_file():
         raise NotFound(
@@ -221,6 +224,8 @@ def _strings(table: object, key: str) -> Iterable[str]:
 
 
 def _name(text: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
+
     try:
         return Requirement(text).name
     except InvalidRequirement:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -72,6 +70,9 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 
 def _report(error: Exception, *, as_json: bool) -> None:
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile("w", prefix="aegis-bug-", suffix=".txt", delete=False) as file:
         file.write(f"aegis {__version__}\n{' '.join(sys.argv[:2])}\n\n")
         file.write("".join(traceback.format_exception(error)))

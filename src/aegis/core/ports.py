@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from aegis.core.events import Draft, Record
+if TYPE_CHECKING:  # every job's commands load this module and few of them need the events (50 ms)
+    from aegis.core.events import Draft, Record
 
 
 class Clock(Protocol):

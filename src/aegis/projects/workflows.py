@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import yaml
-
 from aegis.projects.model import Command, Files
 from aegis.projects.packaging import text
 
@@ -57,6 +55,8 @@ def commands(files: Files) -> tuple[Command, ...]:
 
 
 def _workflow(path: str, content: str) -> Iterator[Command]:
+    import yaml  # noqa: PLC0415 - start-up is a feature, and few commands meet a workflow
+
     name = path.rsplit("/", 1)[-1]
     try:
         document = yaml.safe_load(content)

@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any, Final
 
 import msgspec
-import yaml
 from packaging.version import Version
 
 from aegis.core.types import Severity
@@ -26,7 +25,6 @@ _NAME: Final = re.compile(rb"""["']?\bname["']?\s*:\s*([^\s,}]+)""")
 _MODIFIED: Final = re.compile(rb"""["']?\bmodified["']?\s*:\s*["']?(\d{4}-\d\d-\d\dT[0-9:.]{5,}Z?)""")
 _ODD: Final = (b"*", b"&", b"!", b"|", b">", b"[", b"{")
 _LOWEST: Final = Version("0.dev0")
-_LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +140,8 @@ def read_advisory(data: bytes) -> tuple[Advisory | None, str]:
     """The advisory in JSON or YAML, or None with what is wrong. Every scalar is text: `1.10` stays `1.10`."""
     try:
         stripped = data.removeprefix(b"\xef\xbb\xbf").lstrip()
-        document = msgspec.json.decode(stripped) if stripped[:1] == b"{" else yaml.load(data, Loader=_LOADER)  # noqa: S506 - the base loader makes text only
-    except (msgspec.DecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        document = msgspec.json.decode(stripped) if stripped[:1] == b"{" else _yaml(data)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return None, f"not readable: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
     if not isinstance(document, dict) or not isinstance(document.get("id"), str):
         return None, "an advisory is a mapping with an id"
@@ -151,6 +149,16 @@ def read_advisory(data: bytes) -> tuple[Advisory | None, str]:
         return _Reader(document).advisory, ""
     except (TypeError, AttributeError, KeyError) as error:
         return None, f"not of OSV's form: {error}"
+
+
+def _yaml(data: bytes) -> Any:
+    """A YAML document whose scalars are all text; `ValueError` when it is none."""
+    import yaml  # noqa: PLC0415 - start-up is a feature: the search for secrets has no advisories
+
+    try:
+        return yaml.load(data, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506 - the base loader makes text only
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def match(advisory: Advisory, package: str, version: Version, spelled: str = "") -> Match | None:

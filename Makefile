@@ -31,6 +31,7 @@ soak: setup
 	@$(BIN)/python tools/soak_adopt.py
 
 setup: $(STAMP)
+	@$(BIN)/python -m compileall -q src || true
 
 $(STAMP): requirements.lock pyproject.toml tools/setup.py
 	@$(PYTHON) tools/setup.py $(VENV)

@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "approve": ("approvals", "approve a waiting promotion"),
     "cancel": ("runs", "cancel a run"),
     "check": ("projects", "report what would work here and what would not"),
+    "completion": ("completion", "print the completion script of a shell"),
     "demo": ("demo", "carry an example from a push to production and show it"),
     "diff": ("pipeline", "compare the pipelines of two revisions"),
     "doctor": ("server", "look for what would keep Aegis from working here"),

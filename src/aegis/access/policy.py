@@ -36,6 +36,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "rollback": "write",
     "approve": "approve",
     "reject": "approve",
+    "review": "approve",
     "issue-token": "write",
     "revoke-token": "write",
     "login-link": "write",

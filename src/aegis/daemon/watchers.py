@@ -20,6 +20,7 @@ from aegis.rollout.measurements import Measurement
 
 ASKING: Final = Asking(actor=SYSTEM)
 HISTORY: Final = 4000
+TRAFFIC_SECONDS: Final = 5.0
 SETTLED: Final = frozenset({DeploymentState.HEALTHY, DeploymentState.DEGRADED})
 
 
@@ -114,9 +115,11 @@ class RolloutDriver:
         self._pause = pause
         self._history: dict[str, list[Measurement]] = {}
         self._totals: dict[tuple[str, str], _Total] = {}
+        self._watched_at = 0.0
 
     def round(self) -> float:
-        """One look at every open rollout."""
+        """One look at every open rollout; now and then at what is served where one may begin, for its forecast."""
+        self._watch_traffic()
         open_ids = self._context.world.read(
             lambda state: [one.rollout.id for one in state.rollouts.values() if one.rollout.state not in OVER]
         )
@@ -130,6 +133,14 @@ class RolloutDriver:
         for gone in set(self._history) - set(open_ids):
             del self._history[gone]
         return self._pause
+
+    def _watch_traffic(self) -> None:
+        if time.monotonic() - self._watched_at < TRAFFIC_SECONDS:
+            return
+        self._watched_at = time.monotonic()
+        for (service, environment), strategy in self._context.options.strategies.items():
+            if strategy.kind == "canary":
+                self._rate(service, environment)
 
     def _look(self, rollout_id: str) -> None:
         context = self._context

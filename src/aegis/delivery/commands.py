@@ -207,6 +207,15 @@ class RejectPromotion:
     comment: str = ""
 
 
+@verb("review")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewPromotion:
+    """Review an emergency after the fact, as somebody who had no part in it."""
+
+    promotion: str
+    comment: str = ""
+
+
 @verb("decide-automatically", internal=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecideAutomatically:

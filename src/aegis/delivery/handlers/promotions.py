@@ -289,6 +289,30 @@ def reject(context: Context, command: ask.RejectPromotion, asking: Asking) -> Re
     return Result(seq=seq, message=f"rejected by {asking.actor.id}", subject=f"promotion/{promotion.id}")
 
 
+@handles(ask.ReviewPromotion)
+def review(context: Context, command: ask.ReviewPromotion, asking: Asking) -> Result:
+    """Somebody without a part in it looks at an emergency afterwards."""
+    entry = promotion_of(context, command.promotion)
+    promotion = entry.promotion
+    context.authorise(
+        asking.actor, "review", kind="environment", service=promotion.service, environment=promotion.environment
+    )
+    if not entry.review_required:
+        raise Conflict("no-review-due", f"promotion {promotion.id} waits for no review")
+    approvals.check_review(
+        promotion,
+        release_of(context, promotion.release),
+        asking.actor.id,
+        directory=context.adopted.directory,
+        policy=context.options.environment(promotion.environment).approval,
+    )
+    if asking.dry_run:
+        return Result(seq=0, message="this review would count", dry_run=True)
+    event = events.PromotionReviewed(by=asking.actor.id, comment=command.comment)
+    seq = context.append(draft(promotion, event, asking), expect={f"promotion/{promotion.id}": entry.version})
+    return Result(seq=seq, message=f"reviewed by {asking.actor.id}", subject=f"promotion/{promotion.id}")
+
+
 def _authorise(context: Context, verb: str, promotion: Promotion, asking: Asking) -> None:
     context.authorise(
         asking.actor, verb, kind="environment", service=promotion.service, environment=promotion.environment,

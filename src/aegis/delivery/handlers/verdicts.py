@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import yaml
+
 from aegis.core import events, ids
+from aegis.core.errors import NotFound, UserError, Where
 from aegis.core.events import Draft
-from aegis.core.types import Evidence, JobRun, Outcome, StoredFile, Verdict
+from aegis.core.types import Evidence, JobRun, Outcome, Reason, StoredFile, Verdict
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
@@ -13,8 +16,12 @@ from aegis.delivery.queries.entries import RunEntry
 from aegis.delivery.views import Result
 from aegis.gates import judge as gate
 from aegis.gates import reports
+from aegis.gates.policy import GatePolicy, merge_tighter, read_fields
 from aegis.supplychain.signing import sign_evidence
 
+OWN_FILE = ".aegis.yaml"
+"""A service's own file: it may make the platform's gates stricter, never looser."""
+OWN_FILE_LIMIT = 1 << 16
 KINDS = {
     "junit": "tests",
     "coverage_report": "coverage",
@@ -145,7 +152,16 @@ def _verdict(context: Context, entry: RunEntry, claims: list[Evidence]) -> event
         jobs=tuple(entry.jobs.values()),
         now=context.clock.now(),
     )
-    outcome, reasons = gate.judge(options.gates, given, asked)
+    base = _base(context, entry)
+    reasons: tuple[Reason, ...]
+    try:
+        policy = tightened(context, entry.run.project, base)
+    except UserError as error:
+        # What a service says about its own gates and cannot be used must not pass as if it had said nothing.
+        reason = Reason(gate="policy", outcome=Outcome.BLOCK, message=error.message, mend=error.hint, where=error.where)
+        outcome, reasons = Outcome.BLOCK, (reason,)
+    else:
+        outcome, reasons = gate.judge(policy, given, asked)
     return events.VerdictGiven(
         verdict=Verdict(
             id=ids.sha256(f"{entry.run.id}:{options.policy_digest}".encode())[7:33],
@@ -158,6 +174,38 @@ def _verdict(context: Context, entry: RunEntry, claims: list[Evidence]) -> event
             evidence=tuple(claim.id for claim in claims),
         )
     )
+
+
+def tightened(context: Context, project: str, commit: str | None) -> GatePolicy:
+    """The platform's gates, as the service's own file at `commit` makes them stricter; `UserError` where it loosens."""
+    gates = context.options.gates
+    if commit is None:
+        return gates
+    try:
+        data = context.repository(project).read(commit, OWN_FILE)
+    except NotFound:
+        return gates
+    try:
+        document = yaml.load(data[:OWN_FILE_LIMIT], Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(
+            "policy-yaml", f"{OWN_FILE} is not YAML: {error}", hint="mend it", where=Where(OWN_FILE)
+        ) from error
+    own = document.get("gates", {}) if isinstance(document, dict) else None
+    if own is None or set(document) - {"gates"}:
+        raise UserError(
+            "policy-key", f"{OWN_FILE} holds `gates:` and nothing else", hint="see docs/gates.md", where=Where(OWN_FILE)
+        )
+    return merge_tighter(gates, read_fields(own, OWN_FILE), OWN_FILE)
+
+
+def _base(context: Context, entry: RunEntry) -> str | None:
+    """Whose policy judges: the target branch as it was before the change. None where there was nothing before."""
+    number = merge_request_number(entry)
+    repository = context.repository(entry.run.project)
+    if number:
+        return repository.refs("refs/heads/").get(f"refs/heads/{_target(context, entry)}")
+    return change_of(context, entry.run.change).before if entry.run.change else entry.run.commit
 
 
 def _target(context: Context, entry: RunEntry) -> str:

@@ -102,6 +102,8 @@ class PromotionEntry:
             case events.PromotionVoided(why=why, message=message):
                 state = PromotionState.EXPIRED if why == "expired" else PromotionState.STALE
                 self.promotion = replace(promotion, state=state, reason=message)
+            case events.PromotionReviewed():
+                self.review_required = False
             case events.PromotionCommitted(commit=commit):
                 self.promotion = replace(promotion, state=PromotionState.COMMITTED, commit=commit)
             case events.PromotionFinished(ok=ok, reason=reason):

@@ -17,11 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def server_options(function: F) -> F:
     """Add `--url`, `--data` and `--json`."""
-    as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-    data = click.option("--data", default="", metavar="DIR", help="Data directory of a server on this machine.")
-    url = click.option("--url", default="", metavar="URL", help="The server; else AEGIS_URL.")
-    decorated: F = url(data(as_json(function)))
-    return decorated
+    function = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(function)
+    function = click.option("--data", default="", metavar="DIR", help="Data directory of a local server.")(function)
+    return click.option("--url", default="", metavar="URL", help="The server; else AEGIS_URL.")(function)
 
 
 def client(url: str, data: str) -> ServerClient:

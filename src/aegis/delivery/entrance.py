@@ -18,7 +18,7 @@ from aegis.delivery.context import Context, actor_of
 from aegis.delivery.doors import Grant, OciAction, OciHandle, PypiAction, PypiHandle
 from aegis.delivery.git_door import GitGrant, Push
 from aegis.delivery.handlers.access import close_session, open_session
-from aegis.delivery.handlers.changes import received
+from aegis.delivery.handlers.pushes import received
 from aegis.delivery.views import Actor
 from aegis.registry.ports import PackageFile
 

@@ -1,4 +1,4 @@
-"""Changes: what a push moved, written down at once, and what its push options ask for."""
+"""Changes: what moved in a repository, written down at once."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aegis.core import events
-from aegis.core.errors import AegisError
 from aegis.core.events import Draft
-from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
-from aegis.delivery.dispatch import Asking
-from aegis.delivery.views import Actor
-from aegis.source import merge_requests
 from aegis.source.branches import RefUpdate
 from aegis.source.changes import changes_of
 
@@ -49,34 +44,3 @@ def record_changes(
         for change in changes
     ]
     return context.append(*drafts) if drafts else context.ledger.head().seq
-
-
-def received(
-    context: Context, project: str, actor: Actor, updates: Sequence[RefUpdate], options: Sequence[str]
-) -> tuple[str, ...]:
-    """A push has moved refs: write it down, do what its options ask; lines for whoever pushed."""
-    # Imported late: merge requests record their merges through this module.
-    from aegis.delivery.handlers.merge_requests import open_request  # noqa: PLC0415
-
-    wanted = merge_requests.wishes(options)
-    record_changes(context, project, actor.id, updates, skip=wanted.skip_pipeline)
-    lines = [f"unknown push option {option!r} was ignored" for option in wanted.unknown]
-    if not wanted.create:
-        return tuple(lines)
-    for update in updates:
-        if update.branch is None or update.new is None:
-            continue
-        command = ask.OpenMergeRequest(
-            project=project,
-            source=update.branch,
-            target=wanted.target or "",
-            title=wanted.title or "",
-            description=wanted.description,
-        )
-        try:
-            result = open_request(context, command, Asking(actor=actor))
-        except AegisError as error:
-            lines.append(str(error))
-        else:
-            lines.append(f"{result.message}: {context.url}/merge-requests/{project}/{result.values['number']}")
-    return tuple(lines)

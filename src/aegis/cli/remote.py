@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -17,9 +17,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def server_options(function: F) -> F:
     """Add `--url`, `--data` and `--json`."""
-    function = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(function)
-    function = click.option("--data", default="", metavar="DIR", help="Data directory of a local server.")(function)
-    return click.option("--url", default="", metavar="URL", help="The server; else AEGIS_URL.")(function)
+    wrapped: Any = function
+    wrapped = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(wrapped)
+    wrapped = click.option("--data", default="", metavar="DIR", help="Data directory of a local server.")(wrapped)
+    wrapped = click.option("--url", default="", metavar="URL", help="The server; else AEGIS_URL.")(wrapped)
+    return cast("F", wrapped)
 
 
 def client(url: str, data: str) -> ServerClient:

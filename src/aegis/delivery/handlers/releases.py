@@ -90,7 +90,8 @@ def _again(context: Context, release: Release, run: Run, asking: Asking) -> Resu
             f"{release.id} is commit {release.commit[:12]}, and {run.commit[:12]} would get the same version",
             hint="the branch was rewritten: add a commit, so that the version moves on",
         )
-    seq, places = context.ledger.head().seq, []
+    seq = context.ledger.head().seq
+    places: list[str] = []
     for environment in context.options.environments.values():
         if environment.branch == run.ref.removeprefix(HEADS) and release.image is not None:
             usual = f"{release.id}-{environment.name}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,11 +18,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def server_options(function: F) -> F:
     """Add `--url`, `--data` and `--json`."""
-    wrapped: Any = function
-    wrapped = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(wrapped)
-    wrapped = click.option("--data", default="", metavar="DIR", help="Data directory of a local server.")(wrapped)
-    wrapped = click.option("--url", default="", metavar="URL", help="The server; else AEGIS_URL.")(wrapped)
-    return cast("F", wrapped)
+    as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+    data = click.option("--data", default="", metavar="DIR", help="Data directory of a local server.")
+    url = click.option("--url", default="", metavar="URL", help="The server; else AEGIS_URL.")
+    return url(data(as_json(function)))
 
 
 def client(url: str, data: str) -> ServerClient:
@@ -43,7 +43,7 @@ def confirmed(name: str, *, yes: bool, what: str) -> None:
     """Production needs its name typed, or `--yes`; without a terminal only the flag counts."""
     if yes or name != "production":
         return
-    if not click.get_text_stream("stdin").isatty():
+    if not sys.stdin.isatty():
         raise click.UsageError(f"{what} touches production; add --yes")
     typed = click.prompt(f"{what} touches production. Type its name to go on", default="", show_default=False)
     if typed != name:

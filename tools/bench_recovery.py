@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import bench_ledger
 from bench import Figure, figure
 from bench_server import started
-from support.server import TeamServer
 
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.core.events import Record
@@ -27,6 +26,7 @@ from aegis.delivery.queries.world import World
 from aegis.ledger.projections import ProjectionRunner
 from aegis.notify.inbox import Inbox
 from aegis.observe.metrics import Metrics
+from support.server import TeamServer
 
 RUNS: Final = 3
 

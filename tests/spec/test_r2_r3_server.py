@@ -162,7 +162,7 @@ def test_r3_3_production_takes_the_yes_of_another_person_than_the_author(running
         for one in running.ledger()
         if one["type"] == "aegis.promotion.approval-refused" and one["subject"] == f"promotion/{promotion['id']}"
     ]
-    assert [one["data"]["code"] for one in refused][0] == "self-approval"
+    assert refused[0]["data"]["code"] == "self-approval"
 
 
 def test_r3_3_the_emergency_path_is_shorter_and_marked_for_review(running: TeamServer) -> None:

@@ -23,7 +23,6 @@ from typing import Any
 
 from aegis.adapters.server_http import ServerClient
 from aegis.adapters.workshop_process import GitTree
-from aegis.core.errors import AegisError, ExternalError
 
 Record = dict[str, Any]
 Test = Callable[[Record], bool]
@@ -222,6 +221,8 @@ class TeamServer:
     clients: dict[str, ServerClient] = field(default_factory=dict)
     trees: dict[str, GitTree] = field(default_factory=dict)
     commits: int = 0
+    command: Sequence[str] = ()
+    """What is started instead of `aegis`."""
 
     @property
     def data(self) -> Path:
@@ -245,7 +246,7 @@ class TeamServer:
             config.write_text(self.declaration)
         with (self.root / "server.log").open("a") as log:
             self.process = subprocess.Popen(
-                [*AEGIS, "up", "--config", str(config), "--data", str(self.data), "--port", str(self.port)],
+                [*(self.command or AEGIS), "up", "--config", str(config), "--data", str(self.data), "--port", str(self.port)],
                 stdout=subprocess.PIPE, stderr=log, text=True, env=environment(), start_new_session=True,
             )  # fmt: skip
         assert self.process.stdout is not None
@@ -263,6 +264,12 @@ class TeamServer:
         assert self.process is not None
         self.process.kill()
         self.process.wait(20)
+        self._forget()
+
+    def died(self, seconds: float = 60.0) -> None:
+        """Wait until it has ended by itself."""
+        assert self.process is not None
+        self.process.wait(seconds)
         self._forget()
 
     def stop(self) -> int:
@@ -392,7 +399,8 @@ class TeamServer:
                         found[number] = record
             if len(found) == len(tests):
                 break
-            if time.monotonic() > deadline or (record and unless is not None and unless(record)):
+            ended = record and unless is not None and unless(record)
+            if ended or time.monotonic() > deadline or "Traceback" in self.log:
                 shown = "\n".join(seen[-25:])
                 raise AssertionError(f"{what}: not within {seconds:.0f} s; lately:\n{shown}\n{self.log[-2000:]}")
         return [found[number] for number in range(len(tests))]

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 from aegis.core import events
 from aegis.core.errors import AegisError, Conflict, NotFound
-from aegis.core.types import Deployment, DeploymentState, PromotionState
+from aegis.core.types import Deployment, DeploymentState, PromotionState, Rollout
 from aegis.daemon.loops import Reporter
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import SYSTEM, Asking
-from aegis.delivery.handlers.deployments import deployment_of, observed
+from aegis.delivery.handlers.deployments import deployment_of, observed, workloads
 from aegis.delivery.handlers.promotions import draft, promotion_of
 from aegis.delivery.handlers.rollouts import OVER, measure, rollout_of, step
 from aegis.delivery.queries.world import WorldState
@@ -21,6 +21,7 @@ from aegis.rollout.measurements import Measurement
 ASKING: Final = Asking(actor=SYSTEM)
 HISTORY: Final = 4000
 TRAFFIC_SECONDS: Final = 5.0
+RESTART_SECONDS: Final = 30.0
 SETTLED: Final = frozenset({DeploymentState.HEALTHY, DeploymentState.DEGRADED})
 
 
@@ -116,6 +117,7 @@ class RolloutDriver:
         self._history: dict[str, list[Measurement]] = {}
         self._totals: dict[tuple[str, str], _Total] = {}
         self._watched_at = 0.0
+        self._born = time.monotonic()
 
     def round(self) -> float:
         """One look at every open rollout; now and then at what is served where one may begin, for its forecast."""
@@ -147,6 +149,8 @@ class RolloutDriver:
         rollout, _ = rollout_of(context, rollout_id)
         if rollout.state in OVER:
             return
+        if rollout_id not in self._history and rollout.started_at is not None and not self._is_up(rollout):
+            return
         history = self._history.setdefault(rollout_id, [])
         if rollout.started_at is not None:
             history.append(measure(context, rollout))
@@ -154,6 +158,14 @@ class RolloutDriver:
                 # Counters are cumulative: dropping every other look widens intervals and loses no request.
                 del history[1:-1:2]
         step(context, rollout_id, history, ASKING, rate=self._rate(rollout.service, rollout.environment))
+
+    def _is_up(self, rollout: Rollout) -> bool:
+        """Whether both versions run again after a restart: what visitors met meanwhile says nothing about either."""
+        if time.monotonic() - self._born > RESTART_SECONDS:
+            return True
+        running = {one.release: one for one in workloads(self._context, rollout.service, rollout.environment)}
+        needed = [running.get(release) for release in (rollout.release, rollout.previous) if release]
+        return all(one is not None and one.state in SETTLED for one in needed)
 
     def _rate(self, service: str, environment: str) -> tuple[float, float]:
         """Requests per minute and error share of what runs, from its counters since an earlier look."""

@@ -20,14 +20,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-REFERENCE_LOOP: Final = 100.0
-"""Milliseconds of `loop` on the machine that scaled figures are meant for."""
+REFERENCE_LOOP: Final = 50.0
+"""Milliseconds of `loop` on the machine that scaled figures are meant for: one idle core of a common server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,8 @@ class Figure:
     scaled: bool = True
     failed: str = ""
     load: float = 0.0
+    loop: float = 0.0
+    """Milliseconds of the calibration loop around the part that this figure belongs to."""
 
     @property
     def median(self) -> float:
@@ -187,7 +189,7 @@ def ledger(options: argparse.Namespace) -> Iterator[Figure]:
         bound = float(row["target"].split()[1].replace(",", ""))
         how = f"tools/bench_ledger.py; target {row['target']}"
         at_least = row["target"].startswith("≥")
-        yield figure(row["name"], row["unit"], [row["value"]], how, target=bound, at_least=at_least, scaled=False)
+        yield figure(row["name"], row["unit"], [row["value"]], how, target=bound, at_least=at_least)
 
 
 def demo(_: argparse.Namespace) -> Iterator[Figure]:
@@ -229,28 +231,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     for part in wanted:
         sys.stderr.write(f"bench: {part}\n")
         try:
-            found.extend(PARTS[part](options))
+            measured = list(PARTS[part](options))
         except Exception as error:  # noqa: BLE001 - what could not be measured is shown as missed, the rest goes on
             failed = f"{type(error).__name__}: {str(error)[-500:]}"
-            found.append(figure(f"{part}: could not be measured", "", (), "", failed=failed))
-    loops.append(loop())
-    shown = document(found, min(loops), loops, before)
+            measured = [figure(f"{part}: could not be measured", "", (), "", failed=failed)]
+        loops.append(loop())
+        found += [replace(one, loop=round((loops[-2] + loops[-1]) / 2, 1)) for one in measured]
+    shown = document(found, loops, before)
     sys.stdout.write(json.dumps(shown, ensure_ascii=False, indent=1) + "\n" if options.json else table(shown))
     return 0
 
 
-def document(
-    found: Sequence[Figure], calibration: float, loops: Sequence[float], before: Sequence[float]
-) -> dict[str, Any]:
-    """Everything, as plain values."""
+def document(found: Sequence[Figure], loops: Sequence[float], before: Sequence[float]) -> dict[str, Any]:
+    """Everything, as plain values. `scaled` is what a machine of the reference loop would have shown."""
     rows = []
     for one in found:
+        factor = REFERENCE_LOOP / (one.loop or REFERENCE_LOOP)
+        factor = 1 / factor if one.unit == "1/s" else factor
         row = asdict(one)
-        scale = one.scaled and one.unit in ("ms", "s") and one.values
         row |= {
             "median": round(one.median, 3) if one.values else None,
             "met": one.met,
-            "scaled": round(one.median * REFERENCE_LOOP / calibration, 3) if scale else None,
+            "scaled": round(one.median * factor, 3) if one.scaled and one.values else None,
         }
         rows.append(row)
     return {

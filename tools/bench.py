@@ -205,8 +205,12 @@ def demo(_: argparse.Namespace) -> Iterator[Figure]:
         missed, pushed = [done.stderr[-300:]], []
     failed = f"not every step held: {', '.join(missed)}" if missed or done.returncode else ""
     how = "`aegis demo --exit --json`, from the ledger's times"
-    yield figure("push → fully in production", "s", pushed, how, target=60, warm="warm caches", failed=failed)
-    yield figure("the whole demo", "s", [whole], "its process", target=150, warm="warm caches", failed=failed)
+    yield figure(
+        "push → fully in production", "s", pushed, how, target=60, warm="warm caches", scaled=False, failed=failed
+    )
+    yield figure(
+        "the whole demo", "s", [whole], "its process", target=150, warm="warm caches", scaled=False, failed=failed
+    )
 
 
 PARTS: Final[dict[str, Callable[[argparse.Namespace], Iterator[Figure]]]] = {

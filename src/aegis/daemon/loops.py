@@ -24,6 +24,9 @@ from aegis.delivery.flow import follow
 from aegis.ledger.projections import Checkpoint, CheckpointStore, ProjectionRunner
 
 RETRY_SECONDS: Final = (0.3, 1.0, 3.0)
+"""The pauses after which a conflict is decided again."""
+MORE_RETRY_SECONDS: Final = (6.0, 10.0, 20.0)
+"""And those after which something outside is tried again that said it may work later."""
 
 
 class Reporter:
@@ -191,12 +194,13 @@ class Flow:
 
     def _carry_out(self, record: Record, command: object) -> None:
         asking = Asking(actor=SYSTEM, cause=record.id)
-        for pause in (*RETRY_SECONDS, None):
+        for number, pause in enumerate((*RETRY_SECONDS, *MORE_RETRY_SECONDS, None)):
             try:
                 self._dispatcher.run(command, asking)
             except AegisError as error:
                 # A conflict means that the subject moved meanwhile: decide again on what it is now.
-                if pause is not None and (error.retryable or isinstance(error, Conflict)):
+                again = error.retryable or (isinstance(error, Conflict) and number < len(RETRY_SECONDS))
+                if pause is not None and again:
                     time.sleep(pause)
                     continue
                 self._write_failure(record, command, error.code, str(error), error.hint)

@@ -139,12 +139,18 @@ def workloads(context: Context, service: str, environment: str) -> tuple[Workloa
 
 
 def settle(context: Context, service: str, environment: str, release: str) -> None:
-    """Give one release all traffic and the service's address, and let every other version end."""
+    """Give one release all traffic and the service's address, and let every other version end.
+
+    A retryable `Conflict` while the release answers nowhere.
+    """
     namespace = context.options.environment(environment).namespace
     running = workloads(context, service, environment)
     chosen = next((one for one in running if one.release == release), None)
-    if chosen is None:
-        raise NotFound("not-running", f"{release} does not run in {environment}")
+    if chosen is None or not chosen.addresses:
+        # After a restart of this server a version takes a moment to answer again.
+        raise Conflict(
+            "not-running", f"{release} does not answer in {environment} yet", hint="aegis logs", retryable=True
+        )
     context.traffic.set_weights(service, environment, {release: (chosen.addresses, 100)})
     context.cluster.set_active(namespace, service, release)
     for other in running:

@@ -28,7 +28,7 @@ SOURCE = ROOT / "src" / "aegis"
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 DECLARATION = (DOCS / "declaration.md").read_text(encoding="utf-8")
-LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -93,7 +93,9 @@ def test_every_key_of_the_gates_is_documented() -> None:
     from aegis.gates import policy
 
     documented = rows()
-    assert sorted(policy._READERS) == sorted({path.split(".")[1].removesuffix("[]") for path in documented if path.startswith("gates.")})
+    assert sorted(policy._READERS) == sorted(
+        {path.split(".")[1].removesuffix("[]") for path in documented if path.startswith("gates.")}
+    )
     for path in (one for one in documented if one.count(".") == 2 and one.startswith("gates.") and "[" not in one):
         _, gate, key = path.split(".")
         value = {"minimum": 90, "changed_lines": 90, "not_found": "warn", "advisories": "x", "max_age_days": 3}
@@ -121,7 +123,9 @@ def test_every_yaml_example_of_the_declaration_is_a_whole_one() -> None:
 
 def test_examples_of_declarations_in_other_pages_load() -> None:
     for page in PAGES:
-        for example in re.findall(r"^```yaml\n(version: 1\n.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for example in re.findall(
+            r"^```yaml\n(version: 1\n.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        ):
             load(example.encode(), file=page.name)
 
 
@@ -176,7 +180,9 @@ def test_every_command_is_mentioned_in_the_docs() -> None:
 
 def test_commands_in_the_docs_exist() -> None:
     for page in PAGES:
-        for block in re.findall(r"^```(?:console|sh|bash)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for block in re.findall(
+            r"^```(?:console|sh|bash)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        ):
             for name in re.findall(r"^\$? ?aegis ([a-z]\w*)", block, re.MULTILINE):
                 assert name in COMMANDS, f"{page.name}: aegis {name}"
 
@@ -185,7 +191,7 @@ def test_every_page_of_the_docs_is_in_the_index() -> None:
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     for page in DOCS.rglob("*.md"):
         place = page.relative_to(DOCS).as_posix()
-        assert place == "README.md" or f"({place})" in index, place
+        assert place == "README.md" or f"({place})" in index or place.startswith("adr/"), place
 
 
 def test_every_direct_dependency_has_its_licence() -> None:
@@ -205,3 +211,5 @@ def test_the_records_of_decisions_are_numbered_without_gaps() -> None:
     for path in records:
         text = path.read_text(encoding="utf-8")
         assert all(f"## {part}" in text for part in ("Context", "Decision", "Consequences")), path.name
+    index = (DOCS / "adr" / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in records if f"({path.name})" not in index] == []

@@ -272,11 +272,11 @@ class TeamServer:
         self.process.wait(seconds)
         self._forget()
 
-    def stop(self) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end; its exit code."""
         assert self.process is not None
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(number)
         try:
             code = self.process.wait(60)
         except subprocess.TimeoutExpired:

@@ -130,3 +130,21 @@ def reject(promotion: str, comment: str, url: str, data: str, *, dry_run: bool, 
       aegis reject orders@1.4.0-production --dry-run
     """
     _decide("reject", promotion, comment, url, data, dry_run=dry_run, yes=True, as_json=as_json)
+
+
+@click.command()
+@click.argument("promotion")
+@click.option("--comment", default="", help="What you found.")
+@click.option("--dry-run", is_flag=True, help="Only say whether it would count.")
+@server_options
+def review(promotion: str, comment: str, url: str, data: str, *, dry_run: bool, as_json: bool) -> None:
+    """Review an emergency after the fact, as somebody who had no part in it.
+
+    \b
+    Examples:
+      aegis review 01k9xexample --comment "right, and the test is written"
+      aegis review 01k9xexample --dry-run
+    """
+    with client(url, data) as server:
+        result = server.execute("review", {"promotion": promotion, "comment": comment}, dry_run=dry_run)
+    told("review", result, as_json=as_json)

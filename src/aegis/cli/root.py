@@ -29,7 +29,7 @@ class _Root(click.Group):
         if entry is None:
             return None
         module = importlib.import_module(f"aegis.cli.{entry[0]}")
-        found: click.Command = getattr(module, cmd_name)
+        found: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -71,6 +71,8 @@ def _show(view: dict[str, Any], traces: dict[str, list[str]], service: str) -> N
         say(f"{place} {state(cell['state'] or 'unknown')}  {cell['version']}  since {since}  {cell['why']}")
         for text in traces.get(f"{cell['service']}/{cell['environment']}", []):
             say(f"{'':<30} ← {text}")
+    for warning in view.get("warnings", []):
+        say(f"! {warning}")
     for waiting in view.get("waiting", []):
         promotion = waiting["promotion"]
         say(

@@ -47,11 +47,14 @@ class IdentityModel(Strict):
 
 
 class ProjectModel(Strict):
-    """A repository. `service` names the service it builds, `index` the package index it reads and releases to."""
+    """A repository. `service` names the service it builds, `index` the package index it reads and releases to.
+
+    Without `index` it is the one named after the project's group.
+    """
 
     kind: Literal["library", "service", "platform"]
     service: str | None = None
-    index: str = "default"
+    index: str | None = None
     default_branch: str = "main"
 
 

@@ -56,7 +56,11 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
         platform=declared.platform,
         projects={
             name: ProjectOptions(
-                name=name, kind=one.kind, service=one.service or "", index=one.index, default_branch=one.default_branch
+                name=name,
+                kind=one.kind,
+                service=one.service or "",
+                index=one.index or name.split("/")[0],
+                default_branch=one.default_branch,
             )
             for name, one in declared.projects.items()
         },

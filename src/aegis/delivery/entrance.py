@@ -124,8 +124,10 @@ class Entrance:
         who = _somebody(grant)
         quarantined = index == QUARANTINE
         verb = "read-packages" if action == "read" else "upload-package"
+        own = self._context.options.projects.get(who.project)
+        mine = quarantined or (own is not None and own.index == index)
         self._context.authorise(
-            who, verb, kind="index", name=index, project=who.project if quarantined else "", quarantined=quarantined
+            who, verb, kind="index", name=index, project=who.project if mine else "", quarantined=quarantined
         )
         return self._context.packages.index(index, actor=grant.actor, actions=frozenset({action}))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from aegis.core import events, ids
+from aegis.core import events
 from aegis.core.errors import NotFound, UserError, Where
 from aegis.core.events import Draft
 from aegis.core.types import Evidence, JobRun, Outcome, Reason, StoredFile, Verdict
@@ -164,7 +164,7 @@ def _verdict(context: Context, entry: RunEntry, claims: list[Evidence]) -> event
         outcome, reasons = gate.judge(policy, given, asked)
     return events.VerdictGiven(
         verdict=Verdict(
-            id=ids.sha256(f"{entry.run.id}:{options.policy_digest}".encode())[7:33],
+            id=context.new_id(),
             project=entry.run.project,
             commit=entry.run.commit,
             run=entry.run.id,

@@ -50,6 +50,8 @@ class RunEntry:
             case events.JobChanged(name=name, state=state) if name in self.jobs:
                 self.jobs[name] = replace(self.jobs[name], state=state)
             case events.RunFinished(state=state):
+                # A retried run ends again: what was claimed and judged of its earlier end counts no longer.
+                self.evidence, self.verdict = [], None
                 self.run = replace(self.run, state=state, finished_at=record.recorded_at)
             case events.EvidenceRecorded(evidence=evidence):
                 self.evidence.append(evidence)

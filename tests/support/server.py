@@ -220,6 +220,8 @@ class TeamServer:
     people: dict[str, Person] = field(default_factory=dict)
     clients: dict[str, ServerClient] = field(default_factory=dict)
     trees: dict[str, GitTree] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Files beside the declaration, such as advisories."""
     commits: int = 0
     command: Sequence[str] = ()
     """What is started instead of `aegis`."""
@@ -244,6 +246,9 @@ class TeamServer:
         if not config.exists():
             config.parent.mkdir()
             config.write_text(self.declaration)
+            for name, text in self.beside.items():
+                (config.parent / name).parent.mkdir(parents=True, exist_ok=True)
+                (config.parent / name).write_text(text)
         with (self.root / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 [*(self.command or AEGIS), "up", "--config", str(config), "--data", str(self.data), "--port", str(self.port)],
@@ -482,9 +487,9 @@ def aegis(*arguments: str, at: Path | None = None, **more: str) -> subprocess.Co
 
 
 @contextmanager
-def team(root: Path, declaration: str = DECLARATION) -> Iterator[TeamServer]:
+def team(root: Path, declaration: str = DECLARATION, beside: Mapping[str, str] | None = None) -> Iterator[TeamServer]:
     """A running server, ended with the block; it must leave no child and print no traceback."""
-    server = TeamServer(root=root, declaration=declaration)
+    server = TeamServer(root=root, declaration=declaration, beside=beside or {})
     try:
         yield server.start()
         assert "Traceback" not in server.log, server.log[-4000:]

@@ -183,7 +183,7 @@ def test_commands_in_the_docs_exist() -> None:
         for block in re.findall(
             r"^```(?:console|sh|bash)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
         ):
-            for name in re.findall(r"^\$? ?aegis ([a-z]\w*)", block, re.MULTILINE):
+            for name in re.findall(r"^\$? ?aegis ([a-z][\w-]*)", block, re.MULTILINE):
                 assert name in COMMANDS, f"{page.name}: aegis {name}"
 
 

@@ -121,7 +121,7 @@ def _environment_key(shop: Workshop, python: str, version: str) -> str:
 
 def _environments() -> EnvironmentCache | None:
     """Kept environments: in jobs alone, where the cache belongs to one project."""
-    if not os.environ.get("CI"):
+    if not os.environ.get("GITLAB_CI"):
         return None
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return EnvironmentCache(Path(base, "aegis", "environments"))

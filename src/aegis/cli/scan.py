@@ -180,4 +180,4 @@ def _without_credentials(source: str) -> str:
 
 def _usual(name: str) -> Path | None:
     """Where a job's report is expected; on a laptop nothing is written unasked."""
-    return Path(name) if os.environ.get("CI") else None
+    return Path(name) if os.environ.get("GITLAB_CI") else None

@@ -406,9 +406,17 @@ class TeamServer:
                 break
             ended = record and unless is not None and unless(record)
             if ended or time.monotonic() > deadline or "Traceback" in self.log:
-                shown = "\n".join(seen[-25:])
+                shown = "\n".join((*seen[-25:], *self.failures()))
                 raise AssertionError(f"{what}: not within {seconds:.0f} s; lately:\n{shown}\n{self.log[-2000:]}")
         return [found[number] for number in range(len(tests))]
+
+    def failures(self) -> Iterator[str]:
+        """What the failed jobs of the latest run printed last."""
+        for run in self.as_("operator").get("runs", limit=1):
+            for job in run["jobs"]:
+                if job["state"] == "failed":
+                    log = self.as_("operator").trace(run["id"], job["name"])[0].decode("utf-8", "replace")
+                    yield f"{job['name']} failed: {log[-1500:]}"
 
     def verify(self) -> dict[str, Any]:
         """What `aegis ledger verify` says."""

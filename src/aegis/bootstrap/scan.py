@@ -256,7 +256,7 @@ def _range(sources: GitSources, since: str | None) -> tuple[str, str]:
         return _NO_COMMITS, "the files alone: there is no commit yet"
     if since is not None:
         return since, f"commits since {since}"
-    if os.environ.get("CI") is None:
+    if os.environ.get("GITLAB_CI") is None:
         return _NO_COMMITS, "the files alone (--since REV searches commits as well)"
     base = os.environ.get("CI_MERGE_REQUEST_DIFF_BASE_SHA", "")
     if base and sources.resolve(base):

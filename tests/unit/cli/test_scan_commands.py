@@ -75,7 +75,7 @@ def test_in_a_job_the_report_is_written_under_its_usual_name(project: Path, monk
     assert call("dependencies", str(project), "--advisories", str(EXAMPLE)) == 0
     monkeypatch.chdir(project)
     assert not list(project.glob("gl-*"))
-    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("GITLAB_CI", "true")
     assert call("dependencies", str(project), "--advisories", str(EXAMPLE)) == 0
     assert call("secrets") == 0
     assert {path.name for path in project.glob("gl-*")} == {
@@ -202,7 +202,7 @@ def test_a_secret_that_a_later_commit_removed_is_still_leaked(
     assert call("secrets", str(repository), "--since", "main", "--fail-on", "low") == 1
     assert "in commit" in capsys.readouterr().out
     monkeypatch.chdir(repository)
-    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("GITLAB_CI", "true")
     monkeypatch.setenv("CI_COMMIT_REF_NAME", "feature")
     assert call("secrets", str(repository), "--fail-on", "low", "--json") == 1
     document = json.loads(capsys.readouterr().out)

@@ -260,7 +260,7 @@ POINTS = [
     ("aegis.delivery.handlers.manifests:write", "after", 2),
     ("aegis.adapters.cluster_local:LocalCluster.apply", "after", 1),
 ]
-MORE = [  # with AEGIS_SOAK set
+MORE = [  # with SOAK set
     ("aegis.delivery.handlers.verifications:verification", "after", 1),
     ("aegis.delivery.handlers.manifests:write", "after", 1),
     ("aegis.delivery.handlers.verdicts:_verdict", "after", 1),
@@ -280,7 +280,7 @@ MORE = [  # with AEGIS_SOAK set
 
 @pytest.mark.parametrize(
     ("point", "when", "number"),
-    [*POINTS, *(MORE if "AEGIS_SOAK" in os.environ else ())],
+    [*POINTS, *(MORE if "SOAK" in os.environ else ())],
     ids=lambda one: str(one).rpartition(":")[2],
 )
 def test_a_release_reaches_production_wherever_the_server_was_killed(
@@ -317,7 +317,7 @@ def onward(server: TeamServer) -> None:
 
 
 def test_kills_at_any_moment_lose_nothing_and_the_last_change_gets_through(tmp_path: Path) -> None:
-    kills = 10 if "AEGIS_SOAK" in os.environ else 2
+    kills = 10 if "SOAK" in os.environ else 2
     seed = random.randrange(1 << 30)
     moments = random.Random(seed)
     with team(tmp_path / "server") as server:

@@ -30,7 +30,7 @@ PROJECTS = [
     ("blinker==1.9.0", "b4ce2265a7abece45e7cc896e98dbebe6cead56bcf805a3d23136d145f5445bf"),
 ]
 LARGE = [("starlette==0.50.0", "a2a17b22203254bcbc2e1f926d2d55f3f9497f769416b3190768befe598fa3ca")]
-"""Nine hundred tests: with AEGIS_SOAK set."""
+"""Nine hundred tests: with SOAK set."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def adopted(server: TeamServer, folder: Path, name: str) -> GitTree:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("requirement", "digest"),
-    [*PROJECTS, *(LARGE if "AEGIS_SOAK" in os.environ else ())],
+    [*PROJECTS, *(LARGE if "SOAK" in os.environ else ())],
     ids=lambda one: str(one).split("=")[0][:20],
 )
 def test_a_real_project_is_released_to_the_index_and_can_be_installed(

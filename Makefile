@@ -28,6 +28,7 @@ test-real: setup
 	@AEGIS_REAL=1 $(BIN)/pytest -q -m real
 
 soak: setup
+	@SOAK=1 $(BIN)/pytest -q tests/e2e/test_kill.py tests/e2e/test_real_projects_server.py tests/e2e/test_adopt_real_projects.py
 	@$(BIN)/python tools/soak_adopt.py
 
 setup: $(STAMP)

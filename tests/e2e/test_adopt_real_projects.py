@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import zipfile
@@ -15,8 +16,10 @@ from support.sdists import unpacked
 from unit.projects.test_verbs import aegis, plain_counts
 
 PROJECTS = [
-    ("itsdangerous==2.2.0", "e0050c0b7da1eea53ffaf149c0cfbb5c6e2e2b69c4bef22c81fa6eb73e5f6173", "flit", 297),
     ("cachetools==6.2.1", "3f391e4bd8f8bf0931169baf7456cc822705f4e2a31f840d218f445b9a854201", "setuptools", 220),
+]
+MORE = [  # with SOAK set; the first goes the whole way in test_real_projects_server.py each time
+    ("itsdangerous==2.2.0", "e0050c0b7da1eea53ffaf149c0cfbb5c6e2e2b69c4bef22c81fa6eb73e5f6173", "flit", 297),
     ("starlette==0.50.0", "a2a17b22203254bcbc2e1f926d2d55f3f9497f769416b3190768befe598fa3ca", "hatchling", 900),
 ]
 
@@ -32,7 +35,9 @@ def collected(folder: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("requirement", "digest", "backend", "tests"), PROJECTS, ids=lambda one: str(one).split("=")[0]
+    ("requirement", "digest", "backend", "tests"),
+    [*PROJECTS, *(MORE if "SOAK" in os.environ else ())],
+    ids=lambda one: str(one).split("=")[0],
 )
 def test_a_real_project_is_adopted_tested_and_built(
     tmp_path: Path, requirement: str, digest: str, backend: str, tests: int

@@ -255,12 +255,12 @@ def test_a_bad_version_is_taken_back_although_the_server_was_killed_in_between(t
 
 
 POINTS = [
-    ("aegis.delivery.handlers.runs:launch", "before", 1),
     ("aegis.delivery.handlers.releases:_tag", "after", 1),
     ("aegis.delivery.handlers.manifests:write", "after", 2),
-    ("aegis.adapters.cluster_local:LocalCluster.apply", "after", 1),
 ]
 MORE = [  # with SOAK set
+    ("aegis.delivery.handlers.runs:launch", "before", 1),
+    ("aegis.adapters.cluster_local:LocalCluster.apply", "after", 1),
     ("aegis.delivery.handlers.verifications:verification", "after", 1),
     ("aegis.delivery.handlers.manifests:write", "after", 1),
     ("aegis.delivery.handlers.verdicts:_verdict", "after", 1),

@@ -144,7 +144,7 @@ def test_a_merge_requests_note_is_updated_and_never_repeated(running: TeamServer
     taken, said = tree.push("note", running.person("ana"))
     assert taken, said
     second = running.wait("the note", is_type("aegis.merge-request.noted", subject=subject), since=first["seq"])
-    view = running.as_("ben").get(f"merge-requests/team/web/{number}")
+    view = running.as_("ben").get(f"merge-requests/team/web/{number}", min_seq=second["seq"])
     assert view["note"] == second["data"]["body"] != first["data"]["body"]
     running.as_("ana").execute("close", {"project": "team/web", "number": number})
 

@@ -11,7 +11,7 @@ from aegis.core.errors import NotFound
 from aegis.gates.policy import GatePolicy
 from aegis.gitops.overlay import ServiceSpec
 from aegis.rollout.strategy import Strategy
-from aegis.source.branches import ProtectedBranch
+from aegis.source.branches import ProtectedBranch, ProtectedTag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,8 @@ class Options:
     platform: str | None = None
     projects: Mapping[str, ProjectOptions] = field(default_factory=dict)
     branches: tuple[ProtectedBranch, ...] = ()
+    tags: tuple[ProtectedTag, ...] = (ProtectedTag(pattern="v*"),)
+    """Version tags are this server's to set: a tag pushed by hand would move the version line."""
     release_branches: tuple[str, ...] = ("main",)
     environments: Mapping[str, EnvironmentOptions] = field(default_factory=dict)
     services: Mapping[str, ServiceSpec] = field(default_factory=dict)

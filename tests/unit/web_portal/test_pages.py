@@ -219,6 +219,7 @@ def test_the_inbox_says_each_trouble_once_with_how_often(sora):
         ({"time": "2026-05-04T23:05+09:00"}, "2026-05-04T14:05:00"),
         ({"minutes": "5"}, (NOW - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%S")),
     ],
+    ids=["no zone", "UTC", "Seoul", "minutes ago"],  # names that are the same in every process
 )
 def test_what_ran_at_a_time_can_be_asked_in_any_zone(sora, query, expected):
     assert f'value="{expected}"' in sora.get("/at", params=query).text

@@ -37,7 +37,8 @@ from aegis.delivery.queries.facade import Facade
 from aegis.delivery.views import Actor, InboxEntry
 from aegis.notify import routing
 from aegis.web import app as web
-from aegis.web import git_door, oci_api, portal, pypi_api, status_page
+from aegis.web import git_door, gitlab_api, oci_api, portal, pypi_api, status_page
+from aegis.web.gitlab_api.waiting import WaitingRoom
 
 OPERATOR = "operator"
 TOKEN_SECONDS = 366 * 86400.0
@@ -144,6 +145,7 @@ class Server:
         self._plant.context.append(Draft(subject="server", data=event, actor=SYSTEM.id))
 
     async def _serve(self) -> None:
+        self._room = WaitingRoom(self._plant.runner_door)
         config = uvicorn.Config(
             self._app(), log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5,
             h11_max_incomplete_event_size=1 << 20, server_header=False,
@@ -151,7 +153,7 @@ class Server:
         server = _Quiet(config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stop)
+            loop.add_signal_handler(number, self._end, server)
         task = asyncio.create_task(server.serve(sockets=[self._socket]))
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has a flag and no event for it
             await asyncio.sleep(0.005)
@@ -160,6 +162,10 @@ class Server:
             sys.stdout.flush()
         await task
 
+    def _end(self, server: _Quiet) -> None:
+        self._room.stop()
+        server.stop()
+
     def _app(self) -> Any:
         plant = self._plant
         context = plant.context
@@ -167,6 +173,7 @@ class Server:
         stream = LedgerStream(plant.ledger)
         doors = (
             *git_door.routes(plant.git_door),
+            *gitlab_api.routes(plant.runner_door, self._room),
             *oci_api.routes(lambda: plant.entrance),
             *pypi_api.routes(lambda: plant.entrance),
             *status_page.routes(facade, plant.dispatcher, plant.entrance),

@@ -323,3 +323,67 @@ class AdoptPolicy:
     """Put the declaration of the platform repository's protected branch in force."""
 
     change: str
+
+
+# -- remote runners ---------------------------------------------------------------------------------------
+
+
+@verb("create-runner")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRunner:
+    """Let a remote runner ask for jobs; its token is shown once."""
+
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    run_untagged: bool = False
+    protected: bool = False
+    paused: bool = False
+    locked: bool = False
+    projects: tuple[str, ...] = ()
+    maximum_timeout: int | None = None
+    isolated: bool = False
+    note: str = ""
+
+
+@verb("change-runner")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRunner:
+    """Change what a remote runner takes, or pause it; what is not named stays."""
+
+    runner: str
+    description: str | None = None
+    tags: tuple[str, ...] | None = None
+    run_untagged: bool | None = None
+    protected: bool | None = None
+    paused: bool | None = None
+    locked: bool | None = None
+    projects: tuple[str, ...] | None = None
+    maximum_timeout: int | None = None
+    isolated: bool | None = None
+    note: str | None = None
+
+
+@verb("remove-runner")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRunner:
+    """Give a remote runner no more jobs and make its token worthless."""
+
+    runner: str
+    reason: str = ""
+
+
+@verb("reset-runner-token")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetRunnerToken:
+    """Make a new token for a remote runner; the old one is worthless at once."""
+
+    runner: str
+
+
+@verb("issue-registration-token")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueRegistrationToken:
+    """Make a token with which runners register themselves, as GitLab's old registration tokens do."""
+
+    project: str = ""
+    expires_seconds: float = 7 * 86400.0

@@ -30,7 +30,6 @@ from aegis.execution.progress import PLAYED, RETRIED, Progress, Steps
 from aegis.execution.runners import Assignment, JobCredentials, JobResult, Runner, Signal, TraceAck
 from aegis.execution.schedule import SYSTEM_FAILURE, ReadyQueue, Turn, retries, tolerated
 
-_ISOLATED = frozenset({"namespaces", "container"})
 Credentials = Callable[[Run, JobSpec, JobRun], JobCredentials]
 ResolveSecret = Callable[[Run, JobSpec, str], str]
 
@@ -76,6 +75,7 @@ class Coordinator:
         self._groups: dict[tuple[str, str], str] = {}
         self._timers: dict[tuple[str, str], float] = {}
         self._wakes = 0
+        self._offers = 0
 
     @property
     def lease_seconds(self) -> float:
@@ -162,12 +162,8 @@ class Coordinator:
 
     def acquire(self, runner: Runner, *, timeout: float = 0.0) -> Assignment | None:
         """See `JobSource`."""
-        if self._options.require_isolation and runner.isolation not in _ISOLATED:
-            raise Conflict(
-                "runner-not-isolated",
-                f"runner {runner.name!r} does not isolate jobs ({runner.isolation}), and this server requires it",
-                hint="see `aegis doctor`, or declare `runners: {isolation: optional}`",
-            )
+        if self._options.require_isolation:
+            runner.must_isolate()
         deadline = self._clock.monotonic() + timeout
         wakes = self._wakes
         while True:
@@ -188,10 +184,16 @@ class Coordinator:
             resolve_secret=self._resolve_secret,
         )  # fmt: skip
 
-    def wait_for_work(self, timeout: float) -> bool:
-        """Block until a job is pending (True) or `timeout` seconds have passed (False)."""
+    def offered(self, after: int = -1, timeout: float = 0.0) -> int:
+        """See `JobSource`."""
         with self._lock:
-            return self._work.wait_for(lambda: len(self._ready) > 0, timeout)
+            self._work.wait_for(lambda: self._offers > after, timeout)
+            return self._offers
+
+    def order(self, run_id: str) -> int:
+        """The number of a run: its place in the ledger; `NotFound`."""
+        with self._lock:
+            return self._progress(run_id).order
 
     def wake(self, runners: Sequence[str] = ()) -> None:  # noqa: ARG002 - waking all is allowed by the port
         """See `JobSource`."""
@@ -205,7 +207,7 @@ class Coordinator:
             while (turn := self._ready.take()) is not None:
                 progress = self._runs[turn.run]
                 spec = progress.specs[turn.job]
-                if runner.tags is not None and not set(spec.tags) <= set(runner.tags):
+                if not runner.takes(progress.head, spec):
                     passed.append(turn)
                 elif not self._claims_group(progress, spec):
                     self._enqueue(progress, progress.hold(spec.name, self._clock.now(), waiting=True))
@@ -226,15 +228,14 @@ class Coordinator:
         first = progress.head.started_at is None
         at = self._clock.now()
         job, steps = progress.start(spec.name, runner=runner.name, isolation=runner.isolation, at=at)
-        data: list[object] = [events.RunStarted(run=progress.id)] if first else []
-        data.append(events.JobStarted(job=job))
-        self._append(progress, data, self._options.actor)
+        begun: list[object] = [events.RunStarted(run=progress.id)] if first else []
+        self._append(progress, [*begun, events.JobStarted(job=job)], self._options.actor)
         self._enqueue(progress, steps)
         self._hold(progress, job, runner)
         return job
 
     def _hold(self, progress: Progress, job: JobRun, runner: Runner) -> None:
-        expires = self._clock.monotonic() + self._options.lease_seconds
+        expires = self._clock.monotonic() + self._options.silence(resumable=runner.resumable)
         lease = Lease(
             job_id=job.id, run=progress.id, runner=runner.name, resumable=runner.resumable, expires=expires
         )  # fmt: skip
@@ -257,7 +258,7 @@ class Coordinator:
             if holder is None or job_id in self._finishing:
                 return Signal.ABORT
             lease = self._leases[job_id]
-            renewed = replace(lease, expires=self._clock.monotonic() + self._options.lease_seconds)
+            renewed = replace(lease, expires=self._clock.monotonic() + self._options.silence(resumable=lease.resumable))
             self._leases[job_id] = renewed
             if renewed.resumable:
                 self._queue.put(renewed)
@@ -353,11 +354,10 @@ class Coordinator:
                         self._enqueue(self._runs[key[0]], self._runs[key[0]].due(key[1], self._clock.now()))
             silent = [lease for lease in self._leases.values() if lease.expires <= now]
         for lease in silent:
-            reason = "stuck_or_timeout_failure" if lease.resumable else SYSTEM_FAILURE
-            text = f"runner {lease.runner!r} was silent for {self._options.lease_seconds:.0f} s"
+            text = f"runner {lease.runner!r} was silent for {self._options.silence(resumable=lease.resumable):.0f} s"
             # Whoever finished it in the meantime was faster, and right.
             with contextlib.suppress(Conflict, NotFound):
-                self.finish(lease.job_id, JobResult(state=State.FAILED, failure_reason=reason, message=text))
+                self.finish(lease.job_id, JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=text))
 
     def _next_timer(self) -> float:
         times = [*self._timers.values(), *(lease.expires for lease in self._leases.values())]
@@ -413,6 +413,7 @@ class Coordinator:
             self._closed.popitem(last=False)
 
     def _offer(self, progress: Progress, name: str) -> None:
+        self._offers += 1
         self._ready.add(Turn(progress.order, -progress.depths[name], progress.positions[name], progress.id, name))
 
     def _delay(self, progress: Progress, name: str) -> None:

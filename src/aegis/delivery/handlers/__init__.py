@@ -15,6 +15,7 @@ NOUNS: Final = (
     "rollouts",
     "access",
     "projects",
+    "runners",
     "verifications",
 )
 

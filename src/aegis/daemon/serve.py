@@ -31,6 +31,7 @@ from aegis.daemon.stream import LedgerStream
 from aegis.daemon.watchers import Expiry, Observer, RolloutDriver
 from aegis.delivery.context import Adopted
 from aegis.delivery.dispatch import SYSTEM, Asking
+from aegis.delivery.gitlab_door import GitlabDoor
 from aegis.delivery.handlers.access import make
 from aegis.delivery.handlers.projects import provide, put_in_force
 from aegis.delivery.queries.facade import Facade
@@ -171,9 +172,10 @@ class Server:
         context = plant.context
         facade = Facade(context, plant.traces, self._inbox, self._projector.caught_up, lambda: plant.warnings)
         stream = LedgerStream(plant.ledger)
+        gitlab = GitlabDoor(context, plant.runner_door, facade, plant.dispatcher)
         doors = (
             *git_door.routes(plant.git_door),
-            *gitlab_api.routes(plant.runner_door, self._room),
+            *gitlab_api.routes(gitlab, plant.entrance, self._room),
             *oci_api.routes(lambda: plant.entrance),
             *pypi_api.routes(lambda: plant.entrance),
             *status_page.routes(facade, plant.dispatcher, plant.entrance),

@@ -77,6 +77,16 @@ class RetryJob:
     job: str = ""
 
 
+@verb("cancel-job")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelJob:
+    """Stop one job of a run."""
+
+    run: str
+    job: str
+    reason: str = ""
+
+
 @verb("play")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayJob:
@@ -387,3 +397,48 @@ class IssueRegistrationToken:
 
     project: str = ""
     expires_seconds: float = 7 * 86400.0
+
+
+# -- sources ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileAction:
+    """One file of a commit: `create`, `update`, `delete` or `move` (from `previous`). `encoding` is text or base64."""
+
+    action: str
+    path: str
+    content: str = ""
+    previous: str = ""
+    encoding: str = "text"
+
+
+@verb("commit-files")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitFiles:
+    """Write a commit on a branch; `start` is the branch that a new one begins at."""
+
+    project: str
+    branch: str
+    message: str
+    actions: tuple[FileAction, ...]
+    start: str = ""
+
+
+@verb("create-branch")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBranch:
+    """Make a branch at another one, a tag or a commit."""
+
+    project: str
+    branch: str
+    ref: str
+
+
+@verb("delete-branch")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteBranch:
+    """Remove a branch that is not protected."""
+
+    project: str
+    branch: str

@@ -404,6 +404,10 @@ class RunnerDoor:
         plan = self._context.engine.plan(claim.run)
         return wanted.name in feeders(plan, plan.job(asking.name))
 
+    def log(self, job_id: str) -> Iterator[bytes]:
+        """The log of a job that still runs, as far as it goes."""
+        return trace.chunks(self._traces, job_id)
+
     def archive(self, files: Iterable[StoredFile]) -> Download:
         """The archive among a job's files; `NotFound`."""
         for file in files:

@@ -15,6 +15,7 @@ from aegis import __version__
 from aegis.core import ids
 from aegis.core.errors import NotFound
 from aegis.core.plan import CacheSpec
+from aegis.core.ports import Query
 from aegis.core.types import JobRun, Run
 from aegis.delivery.context import Context
 from aegis.execution.runners import Assignment
@@ -22,6 +23,7 @@ from aegis.execution.runners_document import Facts
 from aegis.execution.runners_roster import RegisteredRunner
 
 _KEPT = 256
+_ORDERS = 20_000
 
 
 class Numbers:
@@ -30,22 +32,31 @@ class Numbers:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._runs: OrderedDict[str, tuple[int, Mapping[str, int], tuple[str, ...]]] = OrderedDict()
+        self._orders: dict[str, int] = {}
 
     def _run(self, run_id: str) -> tuple[int, Mapping[str, int], tuple[str, ...]]:
         """Number, positions by job name and names by position of a run; `NotFound`."""
         found = self._runs.get(run_id)
         if found is None:
-            engine = self._context.engine
-            names = tuple(spec.name for spec in engine.plan(run_id).jobs)
-            found = (engine.order(run_id), {name: position for position, name in enumerate(names)}, names)
+            names = tuple(spec.name for spec in self._context.engine.plan(run_id).jobs)
+            found = (self.of_run(run_id), {name: position for position, name in enumerate(names)}, names)
             self._runs[run_id] = found
             while len(self._runs) > _KEPT:
                 self._runs.popitem(last=False)
         return found
 
     def of_run(self, run_id: str) -> int:
-        """The number of a run."""
-        return self._run(run_id)[0]
+        """The number of a run: its first record's place in the ledger; `NotFound`."""
+        known = self._orders.get(run_id)
+        if known is None:
+            first = self._context.ledger.read(limit=1, query=Query(subjects=(f"run/{run_id}",)))
+            if not first:
+                raise NotFound("no-such-run", f"there is no run {run_id!r}")
+            known = first[0].seq
+            if len(self._orders) > _ORDERS:
+                self._orders.clear()
+            self._orders[run_id] = known
+        return known
 
     def of_job(self, run_id: str, job: JobRun) -> int:
         """The number of an attempt of a job."""

@@ -190,11 +190,6 @@ class Coordinator:
             self._work.wait_for(lambda: self._offers > after, timeout)
             return self._offers
 
-    def order(self, run_id: str) -> int:
-        """The number of a run: its place in the ledger; `NotFound`."""
-        with self._lock:
-            return self._progress(run_id).order
-
     def wake(self, runners: Sequence[str] = ()) -> None:  # noqa: ARG002 - waking all is allowed by the port
         """See `JobSource`."""
         with self._lock:

@@ -16,6 +16,7 @@ NOUNS: Final = (
     "access",
     "projects",
     "runners",
+    "sources",
     "verifications",
 )
 

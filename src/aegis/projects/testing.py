@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aegis.projects.model import Project, TestKind
+from aegis.projects.model import Project, Suite, TestKind
 
 JUNIT: Final = "junit.xml"
 COVERAGE: Final = "coverage.xml"
@@ -69,7 +69,7 @@ def plan_tests(project: Project, kind: TestKind | None, *, measured: tuple[str, 
     if any(re.fullmatch(r"-n.*|--numprocesses.*", one) for one in options):
         arguments.append("-n0")  # the same tests, in the one process that is measured
     if kind is None or (kind == "unit" and not suite.kinds.get("unit")):
-        arguments += () if suite.config and _configured(project) else _paths_named(suite.paths)
+        arguments += () if suite.config and _configured(project) else _named(suite)
         if kind == "unit":
             others = [path for other, paths in suite.kinds.items() if other != "unit" for path in paths]
             arguments += [f"--ignore={path}" for path in others]
@@ -86,10 +86,16 @@ def plan_tests(project: Project, kind: TestKind | None, *, measured: tuple[str, 
     )
 
 
-def _paths_named(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Files that are named beside their folder have names that pytest passes over; pytest 9 would drop them as repeated."""
-    within = any(one.startswith(f"{other}/") for one in paths for other in paths)
-    return ("--keep-duplicates", *paths) if within else paths
+def _named(suite: Suite) -> tuple[str, ...]:
+    """The paths of a suite. A file beside its folder has a name that pytest passes over: the name is given, for pytest 9
+    drops a path that lies in another one. Where a file configures pytest, it has the say about names.
+    """
+    within = [one for one in suite.paths if any(one.startswith(f"{other}/") for other in suite.paths)]
+    if not within or suite.config:
+        return suite.paths
+    names = dict.fromkeys(path.rpartition("/")[2] for path in within)
+    rest = [path for path in suite.paths if path not in within]
+    return ("-o", " ".join(["python_files=test_*.py *_test.py", *names]), *rest)
 
 
 def meaning(code: int) -> str:

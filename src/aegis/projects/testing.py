@@ -87,8 +87,10 @@ def plan_tests(project: Project, kind: TestKind | None, *, measured: tuple[str, 
 
 
 def _named(suite: Suite) -> tuple[str, ...]:
-    """The paths of a suite. A file beside its folder has a name that pytest passes over: the name is given, for pytest 9
-    drops a path that lies in another one. Where a file configures pytest, it has the say about names.
+    """The paths of a suite, and the names of files that pytest would pass over.
+
+    Such files stand in `paths` beside their folder, and pytest 9 drops a path that lies in another one. Where a file
+    configures pytest, that has the say about names.
     """
     within = [one for one in suite.paths if any(one.startswith(f"{other}/") for other in suite.paths)]
     if not within or suite.config:

@@ -22,7 +22,7 @@ _MEANINGS: Final = {
     1: "tests failed",
     2: "the run was interrupted, or a test file could not be imported",
     3: "pytest met an error of its own",
-    4: "pytest refused its arguments: a plugin that the configuration names may be missing",
+    4: "pytest could not begin: it names above a package that its conftest.py needs, or an option whose plugin is missing",
     NO_TESTS: "no tests were collected",
 }
 

@@ -34,20 +34,18 @@ class Definition:
     name: str
     key: Scalar
     node: Map
-    defaults: Mapping[str, Node]
+    values: Mapping[str, Node]
+    """What each keyword comes to: the job's own value, else the inherited default; without nulls."""
     stage: str = "test"
     instances: tuple[Instance, ...] = ()
 
     def get(self, keyword: str) -> Node | None:
         """The job's own value, else the inherited default; None where neither is given."""
-        own = self.node.get(keyword)
-        if own is not None and not (isinstance(own, Scalar) and own.value is None):
-            return own
-        return self.defaults.get(keyword)
+        return self.values.get(keyword)
 
     def text(self, keyword: str) -> str | None:
         """A scalar keyword as text."""
-        node = self.get(keyword)
+        node = self.values.get(keyword)
         return node.text if isinstance(node, Scalar) else None
 
 
@@ -190,7 +188,9 @@ def _definition(
         return None
     before = len(report.errors)
     _check_job(node, name, report)
-    definition = Definition(name=name, key=key, node=node, defaults=_inherited(node, defaults))
+    values = dict(_inherited(node, defaults))
+    values.update((word, pair[1]) for word, pair in node.entries.items() if not _null(pair[1]))
+    definition = Definition(name=name, key=key, node=node, values=values)
     _check_together(definition, configuration, report)
     if len(report.errors) > before:
         return definition

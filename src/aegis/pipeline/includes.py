@@ -15,10 +15,11 @@ from aegis.core.errors import Where
 from aegis.pipeline import templates
 from aegis.pipeline.conditions import Conditions, Context
 from aegis.pipeline.diagnostics import Report, Unreadable, meant
-from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, decoded, kind_of, parse, plain
+from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, kind_of, plain
 from aegis.pipeline.globs import matches
 from aegis.pipeline.inputs import Given, interpolated, settle, specs, split
 from aegis.pipeline.merge import Budget, TooBig, merged
+from aegis.pipeline.reader import decoded, parse
 from aegis.pipeline.variables import expand_known
 
 _KINDS: Final = ("local", "component", "project", "remote", "template", "artifact")

@@ -29,7 +29,7 @@ class Limits:
     bytes: int = 8 * 1024 * 1024
     depth: int = 100
     nodes: int = 1_000_000
-    whole: int = 2_000_000
+    whole: int = 4_000_000
     includes: int = 150
     jobs: int = 20_000
     variables: int = 3_000_000

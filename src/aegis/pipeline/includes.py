@@ -52,6 +52,8 @@ class Includer:
         self.conditions = Conditions(context, report)
         self.count = 0
         self.has_references = False
+        self.has_aliases = False
+        self.characters = 0
         self.budget = Budget(limits.whole * 4)
 
     def load(self, label: str, data: bytes, given: Mapping[str, Given]) -> Map:
@@ -61,6 +63,8 @@ class Includer:
     def _file(self, source: _Source, chain: tuple[str, ...]) -> Map:
         text = decoded(source.data, source.label, self.limits)
         self.has_references = self.has_references or "!reference" in text
+        self.has_aliases = self.has_aliases or "&" in text
+        self.characters += len(text)
         part = split(text, source.label, self.report, self.limits)
         lines: tuple[int, ...] = ()
         content = part.content

@@ -43,7 +43,7 @@ class Layers:
     ) -> dict[str, Variable]:
         """All variables of one job, lowest first."""
         variables = dict(self.low)
-        for one in predefined.of_job(instance.name, definition.stage, instance.index, instance.total):
+        for one in predefined.of_job(instance.name, definition.stage, instance.number, instance.total):
             variables[one.key] = one
         if place is not None:
             for one in predefined.of_environment(place):
@@ -117,7 +117,7 @@ class _Seen(Mapping[str, str]):
         if name.startswith(_OF_JOB) or name.startswith("CI_ENVIRONMENT_"):
             if self._facts is None:
                 instance = self._instance
-                of_job = predefined.of_job(instance.name, self._definition.stage, instance.index, instance.total)
+                of_job = predefined.of_job(instance.name, self._definition.stage, instance.number, instance.total)
                 place = self._place() if "environment" in self._definition.values else None
                 of_place = predefined.of_environment(place) if place is not None else ()
                 self._facts = {one.key: one for one in (*of_job, *of_place)}

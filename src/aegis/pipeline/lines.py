@@ -8,6 +8,7 @@ other reader decides. Property tests hold that both answer alike.
 from __future__ import annotations
 
 import re
+from sys import intern
 from typing import Final
 
 from aegis.pipeline.diagnostics import Report, Unreadable
@@ -18,10 +19,7 @@ class NotPlain(Exception):
     """This file needs libyaml."""
 
 
-_FOREIGN: Final = re.compile(
-    r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\uf900-\ufefe\uff00-\uffef]|^(?:---|\.\.\.)", re.MULTILINE
-)
-"""What libyaml refuses, counts as a line end, or has to say something about; and where a document begins or ends."""
+_MARK: Final = re.compile(r"^(?:---|\.\.\.)", re.MULTILINE)
 _KEY: Final = re.compile(
     r"""([\w.$/<][\w./$()@+=~%*,<>|!?^&;-]*(?:[ ]+[\w./$()@+=~%*,<>|!?^&;\[\]{}-]+)*|"[^"\\]*"|'[^']*')[ ]*:(?:[ ]+|$)""",
 )
@@ -39,13 +37,15 @@ _FLOW: Final = re.compile(
 )
 _REFERENCE: Final = re.compile(r"!reference[ ]+(?=\[)")
 _LONGEST_KEY: Final = 900
-_make = tuple.__new__
+_STARTS_OTHER: Final = frozenset("0123456789.\"'~")
+"""What a key begins with that is not simply the text that it is; short words may be booleans or nothing."""
+_make: Final = tuple.__new__
 
 
 def read(text: str, file: str, report: Report, limits: Limits, lines: tuple[int, ...] = ()) -> Node | None:
     """The tree, None when the text is empty; `NotPlain` where libyaml has to decide. `lines` maps lines to the file's."""
-    if _FOREIGN.search(text):
-        raise NotPlain
+    if not text.replace("\n", "").isprintable() or _MARK.search(text):
+        raise NotPlain  # what libyaml refuses, counts as a line end or has to say something about; several documents
     noted = Report()
     try:
         root = _Reader(text, file, noted, limits, lines).document()
@@ -151,32 +151,38 @@ class _Reader:
         """A block mapping whose keys stand at `column`; `key` is the first one."""
         self.enter()
         first = number = self.number()
-        file = self.file
-        pairs: list[tuple[Scalar, Node]] = []
+        file, numbers = self.file, self.numbers
+        pairs: list[tuple[Scalar, Node]] | None = None  # needed only where keys repeat or are merged
         entries: dict[str, tuple[Scalar, Node]] = {}
         while key is not None:
-            written = key.group(1)
-            name = self.key(written, number, column)
+            written = intern(key.group(1))
             start = key.end()
             line = self.line
+            if written[0] in _STARTS_OTHER or len(written) > _LONGEST_KEY or len(written) < 6:
+                name = self.key(written, number, column)
+            else:
+                name = _make(Scalar, (written, written, file, number, column + 1))
             if start == len(line) or line[start] == "#":
                 node = self.below(line.index(":", key.end(1)) + 2, column, number)
             elif line[start] == "&":
                 node = self.anchored(start, column, dashes=column)
             else:
                 node = self.value(start, column)
-            pair = (name, node)
-            pairs.append(pair)
-            entries[name.text] = pair
+            text = name.text
+            if pairs is None and (text in entries or text == "<<"):
+                pairs = list(entries.values())
+            entries[text] = pair = (name, node)
+            if pairs is not None:
+                pairs.append(pair)
             if self.column != column:
                 break
-            number = self.number()
+            number = self.number() if numbers else self.at + 1
             key = _KEY.match(self.line, column)
         if self.column >= column:
             raise NotPlain
-        self.spend(2 * len(pairs) + 1)
-        if len(entries) == len(pairs) and "<<" not in entries:
-            return Map(entries, file, first, column + 1)
+        self.spend(2 * len(pairs or entries) + 1)
+        if pairs is None:
+            return _make(Map, (entries, file, first, column + 1))
         return mapping(pairs, self.report, file=file, line=first, column=column + 1)
 
     def key(self, written: str, number: int, column: int) -> Scalar:

@@ -206,6 +206,8 @@ class Expansion:
 
     def text(self, value: str) -> str:
         """Any text of the file with known references replaced and unknown ones empty, `$$` unescaped."""
+        if "$" not in value and "%" not in value:
+            return value
         for name in references(value):
             if name in self.variables:
                 self.value(name)

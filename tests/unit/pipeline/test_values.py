@@ -9,7 +9,7 @@ from aegis.pipeline.durations import seconds
 from aegis.pipeline.globs import matches
 from aegis.pipeline.predefined import environment_slug, slug, tier
 from aegis.pipeline.reader import parse
-from aegis.pipeline.variables import RUN_TIME, Expansion, circles, referring, references
+from aegis.pipeline.variables import RUN_TIME, Expansion, circles, references, referring
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from aegis.pipeline.advice.allowance import Allowances
 from aegis.pipeline.advice.subject import Rule, Subject
 from aegis.pipeline.diagnostics import Diagnostic
 
+__all__ = ["PREFIX", "RULES", "Rule", "Subject", "advise"]
+
 PREFIX: Final = "advice-"
 RULES: Final[tuple[Rule, ...]] = (*running.RULES, *keeping.RULES, *trust.RULES)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, TypeVar
 
 C = TypeVar("C", bound=type)
@@ -58,6 +59,16 @@ class RunPipeline:
     project: str
     ref: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@verb("run-schedule", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSchedule:
+    """Start a declared schedule's pipeline for the moment at which it was due."""
+
+    project: str
+    name: str
+    due: datetime
 
 
 @verb("cancel")

@@ -15,7 +15,7 @@ from aegis.core.types import JobRun, Run, State
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
-from aegis.delivery.handlers.runs import Wish, launch, merge_request_for, run_of
+from aegis.delivery.handlers.runs import Wish, branch_head, launch, merge_request_for, run_of
 from aegis.delivery.queries.entries import RunEntry
 from aegis.delivery.views import Result
 from aegis.execution import downstream
@@ -113,12 +113,10 @@ def _wish(context: Context, run: Run, job: JobRun, trigger: Trigger) -> Wish:
     if trigger.include:
         return wish
     project = context.options.project(trigger.project)
-    ref = f"refs/heads/{trigger.branch or project.default_branch}"
-    commit = context.repository(project.name).refs("refs/heads/").get(ref)
-    if commit is None:
-        raise NotFound("no-such-branch", f"{project.name} has no branch {ref.removeprefix('refs/heads/')!r}")
+    branch = trigger.branch or project.default_branch
+    commit = branch_head(context, project.name, branch)
     return replace(
-        wish, project=project.name, ref=ref, commit=commit, source=DOWNSTREAM, change="", merge_request=None,
+        wish, project=project.name, ref=f"refs/heads/{branch}", commit=commit, source=DOWNSTREAM, change="", merge_request=None,
         environment=None, release=None,
     )  # fmt: skip
 

@@ -5,10 +5,11 @@ A run has the id of the event that asked for it, so the same event never makes a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from aegis.core import events
+from aegis.core import events, ids
 from aegis.core.errors import Conflict, NotFound, UserError
 from aegis.core.events import Draft
 from aegis.core.plan import Trigger, Variable
@@ -273,22 +274,41 @@ def run_pipeline(context: Context, command: ask.RunPipeline, asking: Asking) -> 
     """Start a pipeline for a branch as it stands."""
     project = context.options.project(command.project)
     context.authorise(asking.actor, "run", project=project.name)
-    repository = context.repository(project.name)
     branch = command.ref or project.default_branch
-    ref = f"refs/heads/{branch}"
-    commit = repository.refs("refs/heads/").get(ref)
-    if commit is None:
-        raise NotFound("no-such-branch", f"{project.name} has no branch {branch!r}")
-    info = repository.log(commit, limit=1)[0]
     wish = Wish(
-        run=context.new_id(), project=project.name, ref=ref, commit=commit, source="api", started_by=asking.actor.id,
-        change="", message=info.message, author=f"{info.author_name} <{info.author_email}>",
+        run=context.new_id(), project=project.name, ref=f"refs/heads/{branch}",
+        commit=branch_head(context, project.name, branch), source="api", started_by=asking.actor.id, change="",
         variables=_variables(command.variables),
     )  # fmt: skip
     if asking.dry_run:
         plan = compile_for(context, wish).plan
         jobs = [job.name for job in plan.jobs] if plan else []
         return Result(seq=0, message=f"would start {len(jobs)} jobs", values={"jobs": jobs}, dry_run=True)
+    return launch(context, wish, asking)
+
+
+def branch_head(context: Context, project: str, branch: str) -> str:
+    """The commit that a branch is at; `NotFound`."""
+    commit = _head_of(context, project, branch)
+    if not commit:
+        raise NotFound("no-such-branch", f"{project} has no branch {branch!r}")
+    return commit
+
+
+@handles(ask.RunSchedule)
+def run_schedule(context: Context, command: ask.RunSchedule, asking: Asking) -> Result:
+    """Start a schedule's pipeline; its id is made of the moment, so that the same moment starts it once."""
+    schedule = context.options.project(command.project).schedules.get(command.name)
+    if schedule is None:
+        raise NotFound("no-such-schedule", f"{command.project} has no schedule {command.name!r}")
+    moment = int(command.due.timestamp() * 1000)
+    entropy = hashlib.sha256(f"{command.project}\0{command.name}\0{moment}".encode()).digest()[:10]
+    wish = Wish(
+        run=ids.ulid(moment, entropy), project=command.project, ref=f"refs/heads/{schedule.branch}",
+        commit=branch_head(context, command.project, schedule.branch), source="schedule",
+        started_by=schedule.owner or asking.actor.id, change="",
+        variables=(*_variables(schedule.variables), Variable(key="CI_PIPELINE_SCHEDULE_DESCRIPTION", value=command.name)),
+    )  # fmt: skip
     return launch(context, wish, asking)
 
 

@@ -416,10 +416,7 @@ JOB: Final[dict[str, Shape]] = {
 }
 
 NOT_CARRIED_OUT: Final = frozenset(
-    {
-        "dast_configuration", "hooks", "id_tokens", "identity", "inputs", "pages", "publish", "release", "run",
-        "secrets", "trigger",
-    }
+    {"dast_configuration", "id_tokens", "identity", "inputs", "pages", "publish", "release"}
 )  # fmt: skip
 """Understood, but without effect here; each use is a warning and stands in `Plan.unsupported`."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from aegis.core.plan import Excluded, Plan, Variable
 from aegis.pipeline.diagnostics import Diagnostic
 from aegis.pipeline.document import Limits
-from aegis.pipeline.ports import Files
+from aegis.pipeline.ports import Elsewhere, Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class CompileRequest:
     are unknown, and every `changes` clause is true, as in GitLab for tags and new branches. `comparisons` gives the
     changed paths against the refs that `compare_to` names; a ref that is missing there counts as unknown.
     `project_variables` and `pipeline_variables` may hold secret references. `predefined` is what only the server knows
-    (`CI_SERVER_URL`, `AEGIS_VERSION`, …).
+    (`CI_SERVER_URL`, `AEGIS_VERSION`, …). `elsewhere` is what may be included from outside of the project; None: nothing.
     """
 
     files: Files
@@ -71,6 +71,7 @@ class CompileRequest:
     commit_timestamp: str = ""
     policy_digest: str = ""
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: Elsewhere | None = None
     limits: Limits = field(default_factory=Limits)
 
 

@@ -137,19 +137,22 @@ def _tell(diagnostics: Sequence[Diagnostic], kind: str) -> None:
 
 @click.command()
 @click.argument("file", required=False)
+@click.option("--advice/--no-advice", default=True, help="Also advise on what is valid and could be better (default).")
 @_JSON
 @_uncollected
-def lint(file: str | None, *, as_json: bool) -> None:
+def lint(file: str | None, *, advice: bool, as_json: bool) -> None:
     """Check a .gitlab-ci.yml, with everything it includes; leave with 1 when it is not valid.
 
     \b
     Examples:
       aegis lint
       aegis lint services/orders/.gitlab-ci.yml --json
+
+    Advice never makes a file invalid; `# aegis: allow RULE` in the file silences a rule.
     """
     from aegis.bootstrap.pipeline import check
 
-    found = check(file)
+    found = check(file, advise=advice)
     if as_json:
         output.document(
             "aegis.lint/1",
@@ -157,7 +160,8 @@ def lint(file: str | None, *, as_json: bool) -> None:
         )
     else:
         _tell(found.errors, "error")
-        _tell(found.warnings, "warning")
+        _tell([one for one in found.warnings if not one.code.startswith("advice-")], "warning")
+        _tell([one for one in found.warnings if one.code.startswith("advice-")], "advice")
         count = f"{len(found.errors)} errors, {len(found.warnings)} warnings"
         output.say(
             f"{output.state('failed' if found.errors else 'passed')}: {count}"

@@ -17,6 +17,7 @@ from aegis.pipeline.conditions import Conditions, Context, Scope, flat, why_none
 from aegis.pipeline.configuration import Configuration, Definition, configure, yaml_variables
 from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, plain
+from aegis.pipeline.inspection import Inspection
 from aegis.pipeline.keywords import NOT_CARRIED_OUT
 from aegis.pipeline.layers import Layers
 from aegis.pipeline.matrix import Instance
@@ -43,11 +44,25 @@ def compile_pipeline(request: CompileRequest) -> Compilation:
 
 def check_pipeline(request: CompileRequest) -> Compilation:
     """What `lint` says: the file as such, whatever it would be run for. `plan` is always None."""
+    return inspect_pipeline(request).compilation
+
+
+def inspect_pipeline(request: CompileRequest) -> Inspection:
+    """The same with what it was said of: for editors and for advice."""
     report = Report()
-    configuration = configure(request, _context(request), report)
+    context = _context(request)
+    configuration = configure(request, context, report)
+    names = None
     if configuration is not None:
-        _check(configuration, graph.Names(configuration), report)
-    return _answer(None, configuration, report)
+        names = graph.Names(configuration)
+        _check(configuration, names, report)
+    return Inspection(
+        compilation=_answer(None, configuration, report),
+        configuration=configuration,
+        names=names,
+        context=context,
+        root_file=request.root,
+    )
 
 
 def _context(request: CompileRequest) -> Context:

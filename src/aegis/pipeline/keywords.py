@@ -113,8 +113,10 @@ _need_project: Final = fields(
 def _need(node: Node, label: str, report: Report) -> None:
     """A job of this pipeline, of another pipeline of this project, of another project, or a pipeline to mirror."""
     shape = _need_job
-    if isinstance(node, Map) and (node.has("project") or node.has("pipeline")):
-        shape = _need_project if node.has("project") else _need_pipeline
+    if isinstance(node, Map) and (node.has("project") or node.has("ref")):
+        shape = _need_project
+    elif isinstance(node, Map) and node.has("pipeline"):
+        shape = _need_pipeline
     shape(node, label, report)
 
 

@@ -35,6 +35,7 @@ class Occasion:
     ref: str | None = None
     tag: str | None = None
     merge_request: bool = False
+    merged_result: bool = False
     target: str | None = None
     source: str | None = None
     variables: tuple[Variable, ...] = ()
@@ -101,6 +102,7 @@ def request(local: Local, occasion: Occasion) -> CompileRequest:
         ref_kind="tag" if occasion.tag else "branch",
         source=occasion.source or ("merge_request_event" if occasion.merge_request else "push"),
         default_branch=default,
+        protected=ref == default and not occasion.tag,
         before=head.before if head is not None and ref == checked_out else None,
         changed=_changed(local, occasion, ref, checked_out, default),
         comparisons=_Comparisons(local) if local.tree is not None and occasion.changed is None else {},
@@ -115,7 +117,14 @@ def request(local: Local, occasion: Occasion) -> CompileRequest:
     if not (occasion.merge_request or occasion.source == "merge_request_event"):
         return made
     target = occasion.target or default
-    merge = MergeRequest(number=1, source_branch=ref, target_branch=target, target_sha=_target(local, target))
+    merge = MergeRequest(
+        number=1,
+        source_branch=ref,
+        target_branch=target,
+        target_sha=_target(local, target),
+        source_sha=commit,
+        merged_result=occasion.merged_result,
+    )
     return replace(made, merge_request=merge, source="merge_request_event")
 
 

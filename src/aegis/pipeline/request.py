@@ -36,6 +36,9 @@ class MergeRequest:
     target_branch: str
     target_sha: str = ""
     title: str = ""
+    source_sha: str = ""
+    merged_result: bool = False
+    """Whether the commit is what merging would make, not the source branch's head."""
     draft: bool = False
     labels: tuple[str, ...] = ()
 
@@ -59,6 +62,7 @@ class CompileRequest:
     ref_kind: str = "branch"
     source: str = "push"
     default_branch: str = "main"
+    protected: bool = False
     before: str | None = None
     changed: tuple[str, ...] | None = None
     comparisons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

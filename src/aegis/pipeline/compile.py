@@ -73,12 +73,15 @@ def _context(request: CompileRequest) -> Context:
             request.pipeline_variables,
         )
     )
+    masked = (one.key for one in (*request.project_variables, *request.pipeline_variables) if one.masked or one.secret)
     known = request.source in _PUSHES and request.ref_kind != "tag"
     return Context(
         files=request.files,
         values=values,
         changed=request.changed if known else None,
         comparisons=request.comparisons,
+        masked=frozenset(masked),
+        elsewhere=request.elsewhere,
     )
 
 

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 from aegis.core.plan import ArtifactSpec, CacheSpec, Image, JobEnvironment, JobSpec, Need, Retry, Variable
 from aegis.pipeline import durations, effects, templates
 from aegis.pipeline.conditions import Match, strings
-from aegis.pipeline.configuration import Definition, scalar_text
+from aegis.pipeline.configuration import Definition, is_pages, scalar_text
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 from aegis.pipeline.matrix import Instance
 from aegis.pipeline.predefined import tier
-from aegis.pipeline.variables import Expansion
+from aegis.pipeline.variables import Expansion, expand_known, visible
 
 CANNOT: Final = "This job uses `{keywords}`, which cannot be carried out here; it fails rather than pass unseen."
 
@@ -172,22 +172,34 @@ def image(node: Node | None, expansion: Expansion) -> Image | None:
     )
 
 
-def artifacts(node: Node | None, expansion: Expansion) -> ArtifactSpec | None:
-    """What a job leaves; paths and name expanded."""
-    if not isinstance(node, Map):
+def published(definition: Definition) -> str | None:
+    """The directory that a pages job publishes; None for any other job."""
+    if not is_pages(definition):
         return None
+    pages = definition.get("pages")
+    inner = _text(pages, "publish") if isinstance(pages, Map) else None
+    return inner or definition.text("publish") or "public"
+
+
+def artifacts(node: Node | None, expansion: Expansion, publish: str | None = None) -> ArtifactSpec | None:
+    """What a job leaves; paths and name expanded. The directory of a pages job is always part of it."""
+    if not isinstance(node, Map):
+        return ArtifactSpec(paths=(expansion.text(publish),)) if publish is not None else None
+    paths = strings(node.get("paths"))
+    if publish is not None and publish not in paths:
+        paths = (*paths, publish)
     reports: dict[str, tuple[str, ...]] = {}
     declared = node.get("reports")
     if isinstance(declared, Map):
         for kind, value in declared.items():
-            paths = strings(value.get("path")) if isinstance(value, Map) else strings(value)
-            reports[kind] = _expanded(paths, expansion)
+            found = strings(value.get("path")) if isinstance(value, Map) else strings(value)
+            reports[kind] = _expanded(found, expansion)
     public = node.get("public")
     private = isinstance(public, Scalar) and public.value is False
     name = _text(node, "name")
     expire = _text(node, "expire_in")
     return ArtifactSpec(
-        paths=_expanded(strings(node.get("paths")), expansion),
+        paths=_expanded(paths, expansion),
         exclude=_expanded(strings(node.get("exclude")), expansion),
         untracked=_flag(node, "untracked"),
         when=_text(node, "when") or "on_success",
@@ -299,14 +311,14 @@ def build(
             for one in (image(node, expansion) for node in (services.items if isinstance(services, Seq) else ()))
             if one is not None
         ),
-        artifacts=artifacts(definition.get("artifacts"), expansion),
+        artifacts=artifacts(definition.get("artifacts"), expansion, published(definition)),
         cache=caches(definition.get("cache"), expansion),
         retry=retry(definition.get("retry")),
         timeout=(durations.seconds(timeout) if timeout else None) or 3600,
         interruptible=interruptible(chosen),
         resource_group=expansion.text(group) if group else None,
         environment=place,
-        tags=_expanded(tags, expansion),
+        tags=tuple(expand_known(tag, visible(variables)) if "$" in tag or "%" in tag else tag for tag in tags),
         coverage=definition.text("coverage"),
         parallel_index=instance.number,
         parallel_total=instance.total,

@@ -45,7 +45,7 @@ def find(name: str) -> Template:
     text = data.decode()
     comment = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
     part = split(text, address, Report(), Limits())
-    declared = specs(part.header, address, Report(), Limits()) if part.header is not None else {}
+    declared = specs(part.header, address, Report(), Limits()).inputs if part.header is not None else {}
     return Template(
         name=address.removeprefix("aegis/").partition("@")[0],
         address=address,

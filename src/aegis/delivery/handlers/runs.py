@@ -17,6 +17,7 @@ from aegis.core.types import Change, Run
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
+from aegis.delivery.elsewhere import Comparisons, HostedElsewhere
 from aegis.delivery.files import CommitFiles
 from aegis.delivery.queries.entries import RunEntry
 from aegis.delivery.views import Result
@@ -214,6 +215,12 @@ def compile_for(context: Context, wish: Wish) -> Compilation:
         default_branch=project.default_branch,
         before=wish.before,
         changed=wish.changed,
+        comparisons=Comparisons(repository, wish.commit),
+        elsewhere=HostedElsewhere(
+            lambda name: context.repository(options.project(name).name),
+            context.url,
+            lambda name: options.project(name).default_branch,
+        ),
         pipeline_variables=wish.variables,
         predefined=predefined,
         merge_request=wish.merge_request,

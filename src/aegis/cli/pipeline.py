@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +21,22 @@ if TYPE_CHECKING:
     from aegis.pipeline.difference import Difference
     from aegis.pipeline.forecast import Forecast
     from aegis.pipeline.request import Compilation
+
+
+def _uncollected(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The cycle collector off while a command compiles, which makes no cycles: for large files it is a third of the time."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        gc.disable()
+        try:
+            return command(*arguments, **options)
+        finally:
+            gc.freeze()
+            gc.enable()
+
+    return run
+
 
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
@@ -122,6 +140,7 @@ def _tell(diagnostics: Sequence[Diagnostic], kind: str) -> None:
 @click.argument("file", required=False)
 @click.option("--advice/--no-advice", default=True, help="Also advise on what is valid and could be better (default).")
 @_JSON
+@_uncollected
 def lint(file: str | None, *, advice: bool, as_json: bool) -> None:
     """Check a .gitlab-ci.yml, with everything it includes; leave with 1 when it is not valid.
 
@@ -167,11 +186,9 @@ def refuse(found: Compilation, *, as_json: bool) -> None:
 
 def job_document(job: JobSpec) -> dict[str, Any]:
     """A job as it stands in JSON: variables by name, needs always a list, masked values never shown."""
-    from aegis.core import codec
-
-    body: dict[str, Any] = codec.plain(job)
+    body: dict[str, Any] = {name: getattr(job, name) for name in job.__slots__}
     body["scheduling"] = "stage" if job.needs is None else "needs"
-    body["needs"] = body["needs"] or []
+    body["needs"] = job.needs or []
     body["variables"] = {one.key: "[masked]" if one.masked or one.secret else one.value for one in job.variables}
     return body
 
@@ -181,6 +198,7 @@ def job_document(job: JobSpec) -> dict[str, Any]:
 @occasion_options
 @click.option("--data", metavar="DIR", help="A server's data directory, whose ledger knows how long jobs took.")
 @_JSON
+@_uncollected
 def preview(file: str | None, *, data: str | None, as_json: bool, **options: Any) -> None:
     """Show the jobs that would run, in order, with the reason for each job that is in or out.
 
@@ -288,6 +306,7 @@ def _draw(plan: Plan, forecast: Forecast | None) -> None:
 @occasion_options
 @click.option("--exit-code", is_flag=True, help="Leave with 1 when they differ.")
 @_JSON
+@_uncollected
 def diff(base: str, head: str, file: str | None, *, exit_code: bool, as_json: bool, **options: Any) -> None:
     """Compare the pipelines of two revisions for the same occasion, job by job.
 

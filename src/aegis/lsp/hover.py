@@ -83,8 +83,9 @@ def _yaml(name: str, node: Map, definition: Definition | None) -> str:
     import yaml  # noqa: PLC0415 - only when somebody looks
 
     body = {key: value for key, value in plain(node).items() if key != "extends"}
-    for key, value in (definition.defaults if definition is not None else {}).items():
-        body.setdefault(key, plain(value))
+    for key, value in (definition.values if definition is not None else {}).items():
+        if key != "extends":
+            body.setdefault(key, plain(value))
     dumped = yaml.safe_dump({name: body}, sort_keys=False, allow_unicode=True, width=100).rstrip().splitlines()
     more = [f"# … {len(dumped) - _LINES} more lines"] if len(dumped) > _LINES else []
     return "\n".join([*dumped[:_LINES], *more])

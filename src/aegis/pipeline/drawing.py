@@ -249,7 +249,7 @@ def _drawn(box: Box) -> str:
 
 def rows(plan: Plan, forecast: Forecast | None = None) -> list[tuple[str, ...]]:
     """The same as a table: stage, job, waits for, remarks, critical."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for box in boxes(plan, forecast):
         first = box.explicit or box.stage == plan.stages[0]
         waits = ", ".join(box.needs) or ("nothing" if first else "all earlier stages")

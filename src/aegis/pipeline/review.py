@@ -160,7 +160,8 @@ def _entry(value: Any) -> str:
         return value
     if hasattr(value, "job"):
         marks = [word for word, on in (("without artifacts", not value.artifacts), ("optional", value.optional)) if on]
-        return value.job + (f" ({', '.join(marks)})" if marks else "")
+        name: str = value.job
+        return name + (f" ({', '.join(marks)})" if marks else "")
     return shown(value)
 
 

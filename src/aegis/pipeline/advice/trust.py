@@ -11,7 +11,8 @@ from typing import Final
 from aegis.core.errors import Where
 from aegis.pipeline.advice.subject import Finding, Rule, Subject, texts
 from aegis.pipeline.diagnostics import Report, Unreadable
-from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, decoded, parse
+from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq
+from aegis.pipeline.reader import decoded, parse
 
 _SECRET_NAME: Final = re.compile(
     r"(?:PASS(?:WORD|WD|PHRASE)?|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?)(?:_|$)", re.IGNORECASE

@@ -316,3 +316,16 @@ def test_a_graph_of_nothing_says_why(here: Path, capsys: pytest.CaptureFixture[s
     (here / ".gitlab-ci.yml").write_text("a: {script: [x], rules: [{when: never}]}\n")
     assert call("graph") == 2
     assert "nothing would run" in capsys.readouterr().err
+
+
+def test_the_security_template_runs_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("template", "use", "security") == 0
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "feat: begin")
+    capsys.readouterr()
+    assert call("run", "secrets", "--json") == 0
+    assert [(job["name"], job["status"]) for job in shown(capsys)["jobs"]] == [("secrets", "success")]

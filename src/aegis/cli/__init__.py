@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "review": ("approvals", "review an emergency after the fact"),
     "rollback": ("approvals", "return an environment to its previous release"),
     "run": ("run", "run the pipeline here"),
+    "runner": ("runner", "register, list and pause remote runners (gitlab-runner)"),
     "scan": ("scan", "look for vulnerable dependencies and leaked secrets"),
     "status": ("status", "what runs where, since when and why"),
     "template": ("template", "list, show and use pipeline templates"),

@@ -184,9 +184,10 @@ class ServiceModel(Strict):
 
 
 class RunnerModel(Strict):
-    """The built-in runner."""
+    """The built-in runner; `concurrency: 0` leaves every job to remote runners, `tags` the jobs with other tags."""
 
-    concurrency: int = Field(2, ge=1, le=64)
+    concurrency: int = Field(2, ge=0, le=64)
+    tags: tuple[str, ...] | None = None
     isolation: Literal["required", "optional"] = "required"
     timeout: Seconds = 3600.0
     host_tools: bool = False

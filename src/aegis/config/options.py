@@ -98,6 +98,7 @@ def runner(declared: Declaration) -> RunnerOptions:
     model = declared.runner
     return RunnerOptions(
         concurrency=model.concurrency,
+        tags=model.tags,
         isolation_required=model.isolation == "required",
         host_tools=model.host_tools,
         timeout=model.timeout,

@@ -89,6 +89,16 @@ class RetryJob:
     job: str = ""
 
 
+@verb("cancel-job")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelJob:
+    """Stop one job of a run."""
+
+    run: str
+    job: str
+    reason: str = ""
+
+
 @verb("play")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayJob:
@@ -369,3 +379,112 @@ class AdoptPolicy:
     """Put the declaration of the platform repository's protected branch in force."""
 
     change: str
+
+
+# -- remote runners ---------------------------------------------------------------------------------------
+
+
+@verb("create-runner")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRunner:
+    """Let a remote runner ask for jobs; its token is shown once."""
+
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    run_untagged: bool = False
+    protected: bool = False
+    paused: bool = False
+    locked: bool = False
+    projects: tuple[str, ...] = ()
+    maximum_timeout: int | None = None
+    isolated: bool = False
+    note: str = ""
+
+
+@verb("change-runner")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRunner:
+    """Change what a remote runner takes, or pause it; what is not named stays."""
+
+    runner: str
+    description: str | None = None
+    tags: tuple[str, ...] | None = None
+    run_untagged: bool | None = None
+    protected: bool | None = None
+    paused: bool | None = None
+    locked: bool | None = None
+    projects: tuple[str, ...] | None = None
+    maximum_timeout: int | None = None
+    isolated: bool | None = None
+    note: str | None = None
+
+
+@verb("remove-runner")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRunner:
+    """Give a remote runner no more jobs and make its token worthless."""
+
+    runner: str
+    reason: str = ""
+
+
+@verb("reset-runner-token")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetRunnerToken:
+    """Make a new token for a remote runner; the old one is worthless at once."""
+
+    runner: str
+
+
+@verb("issue-registration-token")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueRegistrationToken:
+    """Make a token with which runners register themselves, as GitLab's old registration tokens do."""
+
+    project: str = ""
+    expires_seconds: float = 7 * 86400.0
+
+
+# -- sources ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileAction:
+    """One file of a commit: `create`, `update`, `delete` or `move` (from `previous`). `encoding` is text or base64."""
+
+    action: str
+    path: str
+    content: str = ""
+    previous: str = ""
+    encoding: str = "text"
+
+
+@verb("commit-files")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitFiles:
+    """Write a commit on a branch; `start` is the branch that a new one begins at."""
+
+    project: str
+    branch: str
+    message: str
+    actions: tuple[FileAction, ...]
+    start: str = ""
+
+
+@verb("create-branch")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBranch:
+    """Make a branch at another one, a tag or a commit."""
+
+    project: str
+    branch: str
+    ref: str
+
+
+@verb("delete-branch")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteBranch:
+    """Remove a branch that is not protected."""
+
+    project: str
+    branch: str

@@ -73,7 +73,7 @@ class Entrance:
             grant = read_job_token(self._job_secret, token, now, alive=self._alive)
         else:
             grant = context.tokens.resolve(token, now)
-        if grant is None or grant.kind is Kind.LOGIN_LINK:
+        if grant is None or grant.kind in (Kind.LOGIN_LINK, Kind.REGISTRATION):
             return None
         person = grant.kind in (Kind.USER, Kind.SESSION)
         if person and context.adopted.directory.by_id(grant.identity) is None:

@@ -58,9 +58,10 @@ class EnvironmentOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
-    """The built-in runner. `timeout` is seconds of a job that names none."""
+    """The built-in runner (none with `concurrency` 0). `timeout` is seconds of a job that names none."""
 
     concurrency: int = 2
+    tags: tuple[str, ...] | None = None
     isolation_required: bool = True
     host_tools: bool = False
     timeout: float = 3600.0

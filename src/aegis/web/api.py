@@ -100,6 +100,7 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         lambda q, a, r: q.merge_request(a, _project(r), r.path_params["number"], min_seq=number(r, "min_seq")),
         "One merge request",
     ),
+    ("runners", list[views.RunnerView], lambda q, a, _: q.runners(a), "Remote runners"),
     ("at", views.AtView, lambda q, a, r: q.at(a, _time(r), min_seq=number(r, "min_seq")), "What ran at a time"),
     (
         "inbox",

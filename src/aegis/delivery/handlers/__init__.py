@@ -16,6 +16,8 @@ NOUNS: Final = (
     "rollouts",
     "access",
     "projects",
+    "runners",
+    "sources",
     "verifications",
 )
 

@@ -16,7 +16,7 @@ from aegis.delivery import views
 from aegis.delivery.context import Context
 from aegis.delivery.handlers.merge_requests import obstacles
 from aegis.delivery.handlers.promotions import promotion_of, release_of
-from aegis.delivery.queries import places
+from aegis.delivery.queries import fleet, places
 from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, ReleaseEntry, RolloutEntry, RunEntry
 from aegis.delivery.queries.lines import line
 from aegis.delivery.queries.world import WorldState
@@ -478,3 +478,8 @@ class Facade:
         return views.StatusView(
             name=context.options.name, lines=tuple(lines), incidents=incidents, at=context.clock.now()
         )
+
+    def runners(self, actor: Actor) -> tuple[views.RunnerView, ...]:
+        """See `Queries`."""
+        self._enter(actor)
+        return fleet.runners(self._context)

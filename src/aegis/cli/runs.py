@@ -165,7 +165,7 @@ def _explained(answer: dict[str, Any], *, as_json: bool) -> None:
 @click.argument("job")
 @server_options
 def why(run: str, job: str, url: str, data: str, *, as_json: bool) -> None:
-    """Say why a job is there, what it waits for, and whether it is slower than usual.
+    """Say why a job waits or is slow, and why it is in the pipeline at all.
 
     \b
     Examples:
@@ -173,27 +173,17 @@ def why(run: str, job: str, url: str, data: str, *, as_json: bool) -> None:
       aegis why 01k9x… unit --json
     """
     with client(url, data) as server:
-        view = server.get(f"runs/{run}")
-    found = next((one for one in view["jobs"] if one["job"]["name"] == job), None)
-    if found is None:
-        raise click.UsageError(
-            f"run {run} has no job {job!r}; it has {', '.join(one['job']['name'] for one in view['jobs'])}"
-        )
-    states = {one["job"]["name"]: one["job"]["state"] for one in view["jobs"]}
-    waits = [
-        f"{name} ({states.get(name, 'not in this run')})" for name in found["needs"] if states.get(name) != "success"
-    ]
-    answer = {
-        "job": job, "state": found["job"]["state"], "reason": found["reason"], "waits_for": waits,
-        "usual_seconds": found["usual_seconds"], "queued_at": found["job"]["queued_at"],
-    }  # fmt: skip
+        answer = server.get(f"runs/{run}/why", job=job)
     if as_json:
         document("aegis.why/1", answer)
         return
-    say(f"{state(answer['state'])} {job}: {answer['reason'] or 'no rule; it is always in'}")
-    if waits:
-        say(f"  waits for {', '.join(waits)}")
-    elif answer["state"] in ("pending", "created"):
-        say("  waits for a free runner, or for its stage")
+    say(f"{state(answer['state'])} {job}: {answer['rule'] or 'no rule; it is always in'}")
+    for one in answer["reasons"]:
+        say(f"  {one['message']}  [{one['code']}]")
+        for fact in one["evidence"]:
+            say(f"    │ {fact}")
+        say(f"    mend: {one['hint']}")
+    if not answer["reasons"]:
+        say("  it neither waits nor is slower than usual")
     if answer["usual_seconds"]:
         say(f"  usually takes {answer['usual_seconds']:.1f} s")

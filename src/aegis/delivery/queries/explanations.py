@@ -6,8 +6,6 @@ since a failed job's facts do not change.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
@@ -27,12 +25,11 @@ _EARLIER: Final = 50
 
 
 class Explanations:
-    """Explanations of failed jobs. Thread-safe."""
+    """Explanations of failed jobs. Any thread may ask: two that ask the same at once both find the same."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._lock = threading.Lock()
-        self._known: OrderedDict[str, Explanation] = OrderedDict()
+        self._known: dict[str, Explanation] = {}
 
     def causes(self, entry: RunEntry, plan: Plan) -> tuple[views.Cause, ...]:
         """The causes of every failed job of a run, most likely first."""
@@ -48,16 +45,12 @@ class Explanations:
         return tuple(sorted(found, key=lambda cause: -cause.confidence))
 
     def _explained(self, entry: RunEntry, plan: Plan, job: JobRun) -> Explanation:
-        with self._lock:
-            known = self._known.get(job.id)
-        if known is not None:
-            return known
-        made = self._make(entry, plan, job)
-        with self._lock:
-            self._known[job.id] = made
-            while len(self._known) > _KEPT:
-                self._known.popitem(last=False)
-        return made
+        known = self._known.get(job.id)
+        if known is None:
+            if len(self._known) >= _KEPT:
+                self._known = {}
+            known = self._known[job.id] = self._make(entry, plan, job)
+        return known
 
     def _make(self, entry: RunEntry, plan: Plan, job: JobRun) -> Explanation:
         tail = self._log(job)

@@ -16,7 +16,7 @@ from aegis.delivery import views
 from aegis.delivery.context import Context
 from aegis.delivery.handlers.merge_requests import obstacles
 from aegis.delivery.handlers.promotions import promotion_of, release_of
-from aegis.delivery.queries import places
+from aegis.delivery.queries import places, waits
 from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, ReleaseEntry, RolloutEntry, RunEntry
 from aegis.delivery.queries.explanations import Explanations
 from aegis.delivery.queries.lines import line
@@ -180,6 +180,12 @@ class Facade:
             isolation=next((job.isolation for job in entry.jobs.values() if job.isolation), ""),
             seq=self._seq(),
         )
+
+    def why(self, actor: Actor, run: str, job: str) -> views.WhyView:
+        """See `Queries`."""
+        entry = self._run_entry(run)
+        self._enter(actor, project=entry.run.project)
+        return waits.view(self._context, entry, self._plan(entry), job)
 
     def _plan(self, entry: RunEntry) -> Plan:
         return codec.decode(self._context.blobs.get(entry.run.plan), Plan)

@@ -19,7 +19,8 @@ from aegis.execution.explain.cause import ABSTAIN, Cause
 from aegis.execution.explain.log import lines_of
 from aegis.execution.explain.verdict import causes_of, new_lines
 
-_RUNS_OWN: Final = ("CI_", "GITLAB_", "AEGIS_")
+_RUNS_OWN: Final = ("CI_", "GITLAB_", "AEGIS_", "SOURCE_DATE_EPOCH")
+"""How variables begin that every run has of its own."""
 _SHOWN: Final = 8
 _FEW: Final = 2
 _PIPELINE: Final = ".gitlab-ci.yml"

@@ -3,7 +3,7 @@
     python tools/bench.py [--json] [--events 200000 | --full] [--demo] [--only PART[,PART]]
 
 Parts: `commands` (start-up of commands), `server` (a real server, its pipelines and deployments), `recovery` (a server killed
-over a large ledger), `lag` (projections), `ledger` (tools/bench_ledger.py), `demo`. A figure that could not be measured is a
+over a large ledger), `lag` (projections), `ledger` (tools/bench_ledger.py), `masking`, `demo`. A figure that could not be measured is a
 missed one and says why. What depends on the machine's speed is also shown scaled by a loop that is timed in the same run.
 """
 
@@ -192,6 +192,15 @@ def ledger(options: argparse.Namespace) -> Iterator[Figure]:
         yield figure(row["name"], row["unit"], [row["value"]], how, target=bound, at_least=at_least)
 
 
+def masking(_: argparse.Namespace) -> Iterator[Figure]:
+    """How fast logs are masked."""
+    from bench_masking import bench  # noqa: PLC0415 - a part that is not asked for must not be able to fail
+
+    for row in bench():
+        how = "tools/bench_masking.py: processor time, pieces of 4 and 64 KiB, the slower"
+        yield figure(row["name"], row["unit"], [row["value"]], how, target=row["target"], at_least=True)
+
+
 def demo(_: argparse.Namespace) -> Iterator[Figure]:
     """The whole story, once."""
     begun = time.monotonic()
@@ -214,7 +223,8 @@ def demo(_: argparse.Namespace) -> Iterator[Figure]:
 
 
 PARTS: Final[dict[str, Callable[[argparse.Namespace], Iterator[Figure]]]] = {
-    "commands": commands, "server": server, "recovery": recovery, "lag": lag, "ledger": ledger, "demo": demo,
+    "commands": commands, "server": server, "recovery": recovery, "lag": lag, "ledger": ledger,
+    "masking": masking, "demo": demo,
 }  # fmt: skip
 
 

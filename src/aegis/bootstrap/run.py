@@ -33,7 +33,7 @@ from aegis.adapters.shell_interactive import shell_in
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
 from aegis.bootstrap.children import Children
-from aegis.bootstrap.explain import log_name
+from aegis.bootstrap.explain import log_name, remember
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
 from aegis.core.errors import NotFound, UserError
@@ -304,6 +304,7 @@ class LocalRun:
     def start(self) -> None:
         """Submit the plan."""
         plan = self.plan
+        remember(self.directory, self._project, plan)
         run = Run(
             id=self.id,
             project=plan.project,

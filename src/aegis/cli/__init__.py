@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("server", "look for what would keep Aegis from working here"),
     "explain": ("runs", "say why a run or job failed, and the mend"),
     "gate": ("gates", "judge reports against a policy"),
+    "graph": ("graph", "draw the pipeline that would run"),
     "help": ("help", "explain an error code or a topic"),
     "image": ("image", "build, push and inspect images without a daemon"),
     "ledger": ("ledger", "show, verify and export the ledger"),

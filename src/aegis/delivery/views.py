@@ -74,6 +74,28 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WhyReason:
+    """One reason why a job waits or is slow; `evidence` quotes the facts it rests on."""
+
+    code: str
+    message: str
+    hint: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyView:
+    """Why a job is there (`rule`), and why it waits or is slow: the weightiest reason first, none where neither is so."""
+
+    job: str
+    state: str
+    rule: str = ""
+    reasons: tuple[WhyReason, ...] = ()
+    usual_seconds: float | None = None
+    queued_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """A run in a list."""
 
@@ -374,6 +396,10 @@ class Queries(Protocol):
 
     def run(self, actor: Actor, run: str, *, min_seq: int = 0) -> RunView:
         """One run."""
+        ...
+
+    def why(self, actor: Actor, run: str, job: str) -> WhyView:
+        """Why a job of a run waits or is slow; `NotFound`."""
         ...
 
     def trace(self, actor: Actor, run: str, job: str, *, offset: int = 0, limit: int = 1 << 20) -> TraceChunk:

@@ -57,6 +57,12 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         "One run",
     ),
     (
+        "runs/{id}/why",
+        views.WhyView,
+        lambda q, a, r: q.why(a, r.path_params["id"], r.query_params.get("job", "")),
+        "Why a job (`job`) of a run waits or is slow",
+    ),
+    (
         "promotions",
         list[views.PromotionView],
         lambda q, a, r: q.promotions(a, waiting=r.query_params.get("waiting") == "true"),

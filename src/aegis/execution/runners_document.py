@@ -88,7 +88,6 @@ def document(given: Assignment, facts: Facts) -> Document:
         },
         "git_info": git_info(given, facts, known),
         "runner_info": {"timeout": facts.timeout, "runner_session_url": None},
-        "inputs": [],
         "variables": [_variable(one) for one in known],
         "steps": steps(spec, facts.timeout),
         "hooks": hooks(spec),

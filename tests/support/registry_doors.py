@@ -6,6 +6,7 @@ import base64
 import binascii
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ class TestGrant:
     anonymous: bool = False
 
 
+@dataclass(frozen=True)
+class TestIssued:
+    __test__ = False
+    token: str
+    seconds: int
+    issued_at: datetime
+
+
 class DoorsHolder:
     """Lets one live server serve the doors of one test after the other."""
 
@@ -44,11 +53,12 @@ class TokenDoors:
         self.blobs = DirectoryBlobs(path / "blobs")
         self.images = SqliteImages(path / "registry.db")
         self.store = SqliteIndexes(path / "registry.db")
+        self.asked: list[list[tuple[str, list[str]]]] = []
         self.pushed: list[tuple[str, str, str | None, str]] = []
         self.registry = OciRegistry(
             blobs=self.blobs,
             images=self.images,
-            uploads=DirectoryUploads(path / "uploads"),
+            uploads=DirectoryUploads(path / "uploads", self.blobs),
             on_manifest=lambda *what: self.pushed.append(what),
             **options,
         )
@@ -72,6 +82,14 @@ class TokenDoors:
         if token not in actors:
             raise Denied("token", "this token is not known")
         return TestGrant(actors[token])
+
+    def registry_token(self, authorization: str | None, wanted: Any) -> Any:
+        grant = self.authenticate(authorization)
+        if grant.anonymous:
+            raise Denied("token", "a token is needed")
+        token = {"writer": WRITER, "reader": READER}[grant.actor]
+        self.asked.append([(name, sorted(actions)) for name, actions in wanted])
+        return TestIssued(token, 300, datetime(2026, 1, 5, tzinfo=UTC))
 
     def oci(self, grant: Any, repository: str, actions: frozenset[Any]) -> Any:
         if grant.actor != "writer" and not (grant.actor == "reader" and actions <= {"pull"}):

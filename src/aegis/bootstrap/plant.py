@@ -97,7 +97,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     host = DirectoryGitHost(data / "git")
     images, indexes = SqliteImages(data / "images.sqlite"), SqliteIndexes(data / "packages.sqlite")
     traces, queue = DirectoryTraces(data / "traces"), SqliteQueue(data / "queue.sqlite")
-    registry = OciRegistry(blobs=blobs, images=images, uploads=DirectoryUploads(data / "uploads"))
+    registry = OciRegistry(blobs=blobs, images=images, uploads=DirectoryUploads(data / "uploads", blobs))
     packages = PackageIndexes(blobs=blobs, store=indexes, clock=clock)
     pairs = [(service, one.name) for service, spec in adopted.options.services.items() for one in spec.environments]
     traffic = TraefikTraffic(data / "traffic", binary=find_binary(), clock=clock, pairs=pairs, conceal=(data,))

@@ -86,7 +86,10 @@ class Ledger(Protocol):
 
 
 class Blobs(Protocol):
-    """Content by digest. Writing what is there already is cheap and succeeds; a read verifies what it returns."""
+    """Content by digest: sha256, or sha512 where that is expected. A read verifies what it returns.
+
+    Writing what is there already is cheap and succeeds.
+    """
 
     def put(self, data: bytes) -> str:
         """Keep `data`; its sha256 digest. Durable when it returns."""
@@ -102,6 +105,18 @@ class Blobs(Protocol):
 
     def open(self, digest: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes in chunks of at most 1 MiB, in constant memory."""
+        ...
+
+    def file(self, digest: str) -> BinaryIO | None:
+        """The verified bytes as an open file of the system, where the store has one at hand; None: use `open`."""
+        ...
+
+    def check(self, digest: str) -> bool:
+        """Read it whole; whether it still has its digest. `NotFound`."""
+        ...
+
+    def digests(self) -> Iterator[tuple[str, float]]:
+        """All that is kept, in no order: digest, and Unix time since when it is (at the latest)."""
         ...
 
     def size(self, digest: str) -> int | None:

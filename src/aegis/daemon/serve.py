@@ -20,6 +20,7 @@ import uvicorn
 from aegis import __version__
 from aegis.access.tokens import Kind
 from aegis.adapters.listener import address_of, listening
+from aegis.adapters.zero_copy import ZeroCopyProtocol
 from aegis.bootstrap import plant as plants
 from aegis.core import events
 from aegis.core.errors import AegisError, UserError
@@ -146,7 +147,7 @@ class Server:
     async def _serve(self) -> None:
         config = uvicorn.Config(
             self._app(), log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5,
-            h11_max_incomplete_event_size=1 << 20, server_header=False,
+            http=ZeroCopyProtocol, server_header=False,
         )  # fmt: skip
         server = _Quiet(config)
         loop = asyncio.get_running_loop()

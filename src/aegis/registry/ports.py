@@ -112,6 +112,17 @@ class Uploads(Protocol):
         """All bytes, in chunks of at most 1 MiB."""
         ...
 
+    def commit(self, name: str, owner: str, digest: str) -> int:
+        """Make what has arrived a blob of the store and forget the upload; its size.
+
+        `Conflict` where it has another digest: the upload stays. Nobody sees a part of it.
+        """
+        ...
+
+    def sweep(self) -> int:
+        """Forget what nobody has added to for a day; how many files that were."""
+        ...
+
     def discard(self, name: str, owner: str) -> None:
         """Forget it; `NotFound` when it is not there."""
         ...

@@ -15,6 +15,8 @@ from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.core.errors import Denied
 from aegis.registry.oci import OciRegistry
+from aegis.registry.options import RegistryOptions
+from aegis.registry.package_mirror import PackageMirror
 from aegis.registry.pypi import PackageIndexes
 from support.clock import FakeClock
 
@@ -62,7 +64,13 @@ class TokenDoors:
             on_manifest=lambda *what: self.pushed.append(what),
             **options,
         )
-        self.indexes = PackageIndexes(blobs=self.blobs, store=self.store, clock=FakeClock())
+        self.clock = FakeClock()
+        self.options = RegistryOptions()
+        self.egress: Any = None
+        mirror = PackageMirror(egress=lambda: self.egress, store=self.store, blobs=self.blobs, clock=self.clock)
+        self.indexes = PackageIndexes(
+            blobs=self.blobs, store=self.store, clock=self.clock, options=lambda: self.options, mirror=mirror
+        )
 
     def close(self) -> None:
         self.images.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aegis.core.errors import Conflict, ExternalError
-from aegis.registry.ports import ManifestRecord, PackageFile
+from aegis.registry.ports import KeptPage, ManifestRecord, PackageFile
 
 _BUSY_SECONDS: Final = 10.0
 _SCHEMA: Final = """
@@ -36,13 +36,18 @@ CREATE TABLE IF NOT EXISTS files (
   id INTEGER PRIMARY KEY, index_name TEXT NOT NULL, project TEXT NOT NULL, version TEXT NOT NULL,
   filename TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, metadata_digest TEXT NOT NULL,
   requires_python TEXT NOT NULL, uploaded_at TEXT NOT NULL, uploaded_by TEXT NOT NULL, yanked TEXT,
-  removed INTEGER NOT NULL DEFAULT 0, UNIQUE (index_name, filename));
+  removed INTEGER NOT NULL DEFAULT 0, provenance_digest TEXT NOT NULL DEFAULT '', UNIQUE (index_name, filename));
 CREATE INDEX IF NOT EXISTS files_by_project ON files (index_name, project);
+CREATE INDEX IF NOT EXISTS files_by_name ON files (project);
+CREATE INDEX IF NOT EXISTS files_by_digest ON files (digest);
+CREATE TABLE IF NOT EXISTS pages (
+  index_name TEXT, project TEXT, etag TEXT NOT NULL, media_type TEXT NOT NULL, body BLOB NOT NULL,
+  fetched_at TEXT NOT NULL, PRIMARY KEY (index_name, project)) WITHOUT ROWID;
 """
 _MANIFEST: Final = "SELECT digest, media_type, size, subject, artifact_type, annotations, refs FROM manifests"
 _FILE: Final = (
     "SELECT project, version, filename, digest, size, metadata_digest, requires_python, uploaded_at, uploaded_by,"
-    " yanked FROM files"
+    " yanked, provenance_digest FROM files"
 )
 
 
@@ -225,10 +230,12 @@ class SqliteIndexes:
                 return
             connection.execute(
                 "INSERT INTO files (index_name, project, version, filename, digest, size, metadata_digest,"
-                " requires_python, uploaded_at, uploaded_by, yanked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " requires_python, uploaded_at, uploaded_by, yanked, provenance_digest)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     index, file.project, file.version, file.filename, file.digest, file.size, file.metadata_digest,
                     file.requires_python, file.uploaded_at.astimezone(UTC).isoformat(), file.uploaded_by, file.yanked,
+                    file.provenance_digest,
                 ),
             )  # fmt: skip
 
@@ -241,6 +248,29 @@ class SqliteIndexes:
         """One file."""
         rows = self._database.rows(f"{_FILE} WHERE index_name = ? AND filename = ? AND removed = 0", (index, filename))
         return _file(rows[0]) if rows else None
+
+    def knows(self, project: str) -> bool:
+        """Whether any index has, or ever had, a file of that project."""
+        return bool(self._database.rows("SELECT 1 FROM files WHERE project = ? LIMIT 1", (project,)))
+
+    def had(self, index: str, project: str) -> bool:
+        """Whether one index has, or ever had, a file of that project."""
+        sql = "SELECT 1 FROM files WHERE index_name = ? AND project = ? LIMIT 1"
+        return bool(self._database.rows(sql, (index, project)))
+
+    def page(self, index: str, project: str) -> KeptPage | None:
+        """The page of a mirrored project that was kept."""
+        sql = "SELECT etag, media_type, body, fetched_at FROM pages WHERE index_name = ? AND project = ?"
+        rows = self._database.rows(sql, (index, project))
+        if not rows:
+            return None
+        etag, media_type, body, at = rows[0]
+        return KeptPage(etag=etag, media_type=media_type, body=body, fetched_at=datetime.fromisoformat(at))
+
+    def keep_page(self, index: str, project: str, page: KeptPage) -> None:
+        """Keep a page of a mirrored project in place of the one before."""
+        values = (index, project, page.etag, page.media_type, page.body, page.fetched_at.astimezone(UTC).isoformat())
+        self._database.change("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def projects(self, index: str) -> tuple[str, ...]:
         """The normalised names of all projects, sorted."""
@@ -267,10 +297,11 @@ def _record(row: tuple[Any, ...]) -> ManifestRecord:
 
 
 def _file(row: tuple[Any, ...]) -> PackageFile:
-    project, version, filename, digest, size, metadata, requires, at, by, yanked = row
+    project, version, filename, digest, size, metadata, requires, at, by, yanked, provenance = row
     return PackageFile(
         project=project, version=version, filename=filename, digest=digest, size=size, metadata_digest=metadata,
         requires_python=requires, uploaded_at=datetime.fromisoformat(at), uploaded_by=by, yanked=yanked,
+        provenance_digest=provenance,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ All are synchronous, may be called from any thread, and raise only `NotFound`, `
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -248,8 +249,30 @@ class Response:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """An answer from outside whose body is still arriving. `pieces` may raise `ExternalError`; they are read once."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
+
+
 class Egress(Protocol):
     """All traffic to hosts outside: allow-listed, pinned, bounded in size and time."""
+
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        limit: int = 64 * 1024 * 1024,
+        timeout: float = 30.0,
+    ) -> AbstractContextManager[Streamed]:
+        """As `request`, with the body in pieces as it arrives, for what is too large to be held."""
+        ...
 
     def request(
         self,

@@ -136,6 +136,9 @@ class PypiHandle(Protocol):
     def project_list(self, accept: str) -> PageBody: ...  # noqa: D102
     def project_page(self, project: str, accept: str) -> PageBody: ...  # noqa: D102
     def file(self, filename: str) -> FileFacts: ...  # noqa: D102
+    def have(self, filename: str) -> FileFacts: ...  # noqa: D102
+    def open_file(self, filename: str) -> BinaryIO | None: ...  # noqa: D102
+    def provenance(self, filename: str) -> bytes: ...  # noqa: D102
     def read(self, filename: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]: ...  # noqa: D102
     def metadata(self, filename: str) -> bytes: ...  # noqa: D102
     def upload(self, form: Mapping[str, str], filename: str, content: IO[bytes]) -> FileFacts: ...  # noqa: D102

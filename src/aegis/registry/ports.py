@@ -143,6 +143,18 @@ class PackageFile:
     uploaded_at: datetime
     uploaded_by: str
     yanked: str | None = None
+    provenance_digest: str = ""
+    """The blob with the file's provenance object (PEP 740), or empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPage:
+    """A page of a mirror's source as it was fetched: its ETag, its media type, and when that was."""
+
+    etag: str
+    media_type: str
+    body: bytes
+    fetched_at: datetime
 
 
 class IndexStore(Protocol):
@@ -158,6 +170,22 @@ class IndexStore(Protocol):
 
     def file(self, index: str, filename: str) -> PackageFile | None:
         """One file."""
+        ...
+
+    def knows(self, project: str) -> bool:
+        """Whether any index has, or ever had, a file of that project."""
+        ...
+
+    def had(self, index: str, project: str) -> bool:
+        """Whether one index has, or ever had, a file of that project."""
+        ...
+
+    def page(self, index: str, project: str) -> KeptPage | None:
+        """The page of a mirrored project that was kept."""
+        ...
+
+    def keep_page(self, index: str, project: str, page: KeptPage) -> None:
+        """Keep a page of a mirrored project in place of the one before."""
         ...
 
     def projects(self, index: str) -> tuple[str, ...]:

@@ -65,7 +65,8 @@ def _proxy(go: str) -> str:
 
 def everything() -> bool:
     """Build all of them; whether that went well."""
-    return all([program(name) is not None for name in PROGRAMS])
+    missing = [name for name in PROGRAMS if program(name) is None]
+    return not missing
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.core.errors import Denied
+from aegis.registry.image_mirror import ImageMirror
 from aegis.registry.oci import OciRegistry
-from aegis.registry.options import RegistryOptions
+from aegis.registry.options import ImageMirrorRule, RegistryOptions
 from aegis.registry.package_mirror import PackageMirror
 from aegis.registry.pypi import PackageIndexes
 from support.clock import FakeClock
@@ -57,16 +58,24 @@ class TokenDoors:
         self.store = SqliteIndexes(path / "registry.db")
         self.asked: list[list[tuple[str, list[str]]]] = []
         self.pushed: list[tuple[str, str, str | None, str]] = []
+        self.clock = FakeClock()
+        self.egress: Any = None
+        self.mirrors: dict[str, ImageMirrorRule] = {}
         self.registry = OciRegistry(
+            mirror=ImageMirror(
+                egress=lambda: self.egress,
+                images=self.images,
+                blobs=self.blobs,
+                clock=self.clock,
+                rules=lambda: self.mirrors,
+            ),
             blobs=self.blobs,
             images=self.images,
             uploads=DirectoryUploads(path / "uploads", self.blobs),
             on_manifest=lambda *what: self.pushed.append(what),
             **options,
         )
-        self.clock = FakeClock()
         self.options = RegistryOptions()
-        self.egress: Any = None
         mirror = PackageMirror(egress=lambda: self.egress, store=self.store, blobs=self.blobs, clock=self.clock)
         self.indexes = PackageIndexes(
             blobs=self.blobs, store=self.store, clock=self.clock, options=lambda: self.options, mirror=mirror

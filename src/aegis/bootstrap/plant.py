@@ -31,6 +31,7 @@ from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import BLOBS_DIRECTORY, LEDGER_FILE
+from aegis.bootstrap.registries import Stores, registries
 from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
@@ -49,7 +50,6 @@ from aegis.ledger.projections import ProjectionRunner
 from aegis.notify.inbox import Inbox
 from aegis.observe.metrics import Metrics
 from aegis.registry.oci import OciRegistry
-from aegis.registry.pypi import PackageIndexes
 from aegis.secrets.masking import SecretMasker
 
 PRIVATE: Final = 0o700
@@ -97,8 +97,11 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     host = DirectoryGitHost(data / "git")
     images, indexes = SqliteImages(data / "images.sqlite"), SqliteIndexes(data / "packages.sqlite")
     traces, queue = DirectoryTraces(data / "traces"), SqliteQueue(data / "queue.sqlite")
-    registry = OciRegistry(blobs=blobs, images=images, uploads=DirectoryUploads(data / "uploads", blobs))
-    packages = PackageIndexes(blobs=blobs, store=indexes, clock=clock)
+    registry, packages = registries(
+        Stores(blobs=blobs, images=images, indexes=indexes, uploads=DirectoryUploads(data / "uploads", blobs)),
+        clock,
+        lambda: context.options.registries,
+    )
     pairs = [(service, one.name) for service, spec in adopted.options.services.items() for one in spec.environments]
     traffic = TraefikTraffic(data / "traffic", binary=find_binary(), clock=clock, pairs=pairs, conceal=(data,))
     cluster = LocalCluster(

@@ -104,6 +104,7 @@ class Context:
         environment: str = "",
         run: str = "",
         quarantined: bool = False,
+        public: bool = False,
         emergency: bool = False,
     ) -> None:
         """Raise `Denied` with the rule that would be needed, unless the actor may do `verb` to that resource."""
@@ -111,7 +112,7 @@ class Context:
             return
         resource = Resource(
             kind=kind, name=name, project=project, service=service, environment=environment, run=run,
-            quarantined=quarantined,
+            quarantined=quarantined, public=public,
         )  # fmt: skip
         self.adopted.access.require(grant_of(actor), verb, resource, {"emergency": emergency})
 

@@ -23,6 +23,7 @@ from aegis.delivery.handlers.access import close_session, open_session
 from aegis.delivery.handlers.moves import intend
 from aegis.delivery.handlers.pushes import received
 from aegis.delivery.views import Actor
+from aegis.registry.image_mirror import PREFIX as MIRRORED
 from aegis.registry.ports import PackageFile
 
 QUARANTINE = "quarantine"
@@ -186,10 +187,16 @@ class Entrance:
         quarantined = repository.startswith(f"{QUARANTINE}/")
         if action == "pull" and quarantined and who.kind == Kind.JOB and "push" in beside:
             return
-        project = repository.removeprefix(f"{QUARANTINE}/")
         self._context.authorise(
-            who, _VERBS[action], kind="image", name=repository, project=project, quarantined=quarantined
-        )
+            who, _VERBS[action], kind="image", name=repository, project=self._project_of(repository),
+            quarantined=quarantined, public=repository.startswith(MIRRORED),
+        )  # fmt: skip
+
+    def _project_of(self, repository: str) -> str:
+        """The declared project that a repository belongs to: `shop/orders` has `shop/orders/chart`, too."""
+        name = repository.removeprefix(f"{QUARANTINE}/")
+        longer = [one for one in self._context.options.projects if name.startswith(f"{one}/")]
+        return max(longer, key=len) if longer and name not in self._context.options.projects else name
 
     def pypi(self, grant: Grant, index: str, action: PypiAction) -> PypiHandle:
         """See `doors.Doors`."""
@@ -246,7 +253,7 @@ class Entrance:
         """See `registry.oci.Pushed`: an image that a job pushed to quarantine is an artifact of its run."""
         if tag is None or tag.startswith("sha256-") or not repository.startswith(f"{QUARANTINE}/"):
             return
-        project = repository.removeprefix(f"{QUARANTINE}/")
+        project = self._project_of(repository)
         size = self._context.images.repository(repository, actor="aegis").stat(digest).size
         self._published(actor, project, ArtifactKind.IMAGE, project.rpartition("/")[2], tag, digest, size, repository)
 

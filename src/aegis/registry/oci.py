@@ -18,6 +18,8 @@ from typing import BinaryIO, Final, Literal
 from aegis.core.errors import Conflict, Denied, NotFound, UserError
 from aegis.core.ids import is_digest, sha256
 from aegis.core.ports import Blobs
+from aegis.registry.image_mirror import PREFIX as MIRRORED
+from aegis.registry.image_mirror import ImageMirror
 from aegis.registry.manifest import EMPTY, IMAGE, INDEX, ManifestFacts, read_manifest
 from aegis.registry.ports import ImageStore, ManifestRecord, Uploads
 
@@ -88,7 +90,9 @@ class OciRegistry:
         uploads: Uploads,
         fixed: Fixed = release_tags_are_fixed,
         on_manifest: Pushed | None = None,
+        mirror: ImageMirror | None = None,
     ) -> None:
+        self.mirror = mirror
         self.blobs = blobs
         self.images = images
         self.uploads = uploads
@@ -152,6 +156,7 @@ class ImageRepository:
         self._blobs = registry.blobs
         self._images = registry.images
         self._uploads = registry.uploads
+        self._mirror = registry.mirror if name.startswith(MIRRORED) else None
         self._actions = actions
         self.name = name
         self.actor = actor
@@ -161,7 +166,10 @@ class ImageRepository:
     def blob_size(self, digest: str) -> int:
         """Bytes of a blob of this repository; `NotFound`."""
         self._may("pull")
-        size = self._images.blob_size(self.name, _checked(digest))
+        _checked(digest)
+        if self._mirror is not None:
+            self._mirror.bring_blob(self.name, digest)
+        size = self._images.blob_size(self.name, digest)
         if size is None or self._blobs.size(digest) is None:
             raise NotFound("oci-blob-unknown", f"{self.name} has no blob {digest}")
         return size
@@ -298,6 +306,7 @@ class ImageRepository:
     def stat(self, reference: str) -> ManifestRecord:
         """What is known of a manifest, by tag or digest; `NotFound`."""
         self._may("pull")
+        self._bring(reference)
         fallback = self._fallback(reference)
         return fallback[0] if fallback is not None else self._record(reference)
 
@@ -307,10 +316,15 @@ class ImageRepository:
         Clients older than referrers look for the tag `sha256-<hex>`: where nobody pushed one, it is the referrers' index.
         """
         self._may("pull")
+        self._bring(reference)
         fallback = self._fallback(reference)
         record, body = fallback if fallback is not None else (self._record(reference), b"")
         body = body or self._blobs.get(record.digest)
         return Manifest(digest=record.digest, media_type=record.media_type, body=body)
+
+    def _bring(self, reference: str) -> None:
+        if self._mirror is not None and _FALLBACK.match(reference) is None:
+            self._mirror.bring_manifest(self.name, reference)
 
     def _fallback(self, reference: str) -> tuple[ManifestRecord, bytes] | None:
         match = _FALLBACK.fullmatch(reference)
@@ -368,6 +382,8 @@ class ImageRepository:
     def _may(self, action: Action) -> None:
         if action not in self._actions:
             raise Denied("oci-denied", f"{self.actor} may not {action} in {self.name}")
+        if action == "push" and self.name.startswith(MIRRORED):
+            raise Denied("oci-denied", f"{self.name} mirrors another registry: nobody pushes there")
 
     def _known(self, upload: str) -> int:
         try:

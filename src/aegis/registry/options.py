@@ -45,13 +45,18 @@ class CleanUpRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryOptions:
-    """All of it. `every` is the seconds between two clean-ups, `scrub` those in which every blob is read once."""
+    """All of it. `every` is the seconds between two clean-ups, `scrub` those in which every blob is read once.
+
+    `hosts` may be reached for mirrors, `private` are those (`host:port`) in this network.
+    """
 
     indexes: Mapping[str, IndexRule] = field(default_factory=dict)
     mirrors: Mapping[str, ImageMirrorRule] = field(default_factory=dict)
     cleanup: tuple[CleanUpRule, ...] = ()
     every: float = 86400.0
     scrub: float = 30 * 86400.0
+    hosts: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
 
     def order(self, index: str) -> tuple[str, ...]:
         """The indexes that are asked on behalf of one, itself first, each once."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from defusedxml import ElementTree as ET
+from defusedxml.ElementTree import parse
 from starlette.applications import Starlette
 
-from aegis.web import oci_api
+from aegis.web import charts_api, oci_api
 from support.live_server import serving
 from support.real_programs import real_program
 from support.registry_doors import WRITER, DoorsHolder, TokenDoors
@@ -26,7 +26,7 @@ def holder() -> DoorsHolder:
 
 @pytest.fixture(scope="module")
 def address(holder: DoorsHolder) -> Iterator[str]:
-    with serving(Starlette(routes=list(oci_api.routes(holder)))) as made:
+    with serving(Starlette(routes=[*oci_api.routes(holder), *charts_api.routes(holder)])) as made:
         yield made
 
 
@@ -60,7 +60,7 @@ def test_the_conformance_suite_of_the_distribution_specification_finds_nothing(
         },
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
-    suite = ET.parse(results / "junit.xml").getroot()
+    suite = parse(results / "junit.xml").getroot()
     failed = [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None]
     assert failed == []
     assert int(suite.get("tests", "0")) > 800
@@ -86,3 +86,25 @@ def test_crane_pushes_copies_lists_pulls_and_deletes(address: str, tmp_path: Pat
     run(crane, "delete", "--insecure", f"{one}@{digest}", **home)
     with pytest.raises(AssertionError, match="NAME_UNKNOWN"):
         run(crane, "ls", "--insecure", one, **home)
+
+
+@pytest.mark.usefixtures("doors")
+def test_helm_pushes_a_chart_finds_it_in_the_index_and_renders_it(address: str, tmp_path: Path) -> None:
+    helm, home = real_program("helm"), {"HOME": str(tmp_path)}
+    chart = tmp_path / "orders"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: orders\nversion: 1.2.0+build.1\nappVersion: 1.2.0\n")
+    (chart / "templates" / "map.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}}\n"
+    )
+    run(helm, "package", str(chart), "-d", str(tmp_path), **home)
+    run(helm, "registry", "login", address, "--plain-http", "-u", "me", "-p", WRITER, **home)
+    package = str(tmp_path / "orders-1.2.0+build.1.tgz")
+    run(helm, "push", package, f"oci://{address}/shop/charts", "--plain-http", **home)
+    run(helm, "repo", "add", "aegis", f"http://{address}/charts/shop", "--username", "me", "--password", WRITER, **home)
+    assert "1.2.0+build.1" in run(helm, "search", "repo", "aegis/orders", "--devel", **home)
+    rendered = run(helm, "template", "mine", "aegis/orders", "--devel", **home)
+    assert "kind: ConfigMap" in rendered
+    assert "name: mine" in rendered
+    again = run(helm, "template", "mine", f"oci://{address}/shop/charts/orders", "--plain-http", "--devel", **home)
+    assert "name: mine" in again

@@ -14,6 +14,8 @@ from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.core.errors import Denied
+from aegis.delivery.entrance import ChartView
+from aegis.registry.charts import Charts
 from aegis.registry.image_mirror import ImageMirror
 from aegis.registry.oci import OciRegistry
 from aegis.registry.options import ImageMirrorRule, RegistryOptions
@@ -112,6 +114,11 @@ class TokenDoors:
         if grant.actor != "writer" and not (grant.actor == "reader" and actions <= {"pull"}):
             raise Denied("oci-denied", f"{grant.actor} may not {', '.join(sorted(actions))}")
         return self.registry.repository(repository, actor=grant.actor, actions=actions)
+
+    def charts(self, grant: Any) -> Any:
+        if grant.anonymous:
+            raise Denied("token", "a token is needed")
+        return ChartView(Charts(self.registry), lambda name: grant.actor == "writer" or not name.startswith("secret/"))
 
     def pypi(self, grant: Any, index: str, action: Any) -> Any:
         if grant.actor != "writer" and not (grant.actor == "reader" and action == "read"):

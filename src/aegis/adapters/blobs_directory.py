@@ -42,6 +42,7 @@ class DirectoryBlobs:
         self._root = path
         self._aside = path / "tmp"
         self._trusted: OrderedDict[str, tuple[tuple[int, ...], float]] = OrderedDict()
+        self._bad: dict[str, tuple[int, ...]] = {}
         self._guard = threading.Lock()
         for folder in (path, path / "sha256", self._aside):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,6 +110,8 @@ class DirectoryBlobs:
         size = self.size(digest)
         if size is None:
             raise _absent(digest)
+        if self._is_bad(digest):
+            raise _damaged(digest)
         wanted = max(0, size - offset) if length is None else min(length, max(0, size - offset))
         return self._read(offset, wanted, digest, whole=wanted == size)
 
@@ -129,6 +132,7 @@ class DirectoryBlobs:
         """Read it whole, past what is remembered; whether it still has its digest. `NotFound`."""
         with self._guard:
             self._trusted.pop(digest, None)
+            self._bad.pop(digest, None)
         try:
             for _ in self.open(digest):
                 pass
@@ -166,7 +170,7 @@ class DirectoryBlobs:
 
     def _is_whole(self, digest: str, size: int) -> bool:
         # A file of another length is damage (a disk error, an alien hand); writing it again mends it.
-        return self.size(digest) == size
+        return self.size(digest) == size and not self._is_bad(digest)
 
     @contextlib.contextmanager
     def _aside_file(self) -> Iterator[tuple[BinaryIO, str]]:
@@ -229,8 +233,16 @@ class DirectoryBlobs:
         except OSError as error:
             raise _failed(error) from error
 
+    def _is_bad(self, digest: str) -> bool:
+        """Whether this very file was found damaged before: it is refused at once, and writing it again mends it."""
+        with self._guard:
+            state = self._bad.get(digest)
+        return state is not None and state == _state_of(self._path(digest))
+
     def _verified(self, hashed: hashlib._Hash, digest: str, handle: BinaryIO, state: tuple[int, ...]) -> None:
         if f"{hashed.name}:{hashed.hexdigest()}" != digest:
+            with self._guard:
+                self._bad[digest] = state
             raise _damaged(digest)
         if _state(handle) == state:
             self._trust(digest, handle)
@@ -258,7 +270,17 @@ def hasher(digest: str | None) -> hashlib._Hash:
 
 
 def _state(handle: BinaryIO) -> tuple[int, ...]:
-    found = os.fstat(handle.fileno())
+    return _facts(os.fstat(handle.fileno()))
+
+
+def _state_of(path: Path) -> tuple[int, ...]:
+    try:
+        return _facts(path.stat())
+    except FileNotFoundError:
+        return ()
+
+
+def _facts(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

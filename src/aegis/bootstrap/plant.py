@@ -126,7 +126,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     )
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
-        declarations=FileDeclarations(), host=host, engine=engine, images=registry, packages=packages,
+        declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), url=url,
     )  # fmt: skip

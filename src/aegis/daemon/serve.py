@@ -29,6 +29,7 @@ from aegis.daemon.checkpoints import Anchors
 from aegis.daemon.loops import Flow, Loop, Projector, Reporter
 from aegis.daemon.recover import resume
 from aegis.daemon.stream import LedgerStream
+from aegis.daemon.upkeep import Upkeep
 from aegis.daemon.watchers import Expiry, Observer, RolloutDriver
 from aegis.delivery.context import Adopted
 from aegis.delivery.dispatch import SYSTEM, Asking
@@ -38,7 +39,7 @@ from aegis.delivery.queries.facade import Facade
 from aegis.delivery.views import Actor, InboxEntry
 from aegis.notify import routing
 from aegis.web import app as web
-from aegis.web import git_door, oci_api, portal, pypi_api, status_page
+from aegis.web import charts_api, git_door, oci_api, portal, pypi_api, status_page
 
 OPERATOR = "operator"
 TOKEN_SECONDS = 366 * 86400.0
@@ -97,6 +98,7 @@ class Server:
             "observer": Observer(context, self._reporter).round,
             "rollouts": RolloutDriver(context, self._reporter).round,
             "expiry": Expiry(context).round,
+            "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
             "leases": self._leases,
             "anchors": self._anchors.round,
         }
@@ -170,6 +172,7 @@ class Server:
             *git_door.routes(plant.git_door),
             *oci_api.routes(lambda: plant.entrance),
             *pypi_api.routes(lambda: plant.entrance),
+            *charts_api.routes(lambda: plant.entrance),
             *status_page.routes(facade, plant.dispatcher, plant.entrance),
             *portal.routes(facade, plant.dispatcher, plant.entrance),
         )

@@ -323,3 +323,29 @@ class AdoptPolicy:
     """Put the declaration of the platform repository's protected branch in force."""
 
     change: str
+
+
+# -- upkeep -----------------------------------------------------------------------------------------------
+
+
+@verb("clean-up-registry")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanUpRegistry:
+    """Remove images by the declared policy, and content that nothing needs; a dry run explains each decision."""
+
+    repositories: str = "*"
+
+
+@verb("scrub-registry")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubRegistry:
+    """Read stored content again and find what no longer has its digest; `after` goes on where an answer ended."""
+
+    after: str = ""
+    seconds: float = 20.0
+
+
+@verb("apply-retention")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyRetention:
+    """Delete logs and files of runs that are past the declared time."""

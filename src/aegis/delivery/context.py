@@ -17,6 +17,7 @@ from aegis.delivery.queries.world import World
 from aegis.delivery.tokens import TokenBook
 from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
+from aegis.execution.ports import TraceStore
 from aegis.gitops.ports import Cluster, Sync
 from aegis.registry.oci import OciRegistry
 from aegis.registry.pypi import PackageIndexes
@@ -56,6 +57,7 @@ class Context:
     declarations: Declarations
     host: GitHost
     engine: Coordinator
+    traces: TraceStore
     images: OciRegistry
     packages: PackageIndexes
     signer: Signer

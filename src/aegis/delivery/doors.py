@@ -188,6 +188,36 @@ class Doors(Protocol):
         ...
 
 
+class ChartFacts(Protocol):
+    """A chart's package."""
+
+    @property
+    def digest(self) -> str: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+
+class ChartHandle(Protocol):
+    """The charts that one actor may pull. `aegis.registry.charts.Charts` says what each call does."""
+
+    def index(self, under: str) -> bytes: ...  # noqa: D102
+    def package(self, repository: str, filename: str) -> ChartFacts: ...  # noqa: D102
+    def read(self, chart: Any, offset: int, length: int) -> Iterator[bytes]: ...  # noqa: D102
+    def open_file(self, chart: Any) -> BinaryIO | None: ...  # noqa: D102
+
+
+class ChartDoors(Protocol):
+    """Who may see which charts."""
+
+    def authenticate(self, authorization: str | None) -> Grant:
+        """See `Doors`."""
+        ...
+
+    def charts(self, grant: Grant) -> ChartHandle:
+        """The charts in repositories that the grant may pull from; `Denied` without credentials."""
+        ...
+
+
 _OCI: Final[dict[str, tuple[int, str]]] = {
     "oci-blob-unknown": (404, "BLOB_UNKNOWN"),
     "oci-denied": (403, "DENIED"),

@@ -23,6 +23,7 @@ from aegis.delivery.handlers.access import close_session, open_session
 from aegis.delivery.handlers.moves import intend
 from aegis.delivery.handlers.pushes import received
 from aegis.delivery.views import Actor
+from aegis.registry.charts import CONFIG, Chart, Charts, Visible
 from aegis.registry.image_mirror import PREFIX as MIRRORED
 from aegis.registry.ports import PackageFile
 
@@ -61,12 +62,33 @@ class RegistryToken:
     issued_at: datetime
 
 
+class ChartView:
+    """See `doors.ChartHandle`: the charts of one caller."""
+
+    def __init__(self, charts: Charts, visible: Visible) -> None:
+        self._charts = charts
+        self._visible = visible
+        self.read = charts.read
+        self.open_file = charts.open_file
+
+    def index(self, under: str) -> bytes:
+        """The index of what the caller may pull."""
+        return self._charts.index(under, self._visible)
+
+    def package(self, repository: str, filename: str) -> Chart:
+        """A package; `Denied` where the caller may not pull."""
+        if not self._visible(repository):
+            raise Denied("not-permitted", f"you may not pull from {repository}")
+        return self._charts.package(repository, filename)
+
+
 class Entrance:
-    """Implements `Credentials`, `Sessions`, `Doors` and the callbacks of `HostedGitDoor`."""
+    """Implements `Credentials`, `Sessions`, `Doors`, `ChartDoors` and the callbacks of `HostedGitDoor`."""
 
     def __init__(self, context: Context, job_secret: bytes) -> None:
         self._context = context
         self._job_secret = job_secret
+        self._charts = Charts(context.images)
 
     # -- Credentials and Sessions -------------------------------------------------------------------------
 
@@ -198,6 +220,11 @@ class Entrance:
         longer = [one for one in self._context.options.projects if name.startswith(f"{one}/")]
         return max(longer, key=len) if longer and name not in self._context.options.projects else name
 
+    def charts(self, grant: Grant) -> ChartView:
+        """See `doors.ChartDoors`."""
+        who = _somebody(grant)
+        return ChartView(self._charts, lambda name: self._covers(who, name, "pull", frozenset({"pull"})))
+
     def pypi(self, grant: Grant, index: str, action: PypiAction) -> PypiHandle:
         """See `doors.Doors`."""
         who = _somebody(grant)
@@ -254,8 +281,10 @@ class Entrance:
         if tag is None or tag.startswith("sha256-") or not repository.startswith(f"{QUARANTINE}/"):
             return
         project = self._project_of(repository)
-        size = self._context.images.repository(repository, actor="aegis").stat(digest).size
-        self._published(actor, project, ArtifactKind.IMAGE, project.rpartition("/")[2], tag, digest, size, repository)
+        found = self._context.images.repository(repository, actor="aegis").stat(digest)
+        kind = ArtifactKind.CHART if found.artifact_type == CONFIG else ArtifactKind.IMAGE
+        name = repository.rpartition("/")[2]
+        self._published(actor, project, kind, name, tag, digest, found.size, repository)
 
     def package_uploaded(self, index: str, file: PackageFile, actor: str) -> None:
         """See `registry.pypi.OnFile`."""

@@ -18,6 +18,7 @@ from typing import BinaryIO, Final, Literal
 from aegis.core.errors import Conflict, Denied, NotFound, UserError
 from aegis.core.ids import is_digest, sha256
 from aegis.core.ports import Blobs
+from aegis.registry.garbage import Pins
 from aegis.registry.image_mirror import PREFIX as MIRRORED
 from aegis.registry.image_mirror import ImageMirror
 from aegis.registry.manifest import EMPTY, IMAGE, INDEX, ManifestFacts, read_manifest
@@ -91,8 +92,10 @@ class OciRegistry:
         fixed: Fixed = release_tags_are_fixed,
         on_manifest: Pushed | None = None,
         mirror: ImageMirror | None = None,
+        pins: Pins | None = None,
     ) -> None:
         self.mirror = mirror
+        self.pins = pins or Pins()
         self.blobs = blobs
         self.images = images
         self.uploads = uploads
@@ -187,18 +190,21 @@ class ImageRepository:
     def put_blob(self, data: bytes) -> str:
         """Keep a small blob that is at hand; its digest."""
         self._may("push")
-        digest = self._blobs.put(data)
-        self._images.link_blob(self.name, digest, len(data))
+        digest = sha256(data)
+        with self._registry.pins.held(digest):
+            self._blobs.put(data)
+            self._images.link_blob(self.name, digest, len(data))
         return digest
 
     def mount(self, digest: str, source: ImageRepository) -> bool:
         """Take a blob over from a repository that may be read; False where that does not have it."""
         self._may("push")
-        try:
-            size = source.blob_size(digest)
-        except NotFound:
-            return False
-        self._images.link_blob(self.name, digest, size)
+        with self._registry.pins.held(digest):
+            try:
+                size = source.blob_size(digest)
+            except NotFound:
+                return False
+            self._images.link_blob(self.name, digest, size)
         return True
 
     def delete_blob(self, digest: str) -> None:
@@ -232,13 +238,14 @@ class ImageRepository:
         self._may("push")
         _checked(digest)
         self._known(name)
-        try:
-            size = self._uploads.commit(name, self.name, digest)
-        except Conflict as error:
-            if error.code != "blob-digest":
-                raise
-            raise UserError("oci-digest-invalid", error.message, hint="send the blob again") from error
-        self._images.link_blob(self.name, digest, size)
+        with self._registry.pins.held(digest):
+            try:
+                size = self._uploads.commit(name, self.name, digest)
+            except Conflict as error:
+                if error.code != "blob-digest":
+                    raise
+                raise UserError("oci-digest-invalid", error.message, hint="send the blob again") from error
+            self._images.link_blob(self.name, digest, size)
         return size
 
     def cancel(self, name: str) -> None:
@@ -265,9 +272,10 @@ class ImageRepository:
             digest=digest, media_type=facts.media_type, size=len(body), subject=facts.subject,
             artifact_type=facts.artifact_type, annotations=facts.annotations, references=facts.references,
         )  # fmt: skip
-        self._blobs.put_stream([body], expected=digest)
-        for tag in names:
-            self._put(record, tag)
+        with self._registry.pins.held(digest):
+            self._blobs.put_stream([body], expected=digest)
+            for tag in names:
+                self._put(record, tag)
         return Stored(digest=digest, subject=facts.subject)
 
     def _check_tag(self, tag: str | None, digest: str) -> None:

@@ -26,7 +26,41 @@ class ManifestRecord:
     """Digests of the blobs and manifests that it needs."""
 
 
-class ImageStore(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedImage:
+    """A manifest of a repository with its tags, and when it (or its newest tag) was pushed."""
+
+    record: ManifestRecord
+    tags: tuple[str, ...]
+    pushed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedImage:
+    """A tag and what it points at."""
+
+    repository: str
+    tag: str
+    digest: str
+
+
+class Letting(Protocol):
+    """What a store has let go of and nobody may need any more. Forgetting a name only notes the content here."""
+
+    def loose(self, before: datetime) -> tuple[str, ...]:
+        """Digests that were let go of before then."""
+        ...
+
+    def tighten(self, digest: str) -> None:
+        """It is not loose any more: it was deleted, or is in use again."""
+        ...
+
+    def in_use(self, digest: str) -> bool:
+        """Whether this store refers to that content."""
+        ...
+
+
+class ImageStore(Letting, Protocol):
     """Which blobs, manifests and tags each repository has. Every call is atomic, and durable when it returns."""
 
     def link_blob(self, repository: str, digest: str, size: int) -> None:
@@ -84,8 +118,16 @@ class ImageStore(Protocol):
         """Repositories that have a manifest, in the order of their names."""
         ...
 
-    def in_use(self, digest: str) -> bool:
-        """Whether any repository has that blob or manifest."""
+    def listing(self, repository: str) -> tuple[ListedImage, ...]:
+        """All manifests of a repository, in the order in which they were first pushed."""
+        ...
+
+    def typed(self, artifact_type: str) -> tuple[TaggedImage, ...]:
+        """All tags of manifests of that artifact type, by repository and tag."""
+        ...
+
+    def unlink_unreferenced(self, repository: str, before: datetime) -> int:
+        """Let go of blobs that came before then and that no manifest of the repository needs; how many."""
         ...
 
 
@@ -157,7 +199,7 @@ class KeptPage:
     fetched_at: datetime
 
 
-class IndexStore(Protocol):
+class IndexStore(Letting, Protocol):
     """Which files each package index has. Every call is atomic, and durable when it returns."""
 
     def add(self, index: str, file: PackageFile) -> None:

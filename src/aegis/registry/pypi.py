@@ -15,16 +15,17 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import IO, BinaryIO, Final, Literal, cast
+from typing import IO, Any, BinaryIO, Final, Literal, cast
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from aegis.core.errors import Conflict, Denied, NotFound, UserError
+from aegis.core.errors import Conflict, Denied, ExternalError, NotFound, UserError
 from aegis.core.ports import Blobs, Clock
 from aegis.registry import simple
 from aegis.registry.attestations import provenance, read_attestations
-from aegis.registry.distribution import Content, file_name_facts, read_distribution
+from aegis.registry.distribution import Content, PackageFacts, file_name_facts, read_distribution
+from aegis.registry.garbage import Pins
 from aegis.registry.options import RegistryOptions
 from aegis.registry.package_mirror import MirroredFile, PackageMirror
 from aegis.registry.ports import IndexStore, PackageFile
@@ -51,6 +52,7 @@ class PackageIndexes:
         on_file: OnFile | None = None,
         options: Callable[[], RegistryOptions] = RegistryOptions,
         mirror: PackageMirror | None = None,
+        pins: Pins | None = None,
     ) -> None:
         self.blobs = blobs
         self.store = store
@@ -58,6 +60,7 @@ class PackageIndexes:
         self.on_file = on_file
         self.options = options
         self.mirror = mirror
+        self.pins = pins or Pins()
 
     def index(self, name: str, *, actor: str, actions: frozenset[Action] = BOTH) -> PackageIndex:
         """The handle that may do `actions` in one index as `actor`; `NotFound` for an impossible name."""
@@ -201,6 +204,14 @@ class PackageIndex:
         facts = read_distribution(filename, cast("IO[bytes]", io.BufferedReader(self._content(digest, size))))
         _compare(form, facts.project, facts.version)
         attested = read_attestations(form["attestations"], filename, digest) if form.get("attestations") else ()
+        with self._indexes.pins.held(digest):
+            if self._blobs.size(digest) is None:  # a clean-up was quicker than this upload
+                raise ExternalError("upload-lost", f"{filename} was cleaned up meanwhile", retryable=True)
+            return self._added(facts, filename, digest, size, attested)
+
+    def _added(
+        self, facts: PackageFacts, filename: str, digest: str, size: int, attested: tuple[dict[str, Any], ...]
+    ) -> PackageFile:
         file = PackageFile(
             project=facts.project, version=facts.version, filename=filename, digest=digest, size=size,
             metadata_digest=self._blobs.put(facts.metadata) if facts.is_wheel else "",

@@ -7,7 +7,7 @@ before the last piece, so that no client takes it for whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import BinaryIO, Final
 
@@ -22,6 +22,7 @@ _ZERO_COPY: Final = "http.response.zerocopysend"
 _SMALL: Final = 64 * 1024
 _PIECE: Final = 1024 * 1024
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 OpenFile = Callable[[], BinaryIO | None]
 Read = Callable[[int, int], Iterator[bytes]]
 """Offset and length to pieces."""

@@ -152,6 +152,10 @@ def test_a_blob_that_was_flipped_on_the_disk_is_never_pulled_whole(client: httpx
     with pytest.raises(httpx.RemoteProtocolError):
         client.get(f"/v2/shop/orders/blobs/{digest}")
     assert not doors.blobs.check(digest)
+    refused = client.get(f"/v2/shop/orders/blobs/{digest}")
+    assert (refused.status_code, code(refused)) == (503, "UNAVAILABLE")
+    push(client, data)
+    assert client.get(f"/v2/shop/orders/blobs/{digest}").content == data
 
 
 def test_a_hundred_clients_pull_at_once(client: httpx.Client, address: str) -> None:

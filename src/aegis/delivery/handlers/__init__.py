@@ -16,6 +16,8 @@ NOUNS: Final = (
     "access",
     "projects",
     "verifications",
+    "registries",
+    "retention",
 )
 
 

@@ -189,7 +189,7 @@ class Facade:
             if job.state != "failed":
                 continue
             tail = b""
-            if job.trace is not None and job.trace.size:
+            if job.trace is not None and job.trace.size and self._context.blobs.size(job.trace.digest) is not None:
                 start = max(0, job.trace.size - 65536)
                 tail = b"".join(self._context.blobs.open(job.trace.digest, offset=start))
             found += [
@@ -219,6 +219,8 @@ class Facade:
         """See `Queries`."""
         self._enter(actor)
         job_id, digest, size, ended = self._job(run, job)
+        if digest and self._context.blobs.size(digest) is None:
+            raise NotFound("log-expired", f"the log of {job} is past its time and was deleted", hint="see `retention:`")
         if digest:
             data = b"".join(self._context.blobs.open(digest, offset=offset, length=limit)) if offset < size else b""
             end = offset + len(data)

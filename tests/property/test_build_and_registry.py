@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.registry_sqlite import SqliteImages
+from aegis.adapters.turns_memory import MemoryPins
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.build.layers import Entry, write_layer
 from aegis.build.locks import read_lock
@@ -76,7 +77,8 @@ def test_a_layer_keeps_every_byte_and_depends_on_content_alone(files: dict[tuple
 def test_an_upload_is_the_same_blob_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         images, blobs = SqliteImages(Path(folder) / "registry.db"), DirectoryBlobs(Path(folder) / "blobs")
-        registry = OciRegistry(blobs=blobs, images=images, uploads=DirectoryUploads(Path(folder) / "up", blobs))
+        uploads = DirectoryUploads(Path(folder) / "up", blobs)
+        registry = OciRegistry(blobs=blobs, images=images, uploads=uploads, pins=MemoryPins())
         repository = registry.repository("a/b", actor="test")
         upload = repository.start_upload()
         edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})

@@ -12,6 +12,7 @@ from typing import Any
 
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
+from aegis.adapters.turns_memory import MemoryPins, MemoryTurns
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.core.errors import Denied
 from aegis.delivery.entrance import ChartView
@@ -63,13 +64,16 @@ class TokenDoors:
         self.clock = FakeClock()
         self.egress: Any = None
         self.mirrors: dict[str, ImageMirrorRule] = {}
+        pins = MemoryPins()
         self.registry = OciRegistry(
+            pins=pins,
             mirror=ImageMirror(
                 egress=lambda: self.egress,
                 images=self.images,
                 blobs=self.blobs,
                 clock=self.clock,
                 rules=lambda: self.mirrors,
+                turns=MemoryTurns(),
             ),
             blobs=self.blobs,
             images=self.images,
@@ -78,9 +82,16 @@ class TokenDoors:
             **options,
         )
         self.options = RegistryOptions()
-        mirror = PackageMirror(egress=lambda: self.egress, store=self.store, blobs=self.blobs, clock=self.clock)
+        mirror = PackageMirror(
+            egress=lambda: self.egress, store=self.store, blobs=self.blobs, clock=self.clock, turns=MemoryTurns()
+        )
         self.indexes = PackageIndexes(
-            blobs=self.blobs, store=self.store, clock=self.clock, options=lambda: self.options, mirror=mirror
+            blobs=self.blobs,
+            store=self.store,
+            clock=self.clock,
+            options=lambda: self.options,
+            mirror=mirror,
+            pins=pins,
         )
 
     def close(self) -> None:

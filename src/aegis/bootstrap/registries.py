@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from aegis.adapters.egress_http import EgressRules, HttpEgress
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
+from aegis.adapters.turns_memory import MemoryPins, MemoryTurns
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.core.ports import Blobs, Clock, Egress
-from aegis.registry.garbage import Pins
 from aegis.registry.image_mirror import ImageMirror
 from aegis.registry.oci import OciRegistry
 from aegis.registry.options import RegistryOptions
@@ -31,17 +31,22 @@ def registries(
     stores: Stores, clock: Clock, options: Callable[[], RegistryOptions]
 ) -> tuple[OciRegistry, PackageIndexes]:
     """Images and packages. `options` is asked each time, so that an adopted declaration counts at once."""
-    egress, pins = _Egress(options), Pins()
+    egress, pins, turns = _Egress(options), MemoryPins(), MemoryTurns()
     images = OciRegistry(
         blobs=stores.blobs,
         images=stores.images,
         uploads=stores.uploads,
         pins=pins,
         mirror=ImageMirror(
-            egress=egress, images=stores.images, blobs=stores.blobs, clock=clock, rules=lambda: options().mirrors
+            egress=egress,
+            images=stores.images,
+            blobs=stores.blobs,
+            clock=clock,
+            rules=lambda: options().mirrors,
+            turns=turns,
         ),
     )
-    mirror = PackageMirror(egress=egress, store=stores.indexes, blobs=stores.blobs, clock=clock)
+    mirror = PackageMirror(egress=egress, store=stores.indexes, blobs=stores.blobs, clock=clock, turns=turns)
     packages = PackageIndexes(
         blobs=stores.blobs, store=stores.indexes, clock=clock, options=options, mirror=mirror, pins=pins
     )

@@ -8,47 +8,18 @@ linked, and what is pinned is left for the next time.
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from aegis.core.ports import Blobs
-from aegis.registry.ports import Letting
+from aegis.registry.ports import Letting, Pins
 
 GRACE: Final = timedelta(days=1)
 
 Mentioned = Callable[[frozenset[str]], frozenset[str]]
 """Which of these digests something else refers to that shares the store."""
-
-
-class Pins:
-    """Content that is being pushed. Safe from any thread of one process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: Counter[str] = Counter()
-
-    @contextmanager
-    def held(self, digest: str) -> Iterator[None]:
-        """Keep that content while the block runs."""
-        with self._lock:
-            self._held[digest] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._held[digest] -= 1
-                if not self._held[digest]:
-                    del self._held[digest]
-
-    def unless_held(self, digest: str, act: Callable[[], bool]) -> bool:
-        """`act()`, during which nobody can pin the content; False where somebody has."""
-        with self._lock:
-            return not self._held[digest] and act()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,14 +21,13 @@ from aegis.core.ids import is_digest, sha256
 from aegis.core.ports import Blobs, Clock, Egress, Response
 from aegis.registry.manifest import DOCKER_IMAGE, DOCKER_LIST, IMAGE, INDEX, LIMIT, read_manifest
 from aegis.registry.options import ImageMirrorRule
-from aegis.registry.ports import ImageStore, ManifestRecord
+from aegis.registry.ports import ImageStore, ManifestRecord, Turns
 
 PREFIX: Final = "mirror/"
 _ACCEPT: Final = f"{IMAGE}, {INDEX}, {DOCKER_IMAGE}, {DOCKER_LIST}"
 _SECONDS: Final = 30.0
 _BLOB_SECONDS: Final = 3600.0
 _BLOB_LIMIT: Final = 64 * 1024**3
-_LOCKS: Final = 64
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -53,6 +51,7 @@ class ImageMirror:
         blobs: Blobs,
         clock: Clock,
         rules: Callable[[], Mapping[str, ImageMirrorRule]],
+        turns: Turns,
     ) -> None:
         self._egress = egress
         self._images = images
@@ -61,7 +60,7 @@ class ImageMirror:
         self._rules = rules
         self._asked: dict[tuple[str, str], float] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
-        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
+        self._turns = turns
 
     def bring_manifest(self, repository: str, reference: str) -> None:
         """Have a manifest here, by tag or digest, as far as the source has it.
@@ -69,7 +68,7 @@ class ImageMirror:
         `NotFound` for a mirror that is not declared; `ExternalError` where the source fails and nothing was kept.
         """
         source = self._source(repository)
-        with self._locks[hash((repository, reference)) % _LOCKS]:
+        with self._turns((repository, reference)):
             kept = reference if is_digest(reference) else self._images.tagged(repository, reference)
             if kept is not None and self._images.manifest(repository, kept) is not None:
                 if kept == reference or self._is_fresh(repository, reference, source.rule):
@@ -87,7 +86,7 @@ class ImageMirror:
         source = self._source(repository)
         if self._images.blob_size(repository, digest) is not None and self._blobs.size(digest) is not None:
             return
-        with self._locks[hash(digest) % _LOCKS]:
+        with self._turns(digest):
             size = self._blobs.size(digest)
             if size is None:
                 with _said(source):

@@ -18,11 +18,10 @@ from typing import BinaryIO, Final, Literal
 from aegis.core.errors import Conflict, Denied, NotFound, UserError
 from aegis.core.ids import is_digest, sha256
 from aegis.core.ports import Blobs
-from aegis.registry.garbage import Pins
 from aegis.registry.image_mirror import PREFIX as MIRRORED
 from aegis.registry.image_mirror import ImageMirror
 from aegis.registry.manifest import EMPTY, IMAGE, INDEX, ManifestFacts, read_manifest
-from aegis.registry.ports import ImageStore, ManifestRecord, Uploads
+from aegis.registry.ports import ImageStore, ManifestRecord, Pins, Uploads
 
 Action = Literal["pull", "push", "delete"]
 ALL: Final[frozenset[Action]] = frozenset({"pull", "push", "delete"})
@@ -92,10 +91,10 @@ class OciRegistry:
         fixed: Fixed = release_tags_are_fixed,
         on_manifest: Pushed | None = None,
         mirror: ImageMirror | None = None,
-        pins: Pins | None = None,
+        pins: Pins,
     ) -> None:
         self.mirror = mirror
-        self.pins = pins or Pins()
+        self.pins = pins
         self.blobs = blobs
         self.images = images
         self.uploads = uploads

@@ -8,7 +8,6 @@ source cannot name by SHA-256 is left out. Which projects may be asked for at al
 from __future__ import annotations
 
 import json
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from aegis.core.ids import is_digest
 from aegis.core.ports import Blobs, Clock, Egress
 from aegis.registry.distribution import file_name_facts
 from aegis.registry.options import IndexRule
-from aegis.registry.ports import IndexStore, KeptPage, PackageFile
+from aegis.registry.ports import IndexStore, KeptPage, PackageFile, Turns
 from aegis.registry.simple import JSON_TYPE, LEGACY_TYPE
 
 _ACCEPT: Final = f"{JSON_TYPE}, {LEGACY_TYPE};q=0.1"
@@ -31,7 +30,6 @@ _FILE_SECONDS: Final = 1800.0
 _FILE_LIMIT: Final = 8 * 1024**3
 _METADATA_LIMIT: Final = 4 * 1024 * 1024
 _PARSED: Final = 64
-_LOCKS: Final = 64
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,21 +43,22 @@ class MirroredFile(PackageFile):
 class PackageMirror:
     """Fetches from the sources of mirrors. Safe from any thread; a file is fetched by one of them at a time."""
 
-    def __init__(self, *, egress: Callable[[], Egress], store: IndexStore, blobs: Blobs, clock: Clock) -> None:
+    def __init__(
+        self, *, egress: Callable[[], Egress], store: IndexStore, blobs: Blobs, clock: Clock, turns: Turns
+    ) -> None:  # fmt: skip
         self._egress = egress
         self._store = store
         self._blobs = blobs
         self._clock = clock
         self._parsed: OrderedDict[tuple[object, ...], tuple[MirroredFile, ...]] = OrderedDict()
-        self._guard = threading.Lock()
-        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
+        self._turns = turns
 
     def files(self, index: str, rule: IndexRule, project: str) -> tuple[MirroredFile, ...] | None:
         """The files of a project as its source lists them; None where it has no such project.
 
         `ExternalError` where the source cannot be asked and nothing was kept.
         """
-        with self._locks[hash((index, project)) % _LOCKS]:
+        with self._turns((index, project)):
             page = self._store.page(index, project)
             if page is None or (self._clock.now() - page.fetched_at).total_seconds() > rule.fresh:
                 page = self._asked(index, rule, project, page)
@@ -69,7 +68,7 @@ class PackageMirror:
 
     def fetch(self, file: MirroredFile) -> None:
         """Have the file's bytes here. `ExternalError` where its source fails or sends something else."""
-        with self._locks[hash(file.digest) % _LOCKS]:
+        with self._turns(file.digest):
             if self._blobs.size(file.digest) is not None:
                 return
             self._keep(file.url, file.digest, _FILE_LIMIT)
@@ -121,12 +120,11 @@ class PackageMirror:
 
     def _read(self, index: str, rule: IndexRule, project: str, page: KeptPage) -> tuple[MirroredFile, ...]:
         key = (index, project, page.fetched_at, len(page.body))
-        with self._guard:
-            found = self._parsed.get(key)
+        found = self._parsed.get(key)
         if found is None:
             listed = read_page(page, f"{rule.mirror.rstrip('/')}/{project}/")
             found = tuple(one for one in listed if one.project == project)
-            with self._guard:
+            with self._turns("parsed"):
                 self._parsed[key] = found
                 while len(self._parsed) > _PARSED:
                     self._parsed.popitem(last=False)

@@ -6,7 +6,8 @@ from any thread, and raise only `NotFound`, `Conflict` and `ExternalError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -42,6 +43,26 @@ class TaggedImage:
     repository: str
     tag: str
     digest: str
+
+
+class Pins(Protocol):
+    """Content that is being pushed: from before it is looked for until something refers to it."""
+
+    def held(self, digest: str) -> AbstractContextManager[None]:
+        """Keep that content while the block runs."""
+        ...
+
+    def unless_held(self, digest: str, act: Callable[[], bool]) -> bool:
+        """`act()`, during which nobody can pin the content; False, and nothing done, where somebody has."""
+        ...
+
+
+class Turns(Protocol):
+    """Lets callers do something about one thing one at a time."""
+
+    def __call__(self, thing: Hashable) -> AbstractContextManager[object]:
+        """The turn at a thing: blocks while another has it. Never held for two things at once."""
+        ...
 
 
 class Letting(Protocol):

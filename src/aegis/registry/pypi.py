@@ -25,10 +25,9 @@ from aegis.core.ports import Blobs, Clock
 from aegis.registry import simple
 from aegis.registry.attestations import provenance, read_attestations
 from aegis.registry.distribution import Content, PackageFacts, file_name_facts, read_distribution
-from aegis.registry.garbage import Pins
 from aegis.registry.options import RegistryOptions
 from aegis.registry.package_mirror import MirroredFile, PackageMirror
-from aegis.registry.ports import IndexStore, PackageFile
+from aegis.registry.ports import IndexStore, PackageFile, Pins
 from aegis.registry.simple import PageBody
 
 Action = Literal["read", "upload"]
@@ -52,7 +51,7 @@ class PackageIndexes:
         on_file: OnFile | None = None,
         options: Callable[[], RegistryOptions] = RegistryOptions,
         mirror: PackageMirror | None = None,
-        pins: Pins | None = None,
+        pins: Pins,
     ) -> None:
         self.blobs = blobs
         self.store = store
@@ -60,7 +59,7 @@ class PackageIndexes:
         self.on_file = on_file
         self.options = options
         self.mirror = mirror
-        self.pins = pins or Pins()
+        self.pins = pins
 
     def index(self, name: str, *, actor: str, actions: frozenset[Action] = BOTH) -> PackageIndex:
         """The handle that may do `actions` in one index as `actor`; `NotFound` for an impossible name."""

@@ -14,9 +14,10 @@ import pytest
 
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
+from aegis.adapters.turns_memory import MemoryPins
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.registry.cleanup import Decision, decide
-from aegis.registry.garbage import GRACE, Pins, sweep
+from aegis.registry.garbage import GRACE, sweep
 from aegis.registry.manifest import IMAGE
 from aegis.registry.oci import ImageRepository, OciRegistry
 from aegis.registry.options import CleanUpRule
@@ -111,7 +112,7 @@ class Place:
         self.blobs = DirectoryBlobs(path / "blobs")
         self.images = SqliteImages(path / "images.sqlite", now=self.time)
         self.indexes = SqliteIndexes(path / "packages.sqlite", now=self.time)
-        self.pins = Pins()
+        self.pins = MemoryPins()
         self.registry = OciRegistry(
             blobs=self.blobs, images=self.images, uploads=DirectoryUploads(path / "up", self.blobs), pins=self.pins
         )

@@ -20,6 +20,7 @@ PROGRAMS: Final = {
     ),
     "crane": ("github.com/google/go-containerregistry/cmd/crane", "v0.20.7"),
     "helm": ("helm.sh/helm/v3/cmd/helm", "v3.19.5"),
+    "kustomize": ("sigs.k8s.io/kustomize/kustomize/v5", "v5.8.1"),
 }  # fmt: skip
 
 

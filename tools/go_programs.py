@@ -66,8 +66,8 @@ def _proxy(go: str) -> str:
 
 def everything() -> bool:
     """Build all of them; whether that went well."""
-    built = [program(name) for name in PROGRAMS]  # all of them, also after one that failed
-    return None not in built
+    missing = [name for name in PROGRAMS if program(name) is None]
+    return not missing
 
 
 if __name__ == "__main__":

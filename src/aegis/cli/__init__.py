@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "preview": ("pipeline", "show the jobs that would run, and why"),
     "project": ("project", "install a project's locked environment, or write its lock"),
     "promote": ("approvals", "ask for a release in an environment"),
+    "registry": ("registry", "clean up and check images, packages and logs of a server"),
     "reject": ("approvals", "reject a waiting promotion"),
     "release": ("release", "show releases"),
     "retry": ("runs", "run a failed job again"),

@@ -208,6 +208,8 @@ class Facade:
         """See `Queries`."""
         self._enter(actor)
         job_id, digest, size, ended = self._job(run, job)
+        if digest and self._context.blobs.size(digest) is None:
+            raise NotFound("log-expired", f"the log of {job} is past its time and was deleted", hint="see `retention:`")
         if digest:
             data = b"".join(self._context.blobs.open(digest, offset=offset, length=limit)) if offset < size else b""
             end = offset + len(data)

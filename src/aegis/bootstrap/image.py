@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from aegis.adapters.beliefs_directory import DirectoryBeliefs
+from aegis.adapters.bytecode_program import ProgramBytecode
 from aegis.adapters.layers_directory import DirectoryLayers
 from aegis.adapters.layout_directory import OciLayout
 from aegis.adapters.tree_directory import DirectoryTree
-from aegis.adapters.wheels_uv import UvWheels
+from aegis.adapters.wheels_store import StoredWheels
 from aegis.bootstrap import build_facts
 from aegis.build.application import Application, find_application
 from aegis.build.base import Base, load_base, manifest_digests
-from aegis.build.image import Facts, Image, image_tags, solve
+from aegis.build.image import Facts, Image, Workshop, image_tags, solve
 from aegis.build.locks import Lock, read_lock
 from aegis.build.ports import ImageSource, RawManifest
 from aegis.build.target import Target
@@ -48,6 +50,7 @@ class PushReport:
     tags: tuple[str, ...]
     sent: int
     present: int
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,17 +125,27 @@ def _from_layers(
 ) -> tuple[Image, str]:
     options = application.project.options
     lock = _lock(tree, application, target)
-    wheels = UvWheels(
-        tool=build_facts.tool(), python=sys.executable, environment=build_facts.installer_environment(),
-        extra_index=os.environ.get("AEGIS_INDEX_URL", ""),
-    )  # fmt: skip
+    shop = workshop(options.compression)
     with ExitStack() as opened:
         base, source = _base(wanted.base or options.base, wanted.path, target, opened)
         image = solve(
-            application, tree, lock, facts=facts, target=target, base=base, base_source=source, wheels=wheels,
-            cache=DirectoryLayers(build_facts.cache_directory() / "layers"), output=output,
+            application, tree, lock, facts=facts, target=target, base=base, base_source=source, shop=shop,
+            output=output,
         )  # fmt: skip
     return image, base.name or "none"
+
+
+def workshop(compression: str = "") -> Workshop:
+    """Wheels, bytecode and layers as they are kept on this machine."""
+    kept = build_facts.cache_directory()
+    return Workshop(
+        wheels=StoredWheels(
+            kept / "wheels", tool=build_facts.tool(), python=sys.executable,
+            environment=build_facts.installer_environment(), extra_index=os.environ.get("AEGIS_INDEX_URL", ""),
+        ),
+        bytecode=ProgramBytecode(kept / "bytecode", search=os.environ.get("PATH", os.defpath)),
+        cache=DirectoryLayers(kept / "layers"), compression=compression or "gzip",
+    )  # fmt: skip
 
 
 def _lock(tree: DirectoryTree, application: Application, target: Target) -> Lock:
@@ -180,15 +193,17 @@ def push_image(layout: Path, repository: str, tags: tuple[str, ...]) -> PushRepo
     with _client(reference.host, reference.repository) as client:
         pushed = client.push(OciLayout(layout), tags or ((reference.tag,) if reference.tag else ()))
     return PushReport(
-        repository=where, digest=pushed.digest, tags=pushed.tags, sent=len(pushed.sent), present=len(pushed.present)
-    )
+        repository=where, digest=pushed.digest, tags=pushed.tags, sent=len(pushed.sent), present=len(pushed.present),
+        repaired=pushed.repaired,
+    )  # fmt: skip
 
 
 def _client(host: str, repository: str) -> RegistryClient:
     from aegis.adapters.registry_http import RegistryClient  # noqa: PLC0415 - as above
 
     user, password = _credentials(host)
-    return RegistryClient(host, repository, user=user, password=password)
+    beliefs = DirectoryBeliefs(build_facts.cache_directory() / "registries")
+    return RegistryClient(host, repository, user=user, password=password, beliefs=beliefs)
 
 
 def _repository(given: str) -> str:

@@ -29,7 +29,7 @@ _LIKELY_NAMES: Final = ("app", "application", "api", "asgi", "create_app", "get_
 _LIKELY_MODULES: Final = ("app", "main", "asgi", "api", "server", "__init__")
 _OPTIONS: Final = frozenset(
     {"app", "command", "include", "base", "builder", "dockerfile", "lock", "python", "version", "source", "port",
-     "user", "build-from-source", "name"}
+     "user", "build-from-source", "name", "compression"}
 )  # fmt: skip
 
 
@@ -51,6 +51,7 @@ class Options:
     user: str = "65532:65532"
     build_from_source: tuple[str, ...] = ()
     name: str = ""
+    compression: str = "gzip"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +174,11 @@ def _options(table: Any) -> Options:
             raise UserError("tool-aegis", f"[tool.aegis] {key} is not {kind}", where=where)
         else:
             values[name] = value
-    return Options(**values)
+    found = Options(**values)
+    if found.compression not in {"gzip", "zstd"}:
+        hint = "gzip, which every client takes, or zstd"
+        raise UserError("tool-aegis", f"[tool.aegis] compression = {found.compression!r}", hint=hint, where=where)
+    return found
 
 
 def _inside(path: str) -> None:

@@ -89,9 +89,10 @@ def test_a_changed_source_line_leaves_the_dependency_layer_as_it_is(tmp_path: Pa
     second = build(folder)
     assert first.digest != second.digest
     assert first.layers[0].digest == second.layers[0].digest
-    assert [one.cached for one in first.layers + second.layers] == [False, False, True, False]
+    assert [one.cached for one in first.layers + second.layers] == [False, False, False, True, False, False]
     blobs = {one.name for one in (folder / ".aegis-image" / "blobs" / "sha256").iterdir()}
-    assert first.layers[1].digest.removeprefix("sha256:") not in blobs
+    assert first.layers[2].digest.removeprefix("sha256:") not in blobs
+    assert first.layers[1].digest.removeprefix("sha256:") in blobs
 
 
 def test_the_image_says_where_it_comes_from(tmp_path: Path) -> None:
@@ -133,6 +134,7 @@ def test_the_layers_run_with_nothing_but_python(tmp_path: Path) -> None:
     stub += "    module = importlib.import_module(target.split(':')[0])\n"
     stub += "    print(json.dumps([module.app.__name__, m.version('orders'), tiny.VERSION, options]))\n"
     (root / "app" / "lib" / "uvicorn.py").write_text(stub)
+    shutil.rmtree(root / "app" / "lib" / "__pycache__")
     environment = {"HOST": "127.0.0.1", "PORT": "5555"}
     done = subprocess.run(
         [sys.executable, "-S", str(root / "app" / "start.py")],
@@ -150,10 +152,10 @@ def test_skopeo_copies_a_built_image_through_our_registry_and_back(address: str,
     folder = write_service(tmp_path / "svc")
     report = build(folder, push=True)
     assert report.pushed is not None
-    assert (report.pushed.sent, report.pushed.present) == (3, 0)
+    assert (report.pushed.sent, report.pushed.present) == (4, 0)
     again = build(folder, push=True)
     assert again.pushed is not None
-    assert (again.pushed.sent, again.pushed.present) == (0, 3)
+    assert (again.pushed.sent, again.pushed.present) == (0, 4)
     copied, returned = tmp_path / "copied", tmp_path / "returned"
     source = f"docker://{address}/quarantine/shop/orders:{COMMIT}"
     other = f"docker://{address}/shop/elsewhere:1.2.0"
@@ -194,14 +196,32 @@ def test_an_image_stands_on_a_base_from_a_layout_or_a_registry(address: str, tmp
     shutil.copytree(tmp_path / "base" / ".aegis-image", above / "base")
     local = build(above, base="oci:base:1.2.0", version="9.0.0")
     for report in (pulled, local):
-        assert [one.digest for one in report.layers[:2]] == [one.digest for one in base.layers]
+        assert [one.digest for one in report.layers[:3]] == [one.digest for one in base.layers]
         labels = inspect_image(str(above / ".aegis-image")).labels
         assert labels["io.aegis.base"] == labels["org.opencontainers.image.base.digest"] == base.digest
-        assert len(report.layers) == 4
+        assert len(report.layers) == 6
     with pytest.raises(UserError):
         build(above, base="python:3.12")
     with pytest.raises(NotFound):
         build(above, base=f"{address}/shop/nothing:1")
+
+
+def test_what_the_registry_lost_is_sent_again(doors: TokenDoors, tmp_path: Path) -> None:
+    """A push believes that the registry has what it was given; where that is wrong it repairs itself."""
+    folder = write_service(tmp_path / "svc")
+    first = build(folder, push=True)
+    repository = doors.registry.repository("quarantine/shop/orders", actor="test")
+    for tag in first.tags:
+        repository.delete_manifest(tag)
+    repository.delete_manifest(first.digest)
+    for layer in first.layers[:2]:
+        repository.delete_blob(layer.digest)
+    again = build(folder, push=True)
+    assert again.pushed is not None
+    assert (again.pushed.sent, again.pushed.present, again.pushed.repaired) == (2, 2, True)
+    third = build(folder, push=True)
+    assert third.pushed is not None
+    assert (third.pushed.sent, third.pushed.repaired) == (0, False)
 
 
 def test_a_wheel_that_is_not_what_the_lock_says_is_refused(tmp_path: Path) -> None:

@@ -46,7 +46,16 @@ def test_only_adapters_touch_the_outside() -> None:
 
 
 def test_concurrency_stays_where_processes_are_run() -> None:
-    allowed = ("adapters/", "daemon/", "web/", "lsp/", "execution/supervise", "execution/coordinator", "delivery/queries/world.py", "bootstrap/")
+    allowed = (
+        "adapters/",
+        "daemon/",
+        "web/",
+        "lsp/",
+        "execution/supervise",
+        "execution/coordinator",
+        "delivery/queries/world.py",
+        "bootstrap/",
+    )
     assert not breaches(CONCURRENCY, allowed)
 
 
@@ -72,7 +81,9 @@ def test_no_error_is_swallowed_silently() -> None:
     found = []
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            broad = isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+            broad = isinstance(node, ast.ExceptHandler) and (
+                node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+            )
             if broad and all(isinstance(step, ast.Pass) for step in node.body):
                 found.append(f"{path.relative_to(SOURCE)}:{node.lineno}")
     assert not found
@@ -104,11 +115,17 @@ def test_the_lock_pins_everything_by_hash_and_names_no_address() -> None:
 
 
 def test_tracked_files_name_no_path_of_a_machine() -> None:
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    tracked = (
+        subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    )
     places = re.compile("/" + "work/|/" + "farm/|/" + "root/")
     wrong = []
     for name in filter(None, tracked):
         path = ROOT / name
-        if path.is_file() and path.suffix in {".py", ".md", ".toml", ".yml", ".yaml", ".cfg", ".lock", ""} and places.search(path.read_text(errors="replace")):
+        if (
+            path.is_file()
+            and path.suffix in {".py", ".md", ".toml", ".yml", ".yaml", ".cfg", ".lock", ""}
+            and places.search(path.read_text(errors="replace"))
+        ):
             wrong.append(name)
     assert not wrong

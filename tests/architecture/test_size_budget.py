@@ -19,7 +19,11 @@ def functions() -> list[tuple[str, int]]:
 
 
 def test_no_file_outgrows_500_lines() -> None:
-    long = {str(path.relative_to(SOURCE)): count for path in SOURCE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 500}
+    long = {
+        str(path.relative_to(SOURCE)): count
+        for path in SOURCE.rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 500
+    }
     assert not long, f"make a package of the same name of: {long}"
 
 

@@ -158,24 +158,21 @@ class GitRepository:
             self._run("update-ref", "-d", scratch)
         return made
 
-    def merge(self, source: str, target_ref: str, *, message: str, author: str, expect: str) -> str:
+    def merged(self, source: str, into: str, *, message: str, author: str) -> str:
         """See the port. Always a merge commit, also where a fast-forward could do; nothing to merge is `Conflict`."""
-        _checked_ref(target_ref)
-        if self.merge_base(source, expect) == source:
-            raise Conflict("nothing-to-merge", f"{target_ref} already has everything of {source[:12]}")
-        tree = self._merged_tree(expect, source)
+        if self.merge_base(source, into) == source:
+            raise Conflict("nothing-to-merge", f"{into[:12]} already has everything of {source[:12]}")
+        tree = self._merged_tree(into, source)
         name, email, stamp = _identity(author, self._now())
         answer = self._run(
-            "commit-tree", tree, "-p", expect, "-p", source, "-F", "-",
+            "commit-tree", tree, "-p", into, "-p", source, "-F", "-",
             stdin=message.encode("utf-8", "surrogateescape"),
             extra={
                 "GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email, "GIT_AUTHOR_DATE": stamp,
                 "GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email, "GIT_COMMITTER_DATE": stamp,
             },
         )  # fmt: skip
-        made = self._done(answer).decode().strip()
-        self._swap([(target_ref, made, expect)])
-        return made
+        return self._done(answer).decode().strip()
 
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:
         """See the port."""

@@ -177,6 +177,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         identify=entrance.git_identify,
         permit=entrance.git_permit,
         protections=lambda _project: (*context.options.branches, *context.options.tags),
+        on_begin=entrance.git_begun,
         on_push=entrance.git_received,
         on_refused=entrance.git_refused,
     )

@@ -165,8 +165,8 @@ class Repository(Protocol):
         """
         ...
 
-    def merge(self, source: str, target_ref: str, *, message: str, author: str, expect: str) -> str:
-        """Merge commit `source` into `target_ref` with a merge commit; `Conflict` with the paths that clash."""
+    def merged(self, source: str, into: str, *, message: str, author: str) -> str:
+        """Write the merge commit of two commits and answer it; no ref moves. `Conflict` with the paths that clash."""
         ...
 
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:

@@ -18,6 +18,7 @@ from aegis.delivery.context import Context, actor_of
 from aegis.delivery.doors import Grant, OciAction, OciHandle, PypiAction, PypiHandle
 from aegis.delivery.git_door import GitGrant, Push
 from aegis.delivery.handlers.access import close_session, open_session
+from aegis.delivery.handlers.moves import intend
 from aegis.delivery.handlers.pushes import received
 from aegis.delivery.views import Actor
 from aegis.registry.ports import PackageFile
@@ -150,6 +151,10 @@ class Entrance:
         allowed = set(self._context.adopted.access.options.developers) & {*actor.groups, actor.id}
         if actor.kind == Kind.JOB or not allowed or not {"write", "*"} & set(actor.scopes):
             raise Denied("not-permitted", f"{actor.id} may not push to {project}", hint=_HINT)
+
+    def git_begun(self, push: Push) -> None:
+        """See `HostedGitDoor.on_begin`."""
+        intend(self._context, push.project, push.identity, push.updates, options=push.options)
 
     def git_received(self, push: Push) -> Sequence[str]:
         """See `HostedGitDoor.on_push`."""

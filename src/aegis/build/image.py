@@ -43,6 +43,7 @@ MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 BASE_LABEL: Final = "io.aegis.base"
 BYTECODE_LABEL: Final = "io.aegis.bytecode"
+OWN_LABEL: Final = "io.aegis.own-layers"
 LIB: Final = "app/lib"
 SRC: Final = "app/src"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -73,6 +74,8 @@ class Image:
     """Digests of the layers that were taken from the cache."""
     labels: Mapping[str, str] = field(default_factory=dict)
     wheels: tuple[Wheel, ...] = ()
+    own: tuple[Layer, ...] = ()
+    """The layers that are not the base's."""
 
 
 def image_tags(facts: Facts) -> tuple[str, ...]:
@@ -236,7 +239,8 @@ def assemble(
 ) -> tuple[RawManifest, bytes, dict[str, str]]:
     """Manifest, configuration and labels of the image of `layers` on `base`."""
     options = application.project.options
-    labels = _labels(application, base, facts) | ({BYTECODE_LABEL: bytecode} if bytecode else {})
+    labels = _labels(application, base, facts) | {OWN_LABEL: str(len(layers))}
+    labels |= {BYTECODE_LABEL: bytecode} if bytecode else {}
     inherited = dict(base.config.get("config") or {})
     config = {
         **{key: value for key, value in inherited.items() if key in {"Volumes", "StopSignal"}},
@@ -260,17 +264,17 @@ def assemble(
             *({"created": created, "created_by": "aegis image build", "comment": one.comment} for one in layers),
         ],
     }
-    body = _canonical(document)
-    manifest = _canonical(
+    body = as_json(document)
+    manifest = as_json(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": {"mediaType": CONFIG, "digest": _digest(body), "size": len(body)},
+            "config": {"mediaType": CONFIG, "digest": digest_of(body), "size": len(body)},
             "layers": [{"mediaType": one.media_type, "digest": one.digest, "size": one.size} for one in every],
             "annotations": {key: value for key, value in labels.items() if key.startswith("org.opencontainers.")},
         }
     )
-    return RawManifest(digest=_digest(manifest), media_type=MANIFEST, body=manifest), body, labels
+    return RawManifest(digest=digest_of(manifest), media_type=MANIFEST, body=manifest), body, labels
 
 
 def solve(
@@ -305,7 +309,7 @@ def solve(
     output.finish(manifest, tags)
     every = (*base.layers, *layers)
     return Image(
-        manifest=manifest, layers=every, tags=tags, labels=labels, wheels=wheels,
+        manifest=manifest, layers=every, tags=tags, labels=labels, wheels=wheels, own=layers,
         size=len(manifest.body) + len(config) + sum(one.size for one in every),
         cached=tuple(layer.digest for layer, was_cached in dependencies if was_cached),
     )  # fmt: skip
@@ -367,9 +371,11 @@ def _time(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _canonical(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
+    """Compact JSON in the order given: what a manifest and a configuration are hashed as."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _digest(data: bytes) -> str:
+def digest_of(data: bytes) -> str:
+    """The sha256 digest of bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"

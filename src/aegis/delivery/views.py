@@ -24,6 +24,7 @@ from aegis.core.types import (
     Verdict,
     Workload,
 )
+from aegis.delivery import dossiers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,6 +368,14 @@ class Queries(Protocol):
 
     def release(self, actor: Actor, release: str, *, min_seq: int = 0) -> ReleaseView:
         """One release."""
+        ...
+
+    def dossier(self, actor: Actor, release: str) -> dossiers.Dossier:
+        """Everything else about a release, named by its id or by the digest of one of its artifacts."""
+        ...
+
+    def signing_key(self, actor: Actor) -> dossiers.SigningKeyView:
+        """What images of this server are verified with."""
         ...
 
     def merge_requests(self, actor: Actor, *, project: str = "", state: str = "opened") -> tuple[MergeRequestView, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -16,7 +17,8 @@ import pytest
 from starlette.applications import Starlette
 
 from aegis.adapters.layout_directory import OciLayout
-from aegis.bootstrap.image import ImageReport, Wanted, build_image, inspect_image, push_image
+from aegis.bootstrap.image import ImageReport, Wanted, build_image, push_image
+from aegis.bootstrap.image_reading import diff_images, inspect_image, rebase_image, sbom_of
 from aegis.build.image import Facts, image_tags, python_version
 from aegis.core.errors import Conflict, Denied, ExternalError, NotFound, UserError
 from aegis.web import oci_api, pypi_api
@@ -204,6 +206,39 @@ def test_an_image_stands_on_a_base_from_a_layout_or_a_registry(address: str, tmp
         build(above, base="python:3.12")
     with pytest.raises(NotFound):
         build(above, base=f"{address}/shop/nothing:1")
+
+
+def test_the_bill_of_materials_is_the_same_from_the_builder_and_from_the_layers(tmp_path: Path) -> None:
+    folder = write_service(tmp_path / "svc")
+    report = build(folder, sbom=tmp_path / "sbom.json")
+    document = json.loads((tmp_path / "sbom.json").read_text())
+    names = {(one["name"], one["version"]) for one in document["components"]}
+    assert names == {("tiny", "1.0"), ("uvicorn", "0.1"), ("orders", "1.2.0")}
+    read = json.loads(sbom_of(report.path))
+    assert names == {(one["name"], one["version"]) for one in read["components"]}
+    assert document["metadata"]["component"]["hashes"][0]["content"] == report.digest.removeprefix("sha256:")
+    hashed = next(one for one in document["components"] if one["name"] == "tiny")
+    assert hashed["hashes"][0]["content"] == hashlib.sha256(tiny_wheels()[0][1]).hexdigest()
+
+
+def test_a_rebased_image_keeps_its_own_layers_and_differs_in_its_base_only(tmp_path: Path) -> None:
+    base = write_service(tmp_path / "base", options='user = "0"\n')
+    build(base)
+    above = write_service(tmp_path / "above")
+    first = build(above, version="9.0.0")
+    output = tmp_path / "rebased"
+    report = rebase_image(first.path, f"oci:{base.name}/.aegis-image:1.2.0", folder=tmp_path, output=output)
+    assert report.layers_kept == len(first.layers) == 3
+    found = inspect_image(str(output))
+    assert [one.digest for one in found.layers[3:]] == [one.digest for one in first.layers]
+    assert found.labels["io.aegis.base"] == inspect_image(str(base / ".aegis-image")).digest
+    assert found.entrypoint == inspect_image(first.path).entrypoint
+    difference = diff_images(first.path, str(output))
+    assert (difference.added, difference.removed) == ((), ())
+    assert difference.layers_shared >= 3
+    assert any(one.name == "label io.aegis.base" for one in difference.settings)
+    again = rebase_image(str(output), "none", folder=tmp_path, output=tmp_path / "back")
+    assert [one.digest for one in inspect_image(again.path).layers] == [one.digest for one in first.layers]
 
 
 def test_what_the_registry_lost_is_sent_again(doors: TokenDoors, tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from aegis.adapters.layout_directory import OciLayout
 from aegis.bootstrap.image import Wanted, build_image
+from aegis.bootstrap.image_base import From, build_base, lock_base
 from aegis.bootstrap.image_reading import sbom_of
 from support.server import TeamServer, aegis, team
 
@@ -136,3 +139,37 @@ def packages(document: dict[str, list[dict[str, str]]]) -> set[tuple[str, str]]:
         for one in document["components"]
         if one["type"] == "library"
     }
+
+
+def test_a_base_of_this_machines_debian_runs_python_and_syft_finds_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Solved by apt's own lists and mirrors, unpacked without a script being run; only `chroot` here needs root."""
+    monkeypatch.setenv("AEGIS_CACHE_DIR", str(tmp_path / "cache"))
+    lock_base((), source=From(), with_=(), without=(), architecture="", file=tmp_path / "base.lock")
+    report = build_base(tmp_path / "base.lock", source=From(), output=tmp_path / "base")
+    again = build_base(tmp_path / "base.lock", source=From(), output=tmp_path / "again")
+    assert again.digest == report.digest
+    syft = wheel_programs.program("syft")
+    assert syft is not None
+    done = subprocess.run(
+        [str(syft), "scan", f"oci-dir:{tmp_path / 'base'}", "-o", "cyclonedx-json"], capture_output=True, check=True,
+        timeout=300, env={**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"},
+    )  # fmt: skip
+    ours = {one["purl"].partition("?")[0] for one in json.loads(sbom_of(str(tmp_path / "base")))["components"]}
+    theirs = {one.get("purl", "").partition("?")[0] for one in json.loads(done.stdout)["components"]}
+    debian = {one for one in theirs if one.startswith("pkg:deb/")}
+    assert {one for one in ours if one.startswith("pkg:deb/")} == debian
+    assert len(debian) == report.packages
+    root = tmp_path / "root"
+    for layer in json.loads(OciLayout(tmp_path / "base").manifest("").body)["layers"]:
+        with tarfile.open(OciLayout(tmp_path / "base").blob_path(layer["digest"])) as archive:
+            archive.extractall(root, filter="tar")
+    code = "import ssl, sqlite3, zoneinfo; zoneinfo.ZoneInfo('Asia/Seoul'); print(ssl.create_default_context().cert_store_stats()['x509'])"
+    ran = subprocess.run(
+        ["chroot", "--userspec=65532:65532", str(root), "python", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(ran.stdout) > 50

@@ -18,7 +18,7 @@ from aegis.adapters.tree_directory import DirectoryTree
 from aegis.adapters.wheels_store import StoredWheels
 from aegis.bootstrap import build_facts
 from aegis.build.application import Application, find_application
-from aegis.build.base import Base, load_base
+from aegis.build.base import Base, for_base, load_base
 from aegis.build.image import Facts, Image, Workshop, image_tags, solve
 from aegis.build.locks import Lock, read_lock
 from aegis.build.ports import ImageSource
@@ -129,10 +129,11 @@ def _from_layers(
     tree: DirectoryTree, application: Application, wanted: Wanted, *, facts: Facts, target: Target, output: OciLayout
 ) -> tuple[Image, str]:
     options = application.project.options
-    lock = _lock(tree, application, target)
     shop = workshop(options.compression)
     with ExitStack() as opened:
         base, source = _base(wanted.base or options.base, wanted.path, target, opened)
+        target = for_base(base, target, wanted.python or options.python)
+        lock = _lock(tree, application, target)
         image = solve(
             application, tree, lock, facts=facts, target=target, base=base, base_source=source, shop=shop,
             output=output,
@@ -179,6 +180,11 @@ def read_reference(text: str) -> Reference:
 def _base(text: str, folder: Path, target: Target, opened: ExitStack) -> tuple[Base, ImageSource | None]:
     if text in {"", "none"}:
         return Base(), None
+    if text.startswith("lock:"):
+        from aegis.bootstrap.image_base import locked_layout  # noqa: PLC0415 - few bases are solved here
+
+        solved = locked_layout(text, folder)
+        return load_base(solved, "", text, target), solved
     if text.startswith("oci:"):
         path, _, tag = text.removeprefix("oci:").partition(":")
         layout = OciLayout(folder / path)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from aegis.build.debian.lock import LockedPackage
+from aegis.build.debian.solve import Offered
 from aegis.build.locks import Locked
 from aegis.build.target import Target
 
@@ -147,4 +149,22 @@ class ImageOutput(Protocol):
 
     def finish(self, manifest: RawManifest, tags: tuple[str, ...]) -> None:
         """Make the manifest, under its tags, the layout's one image."""
+        ...
+
+
+class DebianArchive(Protocol):
+    """Where Debian packages come from: a mirror, or the machine's own apt."""
+
+    def offered(self, architecture: str) -> Iterator[Offered]:
+        """Every package for the architecture (and `all`), in any order; verified by the archive's signature.
+
+        `ExternalError` when the archive is not there, or is not what its signature says.
+        """
+        ...
+
+    def fetch(self, packages: tuple[LockedPackage, ...]) -> Iterator[bytes]:
+        """The packages' files in the given order, each verified against its digest.
+
+        `ExternalError` where one is gone (`base-mirror`) or another (`deb-digest`).
+        """
         ...

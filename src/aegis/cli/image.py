@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aegis.cli import image_trust, output
+from aegis.cli import image_base, image_trust, output
 
 if TYPE_CHECKING:
     from aegis.bootstrap.image import PushReport
@@ -28,7 +28,9 @@ def image() -> None:
 @click.argument("path", default=".", type=click.Path(path_type=Path))
 @click.option("--push", is_flag=True, help="Push to --repository, or to $CI_REGISTRY_IMAGE.")
 @click.option("--repository", default="", metavar="HOST/NAME", help="Where to push.")
-@click.option("--base", default="", metavar="BASE", help="none, oci:FOLDER[:TAG], or HOST/NAME:TAG[@DIGEST].")
+@click.option(
+    "--base", default="", metavar="BASE", help="none, oci:FOLDER[:TAG], lock:FILE, or HOST/NAME:TAG[@DIGEST]."
+)
 @click.option("--output", "folder", type=click.Path(path_type=Path), help="The OCI layout to write (.aegis-image).")
 @click.option("--version", default="", help="The version in labels and tags; else $AEGIS_VERSION, else pyproject's.")
 @click.option("--python", default="", metavar="X.Y", help="The Python version the dependencies are for.")
@@ -141,7 +143,7 @@ def inspect(what: str, *, as_json: bool) -> None:
 
 for _command in (
     image_trust.sbom, image_trust.diff, image_trust.rebase, image_trust.verify, image_trust.key_command,
-    image_trust.policy,
+    image_trust.policy, image_base.base,
 ):  # fmt: skip
     image.add_command(_command)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any, BinaryIO, Final, cast
 from urllib.parse import quote
 
+from aegis.core.control import os_release, paragraphs
 from aegis.core.errors import ExternalError
 from aegis.supplychain.sbom import Component, component_of
 
@@ -86,7 +87,7 @@ def debian_url(name: str, version: str, architecture: str, release: Mapping[str,
     """The package URL of a Debian package (purl-spec, type deb)."""
     vendor, number = release.get("ID", "debian"), release.get("VERSION_ID", "")
     distribution = f"&distro={quote(f'{vendor}-{number}')}" if number else ""
-    return f"pkg:deb/{vendor}/{quote(name)}@{quote(version, safe='.-~')}?arch={architecture}{distribution}"
+    return f"pkg:deb/{vendor}/{quote(name)}@{quote(version, safe='.-~:')}?arch={architecture}{distribution}"
 
 
 # -- parts ------------------------------------------------------------------------------------------------
@@ -125,30 +126,6 @@ def _note(
     else:
         one = component_of(data)
         found[path] = (one,) if one is not None else ()
-
-
-def os_release(data: bytes) -> dict[str, str]:
-    """The fields of an os-release file."""
-    lines = (line.partition("=") for line in data.decode("utf-8", "replace").splitlines())
-    return {key.strip(): value.strip().strip("\"'") for key, sign, value in lines if sign and not key.startswith("#")}
-
-
-def paragraphs(text: str) -> Iterator[dict[str, str]]:
-    """The paragraphs of a Debian control file: field to value, continued lines joined by newlines."""
-    for block in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
-        fields: dict[str, str] = {}
-        last = ""
-        for line in block.splitlines():
-            if line[:1] in {" ", "\t"}:
-                if last:
-                    fields[last] += f"\n{line.strip()}"
-            elif not line.startswith("#"):
-                name, sign, value = line.partition(":")
-                if sign:
-                    last = name.strip()
-                    fields[last] = value.strip()
-        if fields:
-            yield fields
 
 
 def copyright_licences(data: bytes) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def test_python_and_debian_packages_are_found_with_their_licences() -> None:
         ]
     )
     assert [one.reference for one in found] == [
-        "pkg:deb/debian/epoch@1%3A2~rc1-3?arch=all&distro=debian-12",
+        "pkg:deb/debian/epoch@1:2~rc1-3?arch=all&distro=debian-12",
         "pkg:deb/debian/libc6@2.36-9%2Bdeb12u9?arch=amd64&distro=debian-12",
         "pkg:pypi/old@2",
         "pkg:pypi/tiny@1.0",

@@ -21,6 +21,7 @@ PROGRAMS: Final = {
     "cosign": ("github.com/sigstore/cosign/v2/cmd/cosign", "v2.6.5"),
     "crane": ("github.com/google/go-containerregistry/cmd/crane", "v0.20.7"),
     "helm": ("helm.sh/helm/v3/cmd/helm", "v3.19.5"),
+    "kustomize": ("sigs.k8s.io/kustomize/kustomize/v5", "v5.8.1"),
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from support.server import (
     TeamServer,
     children,
     finished,
+    free_port,
     gone,
     is_type,
     team,
@@ -336,6 +337,25 @@ def test_a_merge_that_was_cut_off_from_its_record_is_taken_up_as_the_merge_it_wa
         assert released["data"]["release"]["unmapped"] == []
         assert server.in_production(since=since)["data"]["ok"]
         intact(server, known)
+
+
+def test_ready_means_that_what_ran_before_answers_also_at_another_port(tmp_path: Path) -> None:
+    with team(tmp_path / "server") as server:
+        server.service()
+        onward(server)
+        since, cell = server.head(), server.cell("production")
+        server.push("team/web", "main", {"note": "two"}, message="fix: two")
+        waiting = server.proposed(since=since)["data"]["promotion"]
+        server.kill()
+        server.port = free_port()
+        server.trees.clear()
+        server.start()
+        again = server.cell("production")
+        assert [httpx.get(again["url"], trust_env=False).status_code for _ in range(5)] == [200] * 5
+        assert again["digest"] == cell["digest"]
+        promotion = {"promotion": waiting["id"], "plan_hash": waiting["plan_hash"]}
+        server.as_("rita").execute("approve", promotion)  # of before: image names are those of the first start
+        assert server.wait("production", finished(waiting["id"]), since=since)["data"]["ok"]
 
 
 def onward(server: TeamServer) -> None:

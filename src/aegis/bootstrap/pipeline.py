@@ -74,12 +74,14 @@ def locate(file: str | None) -> Local:
     return Local(directory=root, file=path.relative_to(root).as_posix(), tree=tree)
 
 
-def check(file: str | None) -> Compilation:
-    """What `lint` says. Git is asked only where the file itself asks for lists of files."""
-    from aegis.pipeline.compile import check_pipeline  # noqa: PLC0415 - start-up is a feature
+def check(file: str | None, *, advise: bool = True) -> Compilation:
+    """What `lint` says, with advice among the warnings. Git is asked only where the file itself asks for lists of files."""
+    from aegis.pipeline.compile import inspect_pipeline  # noqa: PLC0415 - start-up is a feature
 
     local = locate(file)
-    return check_pipeline(CompileRequest(files=local.files(), root=local.file))
+    found = inspect_pipeline(CompileRequest(files=local.files(), root=local.file))
+    compilation = found.compilation
+    return replace(compilation, warnings=(*compilation.warnings, *found.advice())) if advise else compilation
 
 
 def request(local: Local, occasion: Occasion) -> CompileRequest:

@@ -125,7 +125,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
         declarations=FileDeclarations(), host=host, engine=engine, images=registry, packages=packages,
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
-        tokens=TokenBook(ledger, threading.Lock()), url=url,
+        tokens=TokenBook(ledger, threading.Lock()), url=url, registry=registry_name(data, url),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
     registry.on_manifest = entrance.image_pushed
@@ -187,6 +187,16 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         traffic=traffic, keys=keys, supervisor=supervisor,
         closers=(images.close, indexes.close, traces.release, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
+
+
+def registry_name(data: Path, url: str) -> str:
+    """`host:port` of the first start: what images are called in Git must not change with the port of a later one."""
+    path = data / "registry-name"
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.write_text(url.partition("://")[2] + "\n", encoding="utf-8")
+        fresh.replace(path)
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _masker(secrets: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:

@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "lint": ("pipeline", "check a .gitlab-ci.yml"),
     "login": ("server", "keep a token for a server"),
     "logs": ("runs", "show a job's log"),
+    "lsp": ("lsp", "serve an editor: findings, hover, completion"),
     "merge-request": ("merge_requests", "open, merge and close merge requests"),
     "preview": ("pipeline", "show the jobs that would run, and why"),
     "project": ("project", "install a project's locked environment, or write its lock"),

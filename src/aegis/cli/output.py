@@ -40,7 +40,7 @@ def document(schema: str, value: Any) -> None:
     """Print `value` (a dataclass or a mapping) as the one JSON document of a `--json` call."""
     from aegis.core import codec
 
-    plain = codec.plain(value)
+    plain = value if isinstance(value, dict) else codec.plain(value)
     body = {"schema": schema, **plain} if isinstance(plain, dict) else {"schema": schema, "items": plain}
     sys.stdout.write(codec.encode(body).decode() + "\n")
     sys.stdout.flush()

@@ -1,7 +1,8 @@
 """One serving process: starts what a plant holds in the right order, and ends it in the reverse one.
 
 Order of a start: the ledger is open already (its writer's place taken), then projections, open runs, traffic, cluster, what
-was interrupted, the loops, the runner, and the port last: `ready` is printed when work is accepted.
+was interrupted, the loops, the runner, and the port last: `ready` is printed when work is accepted and what ran before
+answers again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from aegis.core.errors import AegisError, UserError
 from aegis.core.events import Draft
 from aegis.daemon.checkpoints import Anchors
 from aegis.daemon.loops import Flow, Loop, Projector, Reporter
-from aegis.daemon.recover import resume
+from aegis.daemon.recover import answers, resume
 from aegis.daemon.stream import LedgerStream
 from aegis.daemon.watchers import Expiry, Observer, RolloutDriver
 from aegis.delivery.context import Adopted
@@ -41,6 +42,8 @@ from aegis.web import git_door, oci_api, portal, pypi_api, status_page
 
 OPERATOR = "operator"
 TOKEN_SECONDS = 366 * 86400.0
+RESTORED_SECONDS = 3.0
+"""How long `ready` waits for workloads that ran before."""
 
 
 class Server:
@@ -65,6 +68,7 @@ class Server:
         self._loops: list[Loop] = []
         self._stop_runner: Callable[[], None] = lambda: None
         self._started = False
+        self._restored = False
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -155,10 +159,20 @@ class Server:
         task = asyncio.create_task(server.serve(sockets=[self._socket]))
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has a flag and no event for it
             await asyncio.sleep(0.005)
+        await self._restore(task)
         if not task.done():
             sys.stdout.write(f"ready {self.url}\n")
             sys.stdout.flush()
         await task
+
+    async def _restore(self, serving: asyncio.Task[None]) -> None:
+        """Pages answer already; what ran before comes back meanwhile. One that never does must not keep the others."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + RESTORED_SECONDS
+        context = self._plant.context
+        while not serving.done() and not await asyncio.to_thread(answers, context) and loop.time() < until:
+            await asyncio.wait([serving], timeout=0.02)
+        self._restored = True
 
     def _app(self) -> Any:
         plant = self._plant
@@ -189,6 +203,8 @@ class Server:
 
     def _ready(self) -> str:
         lag = self._projector.lag()
+        if not self._restored:
+            return "what ran before is still starting"
         return f"the projections are {lag} records behind" if lag > 5000 else ""
 
     def _inbox(self, actor: Actor) -> tuple[InboxEntry, ...]:

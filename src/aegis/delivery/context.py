@@ -65,6 +65,8 @@ class Context:
     tokens: TokenBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
+    registry: str
+    """`host:port` in the names of released images, in Git, signatures and provenance: it outlives a change of port."""
 
     @property
     def options(self) -> Options:

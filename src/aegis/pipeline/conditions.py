@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from aegis.core.errors import Where
 from aegis.pipeline import expression
@@ -46,19 +46,17 @@ class Context:
         return path in self._set
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """The variables one condition sees: as written for `if`, expanded for paths."""
 
     values: Mapping[str, str]
     expanded: Callable[[], Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """The first rule that matched."""
 
-    index: int
+    number: int
     rule: Map
     reason: str
 
@@ -70,8 +68,12 @@ class Match:
 
 def flat(rules: Node | None) -> tuple[Map, ...]:
     """The rules of a list, nested lists (from `!reference`) included."""
+    if rules is None:
+        return ()
+    if isinstance(rules, Seq) and all(isinstance(one, Map) for one in rules.items):
+        return rules.items  # type: ignore[return-value]
     found: list[Map] = []
-    stack: list[tuple[Node, int]] = [(rules, 0)] if rules is not None else []
+    stack: list[tuple[Node, int]] = [(rules, 0)]
     while stack:
         node, depth = stack.pop()
         if isinstance(node, Map):

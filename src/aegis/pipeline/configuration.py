@@ -34,20 +34,18 @@ class Definition:
     name: str
     key: Scalar
     node: Map
-    defaults: Mapping[str, Node]
+    values: Mapping[str, Node]
+    """What each keyword comes to: the job's own value, else the inherited default; without nulls."""
     stage: str = "test"
     instances: tuple[Instance, ...] = ()
 
     def get(self, keyword: str) -> Node | None:
         """The job's own value, else the inherited default; None where neither is given."""
-        own = self.node.get(keyword)
-        if own is not None and not (isinstance(own, Scalar) and own.value is None):
-            return own
-        return self.defaults.get(keyword)
+        return self.values.get(keyword)
 
     def text(self, keyword: str) -> str | None:
         """A scalar keyword as text."""
-        node = self.get(keyword)
+        node = self.values.get(keyword)
         return node.text if isinstance(node, Scalar) else None
 
 
@@ -76,16 +74,27 @@ def configure(request: CompileRequest, context: Context, report: Report) -> Conf
         found = problem.diagnostic()
         report.error(found.code, found.message, found.where, found.hint)
         return None
+    written = root
     root = extend_all(root, report, request.limits)
     if includer.has_references:
         root = resolve_all(root, report)
-    known: dict[int, int] = {}
-    if sum(weight(node, known) for _, node in root.items()) > request.limits.whole:
+    if _too_big(root, written, includer, request.limits.whole):
         where = root.where
         report.error("too-big", f"more than {request.limits.whole} nodes once everything is put together", where)
     if report.errors:
         return None  # what is missing would only be complained of a second time
     return _checked(root, request, report)
+
+
+def _too_big(root: Map, written: Map, includer: Includer, most: int) -> bool:
+    """Whether the configuration has too many nodes. What stands in short files as it was written need not be measured."""
+    short = includer.characters < most and not includer.has_references and not includer.has_aliases
+    known: dict[int, int] = {}
+    total = includer.characters if short else 0
+    for name, (_, node) in root.entries.items():
+        if not short or node is not written.entries[name][1]:
+            total += weight(node, known)
+    return total > most
 
 
 def _checked(root: Map, request: CompileRequest, report: Report) -> Configuration:
@@ -190,7 +199,11 @@ def _definition(
         return None
     before = len(report.errors)
     _check_job(node, name, report)
-    definition = Definition(name=name, key=key, node=node, defaults=_inherited(node, defaults))
+    values = dict(_inherited(node, defaults))
+    for word, (_, value) in node.entries.items():
+        if not isinstance(value, Scalar) or value.value is not None:
+            values[word] = value
+    definition = Definition(name=name, key=key, node=node, values=values)
     _check_together(definition, configuration, report)
     if len(report.errors) > before:
         return definition

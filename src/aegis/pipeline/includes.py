@@ -15,10 +15,11 @@ from aegis.core.errors import Where
 from aegis.pipeline import templates
 from aegis.pipeline.conditions import Conditions, Context
 from aegis.pipeline.diagnostics import Report, Unreadable, meant
-from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, decoded, kind_of, parse, plain
+from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, kind_of, plain
 from aegis.pipeline.globs import matches
 from aegis.pipeline.inputs import Given, interpolated, settle, specs, split
 from aegis.pipeline.merge import Budget, TooBig, merged
+from aegis.pipeline.reader import decoded, parse
 from aegis.pipeline.variables import expand_known
 
 _KINDS: Final = ("local", "component", "project", "remote", "template", "artifact")
@@ -51,6 +52,8 @@ class Includer:
         self.conditions = Conditions(context, report)
         self.count = 0
         self.has_references = False
+        self.has_aliases = False
+        self.characters = 0
         self.budget = Budget(limits.whole * 4)
 
     def load(self, label: str, data: bytes, given: Mapping[str, Given]) -> Map:
@@ -60,6 +63,8 @@ class Includer:
     def _file(self, source: _Source, chain: tuple[str, ...]) -> Map:
         text = decoded(source.data, source.label, self.limits)
         self.has_references = self.has_references or "!reference" in text
+        self.has_aliases = self.has_aliases or "&" in text
+        self.characters += len(text)
         part = split(text, source.label, self.report, self.limits)
         lines: tuple[int, ...] = ()
         content = part.content

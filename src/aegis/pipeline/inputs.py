@@ -14,8 +14,9 @@ from typing import Any, Final
 from aegis.core.errors import Where
 from aegis.pipeline.conditions import check_expression
 from aegis.pipeline.diagnostics import Report, Unreadable, meant
-from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, parse, plain
+from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, plain
 from aegis.pipeline.expression import compile_pattern, holds
+from aegis.pipeline.reader import parse
 from aegis.pipeline.variables import expand_known
 
 _SEPARATOR: Final = re.compile(r"^---(?=\s|$)[^\n]*\n?", re.MULTILINE)

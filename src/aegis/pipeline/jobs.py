@@ -6,8 +6,8 @@ Decides how each keyword becomes a field, and which texts are expanded here. Edg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from aegis.core.plan import ArtifactSpec, CacheSpec, Image, JobEnvironment, JobSpec, Need, Retry, Variable
 from aegis.pipeline import durations, templates
@@ -21,8 +21,7 @@ from aegis.pipeline.variables import Expansion
 CANNOT: Final = "This job uses `{keywords}`, which cannot be carried out here; it fails rather than pass unseen."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Chosen(NamedTuple):
     """What rules (or `only`, or nothing) decided about one instance."""
 
     definition: Definition
@@ -76,6 +75,8 @@ def script_lines(node: Node | None) -> tuple[str, ...]:
     """A script as its lines, nested lists flattened."""
     if node is None:
         return ()
+    if isinstance(node, Seq) and all(isinstance(one, Scalar) for one in node.items):
+        return tuple([one.value for one in node.items if isinstance(one, Scalar) and isinstance(one.value, str)])
     found: list[str] = []
     stack: list[Node] = [node]
     while stack:
@@ -89,6 +90,9 @@ def script_lines(node: Node | None) -> tuple[str, ...]:
 
 def origin(definition: Definition) -> str | None:
     """The component that every script of the job comes from, unchanged; None when any line is someone else's."""
+    own = definition.values.get("script")
+    if own is None or not own.file.startswith("aegis/"):
+        return None
     files: set[str] = set()
     for keyword in ("before_script", "script", "after_script"):
         node = definition.get(keyword)
@@ -293,7 +297,7 @@ def build(
         environment=place,
         tags=_expanded(tags, expansion),
         coverage=definition.text("coverage"),
-        parallel_index=instance.index,
+        parallel_index=instance.number,
         parallel_total=instance.total,
         manual_confirmation=definition.text("manual_confirmation"),
         origin=None if impossible or not variables else origin(definition),

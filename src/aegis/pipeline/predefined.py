@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 from aegis.core.plan import JobEnvironment, Variable
@@ -136,12 +137,18 @@ def of_job(name: str, stage: str, index: int | None, total: int | None) -> list[
     variables = [
         Variable(key="CI_JOB_NAME", value=name, raw=True),
         Variable(key="CI_JOB_NAME_SLUG", value=_NOT_JOB_SLUG.sub("-", name.lower())[:63].strip("-")),
-        Variable(key="CI_JOB_STAGE", value=stage, raw=True),
-        Variable(key="CI_NODE_TOTAL", value=str(total or 1)),
+        _shared("CI_JOB_STAGE", stage),
+        _shared("CI_NODE_TOTAL", str(total or 1)),
     ]
     if index is not None:
         variables.append(Variable(key="CI_NODE_INDEX", value=str(index)))
     return variables
+
+
+@lru_cache(maxsize=256)
+def _shared(key: str, value: str) -> Variable:
+    """A variable that many jobs have alike."""
+    return Variable(key=key, value=value, raw=True)
 
 
 def of_environment(environment: JobEnvironment) -> list[Variable]:

@@ -160,15 +160,16 @@ def fields(known: Mapping[str, Shape], *, required: tuple[str, ...] = ()) -> Sha
             return
         for name, (key, value) in node.entries.items():
             shape = known.get(name)
-            if shape is None:
+            if shape is not None:
+                if not (isinstance(value, Scalar) and value.value is None):
+                    shape(value, f"{label}: {name}", report)
+            else:
                 report.error(
                     "unknown-keyword",
                     f"`{label}` does not know `{name}`",
                     key.where,
                     meant(name, known) or f"it knows: {', '.join(known)}",
                 )
-            elif not (isinstance(value, Scalar) and value.value is None):
-                shape(value, f"{label}: {name}", report)
         for name in required:
             if not node.has(name):
                 report.error("missing-key", f"`{label}` needs `{name}`", node.where)

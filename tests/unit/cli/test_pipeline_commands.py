@@ -65,8 +65,18 @@ def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("here")
 def test_lint_of_a_valid_file_leaves_with_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("lint", "--json") == 0
+    assert call("lint", "--no-advice", "--json") == 0
     assert shown(capsys) == {"schema": "aegis.lint/1", "valid": True, "errors": [], "warnings": []}
+
+
+@pytest.mark.usefixtures("here")
+def test_lint_advises_and_stays_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("lint", "--json") == 0
+    found = shown(capsys)
+    assert found["valid"] is True
+    assert [one["code"] for one in found["warnings"]] == ["advice-uninterruptible"]
+    assert call("lint") == 0
+    assert "advice[advice-uninterruptible]" in capsys.readouterr().out
 
 
 def test_lint_of_an_invalid_file_leaves_with_one_and_all_places(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -299,15 +299,15 @@ def _devpi(folder: Path, files: list[tuple[str, bytes]]) -> Measured:
     programs, port, data = _peers(), free_port(), str(folder / "devpi")
     subprocess.run([programs / "devpi-init", "--serverdir", data, "--no-root-pypi"], check=True, capture_output=True)
     command = [str(programs / "devpi-server"), "--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
-    client = {**os.environ, "DEVPI_CLIENTDIR": str(folder / "devpi-client")}
+    client, user = {**os.environ, "DEVPI_CLIENTDIR": str(folder / "devpi-client")}, "root"
     with serving(command, port):
         for words in (
-            ["use", f"http://127.0.0.1:{port}"], ["login", "root", "--password="], ["index", "-c", "root/bench", "bases="],
-            ["user", "-m", "root", "password=bench"],
+            ["use", f"http://127.0.0.1:{port}"], ["login", user, "--password="], ["index", "-c", f"{user}/bench", "bases="],
+            ["user", "-m", user, "password=bench"],
         ):  # fmt: skip
             subprocess.run([programs / "devpi", *words], env=client, check=True, capture_output=True)
-        took = _upload(port, "/root/bench/", files, "bench", "root")
-        return took, _pages(port, "/root/bench/+simple/")
+        took = _upload(port, f"/{user}/bench/", files, "bench", user)
+        return took, _pages(port, f"/{user}/bench/+simple/")
 
 
 def _pypiserver(folder: Path, files: list[tuple[str, bytes]]) -> Measured:

@@ -200,13 +200,13 @@ class TestTraefikTraffic(TrafficContract):
         assert sample.buckets["5"] <= sample.requests
         assert sample.latency_sum > 0
 
-    def test_a_service_that_comes_later_gets_a_spare_port(self, traffic: TraefikTraffic, backends: Backends):
+    def test_services_that_come_later_get_the_spare_ports_while_there_are_some(
+        self, traffic: TraefikTraffic, backends: Backends
+    ):
         url = traffic.add("basket", "production")
         traffic.set_weights("basket", "production", {"basket@1": (backends.at("orders@1"), 1)})
         assert get(url)[1] == b"orders@1"
-
-    def test_a_place_without_a_version_says_so(self, traffic: TraefikTraffic):
-        assert get(traffic.add("empty", "production"))[0] == 503
+        assert get(traffic.add("empty", "production"))[0] == 503  # a place without a version says so
         with pytest.raises(ExternalError, match="no spare port"):
             traffic.add("more", "production")
 

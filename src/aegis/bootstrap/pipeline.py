@@ -158,10 +158,21 @@ def _target(local: Local, branch: str) -> str:
         return ""
 
 
+def _looks_at_changes(local: Local) -> bool:
+    """Whether the file may ask for changes at all: three `git` processes less where it does not."""
+    try:
+        data = (local.directory / local.file).read_bytes()
+    except OSError:
+        return True
+    return b"changes" in data or b"include" in data
+
+
 def _changed(local: Local, occasion: Occasion, ref: str, checked_out: str, default: str) -> tuple[str, ...] | None:
     """What changed, as far as a work tree can know: since the default branch, or on it since the previous commit."""
     if occasion.changed is not None:
         return occasion.changed
+    if not _looks_at_changes(local):
+        return None
     if local.tree is None or occasion.tag is not None:
         return None
     if ref != checked_out and not occasion.merge_request:

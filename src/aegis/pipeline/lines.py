@@ -8,6 +8,7 @@ other reader decides. Property tests hold that both answer alike.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from sys import intern
 from typing import Final
 
@@ -164,6 +165,13 @@ class _Reader:
                 name = _make(Scalar, (written, written, file, number, column + 1))
             if start == len(line) or line[start] == "#":
                 node = self.below(line.index(":", key.end(1)) + 2, column, number)
+            elif line[start] in _START and " #" not in line and (plain := line[start:].rstrip(" "))[-1] != ":":
+                if ": " in plain:
+                    raise NotPlain
+                node = _make(Scalar, (_resolved(plain), plain, file, number, start + 1))
+                self.advance()
+                if self.column > column:
+                    raise NotPlain
             elif line[start] == "&":
                 node = self.anchored(start, column, dashes=column)
             else:
@@ -373,7 +381,9 @@ class _Reader:
         return Scalar(text, text, self.file, number, start + 1)
 
 
+@lru_cache(maxsize=4096)
 def _resolved(text: str) -> Plain:
+    """The value of an unquoted scalar; most words of a file stand there many times."""
     try:
         return resolve(text)
     except ValueError:

@@ -107,6 +107,8 @@ def several(item: Shape, *, most: int = 10_000, least: int = 0, single: bool = F
                 )
             if len(node.items) < least:
                 report.error("invalid-value", f"`{label}` needs at least {least} entry", node.where)
+            if item is text and all(is_text(one) for one in node.items):
+                return
             for one in node.items:
                 item(one, label, report)
         elif single:
@@ -125,6 +127,13 @@ def nested(item: Shape, depth: int = 10) -> Shape:
     """One alone, or a list, lists within lists allowed (from `!reference`)."""
 
     def check(node: Node, label: str, report: Report) -> None:
+        if (
+            item is text
+            and isinstance(node, Seq)
+            and len(node.items) < 50_000
+            and all(is_text(one) for one in node.items)
+        ):
+            return
         stack: list[tuple[Node, int]] = [(node, 0)]
         count = 0
         while stack:

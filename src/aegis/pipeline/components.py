@@ -7,16 +7,14 @@ tag or a commit. Parts and `~latest` choose among the project's releases, the hi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 LATEST: Final = "~latest"
 _PART: Final = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?")
 _RELEASE: Final = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\+[0-9A-Za-z.-]+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
+class Component(NamedTuple):
     """An address taken apart."""
 
     host: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from aegis.core.errors import Where
 from aegis.pipeline.conditions import Context, check_expression
@@ -34,8 +35,7 @@ _MAX_OPTIONS: Final = 50
 _MAX_BLOCK: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A value for an input and where it was given: None for one given with the request, whose text takes the input's type."""
 
     value: Any
@@ -67,8 +67,7 @@ class InputSpec:
     where: Where | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """A file cut at its `---`: the header's text, the content's text and how many lines stand before each."""
 
     header: str | None
@@ -118,11 +117,10 @@ def _is_header(part: tuple[int, str], file: str, limits: Limits) -> bool:
     return isinstance(root, Map) and "spec" in root.entries
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What a file's `spec` says: its inputs, files that declare more of them, and which facts of a component it uses."""
 
-    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    inputs: Mapping[str, InputSpec] = MappingProxyType({})
     includes: tuple[Node, ...] = ()
     component: tuple[str, ...] = ()
 

@@ -5,7 +5,6 @@ Everything works without Git too; then the directory is the project and nothing 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +15,13 @@ from aegis.adapters.files_worktree import CommitFiles, WorkTree, WorkTreeFiles
 from aegis.bootstrap.instance import Instance
 from aegis.core.errors import NotFound, UserError
 from aegis.core.plan import Variable
+from aegis.pipeline.patterns import Rare
 from aegis.pipeline.ports import Files
 from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest
 
 ROOT: Final = ".gitlab-ci.yml"
-_NOT_PATH: Final = re.compile(r"[^a-z0-9._-]+")
-_REMOTE: Final = re.compile(r"(?:^[a-z+]+://[^/]+/|^[^/@]+@[^:/]+:)(?P<path>[^?#]+?)(?:\.git)?/?$")
+_NOT_PATH: Final = Rare(r"[^a-z0-9._-]+")
+_REMOTE: Final = Rare(r"(?:^[a-z+]+://[^/]+/|^[^/@]+@[^:/]+:)(?P<path>[^?#]+?)(?:\.git)?/?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

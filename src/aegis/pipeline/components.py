@@ -6,12 +6,13 @@ tag or a commit. Parts and `~latest` choose among the project's releases, the hi
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
+from aegis.pipeline.patterns import Rare
+
 LATEST: Final = "~latest"
-_PART: Final = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?")
-_RELEASE: Final = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\+[0-9A-Za-z.-]+)?")
+_PART: Final = Rare(r"(\d{1,9})(?:\.(\d{1,9}))?")
+_RELEASE: Final = Rare(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\+[0-9A-Za-z.-]+)?")
 
 
 class Component(NamedTuple):

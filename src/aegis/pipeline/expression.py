@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from aegis.pipeline.patterns import Rare
+
 MAX_TOKENS: Final = 100
 
 Result: TypeAlias = "str | bool | Pattern | None"
@@ -92,7 +94,7 @@ _SIMPLE: Final = re.compile(
     r"\^?(?:[A-Za-z0-9_ /-]|\\[./dw-])*(?:(?:\.|\\d|\\w)[*+])?(?:[A-Za-z0-9_ /-]|\\[./dw-])*\$?"
 )
 """Patterns that mean the same to Python, in linear time but for one repetition; loading RE2 takes as long as a small file."""
-_RUBY_PATTERN: Final = re.compile(r"/(.*)/([ismU]*)", re.DOTALL)
+_RUBY_PATTERN: Final = Rare(r"/(.*)/([ismU]*)", re.DOTALL)
 
 
 def compile_pattern(text: str) -> Pattern | None:

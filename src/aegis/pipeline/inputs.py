@@ -17,16 +17,17 @@ from aegis.pipeline.conditions import Context, check_expression
 from aegis.pipeline.diagnostics import Report, Unreadable, meant
 from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, plain
 from aegis.pipeline.expression import compile_pattern, holds
+from aegis.pipeline.patterns import Rare
 from aegis.pipeline.reader import parse
 from aegis.pipeline.variables import expand_known, references
 
-_SEPARATOR: Final = re.compile(r"^---(?=\s|$)[^\n]*\n?", re.MULTILINE)
-_BLOCK: Final = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
-_TRUNCATE: Final = re.compile(r"truncate\(\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)")
+_SEPARATOR: Final = Rare(r"^---(?=\s|$)[^\n]*\n?", re.MULTILINE)
+_BLOCK: Final = Rare(r"\$\[\[(.*?)\]\]", re.DOTALL)
+_TRUNCATE: Final = Rare(r"truncate\(\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)")
 _TYPES: Final = ("string", "number", "boolean", "array")
 _KEYS: Final = ("type", "default", "options", "regex", "description", "rules")
-_SPLIT: Final = re.compile(r"split\('([^']+)'\)")
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.,:+/@\n-]")
+_SPLIT: Final = Rare(r"split\('([^']+)'\)")
+_UNSAFE: Final = Rare(r"[^A-Za-z0-9_.,:+/@\n-]")
 _SPEC: Final = ("inputs", "include", "component", "description")
 _COMPONENT: Final = ("name", "version", "reference", "sha")
 _LONGEST_DESCRIPTION: Final = 256

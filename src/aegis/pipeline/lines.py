@@ -14,6 +14,7 @@ from typing import Final
 
 from aegis.pipeline.diagnostics import Report, Unreadable
 from aegis.pipeline.document import Limits, Map, Node, Plain, Scalar, Seq, mapping, resolve
+from aegis.pipeline.patterns import Rare
 
 
 class NotPlain(Exception):
@@ -27,16 +28,16 @@ _KEY: Final = re.compile(
 _START: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$./\\(~+^;=<)")
 _END: Final = r"(?:[ ]+#.*|[ ]*)$"
 _DOUBLE: Final = re.compile(r'"([^"\\]*)"' + _END)
-_SINGLE: Final = re.compile(r"'((?:[^']|'')*)'" + _END)
-_LITERAL: Final = re.compile(r"\|(-?)" + _END)
-_ANCHOR: Final = re.compile(r"&([A-Za-z0-9_-]+)(?:[ ]+|$)")
-_ALIAS: Final = re.compile(r"\*([A-Za-z0-9_-]+)" + _END)
+_SINGLE: Final = Rare(r"'((?:[^']|'')*)'" + _END)
+_LITERAL: Final = Rare(r"\|(-?)" + _END)
+_ANCHOR: Final = Rare(r"&([A-Za-z0-9_-]+)(?:[ ]+|$)")
+_ALIAS: Final = Rare(r"\*([A-Za-z0-9_-]+)" + _END)
 _BLANK: Final = re.compile(_END)
 _FLOW: Final = re.compile(
     r"""[ ]*(?:(?P<plain>[A-Za-z0-9_$./][\w./$()+=~-]*(?:[ ]+[\w./$()+=~-]+)*)|"(?P<double>[^"\\]*)"|'(?P<single>[^']*)'"""
     r"""|(?P<alias>\*[A-Za-z0-9_-]+)|(?P<open>[\[{])|(?P<close>[\]}])|(?P<reference>!reference[ ]+(?=\[)))[ ]*"""
 )
-_REFERENCE: Final = re.compile(r"!reference[ ]+(?=\[)")
+_REFERENCE: Final = Rare(r"!reference[ ]+(?=\[)")
 _LONGEST_KEY: Final = 900
 _STARTS_OTHER: Final = frozenset("0123456789.\"'~")
 """What a key begins with that is not simply the text that it is; short words may be booleans or nothing."""

@@ -6,13 +6,13 @@ wherever a key is optional, as in GitLab.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from aegis.pipeline import durations
 from aegis.pipeline.diagnostics import Report, meant
 from aegis.pipeline.document import Map, Node, Scalar, Seq, kind_of
+from aegis.pipeline.patterns import Rare
 
 Shape: TypeAlias = Callable[[Node, str, Report], None]
 
@@ -213,7 +213,7 @@ def exclusive(names: tuple[str, ...], inner: Shape) -> Shape:
     return check
 
 
-def matching(pattern: re.Pattern[str], expected: str, most: int = 10_000) -> Shape:
+def matching(pattern: Rare, expected: str, most: int = 10_000) -> Shape:
     """A text of one form and length."""
 
     def check(node: Node, label: str, report: Report) -> None:

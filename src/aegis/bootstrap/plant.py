@@ -39,10 +39,12 @@ from aegis.delivery.credentials import JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
+from aegis.delivery.options import Options
 from aegis.delivery.queries.world import World
 from aegis.delivery.tokens import TokenBook
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
+from aegis.execution.resources import UNORDERED
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.gitops.ports import ImageLayer, PulledImage
 from aegis.ledger.projections import ProjectionRunner
@@ -120,6 +122,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         queue=queue,
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
+        process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
@@ -197,6 +200,11 @@ def registry_name(data: Path, url: str) -> str:
         fresh.write_text(url.partition("://")[2] + "\n", encoding="utf-8")
         fresh.replace(path)
     return path.read_text(encoding="utf-8").strip()
+
+
+def _process_mode(options: Options, project: str, group: str) -> str:
+    declared = options.projects.get(project)
+    return declared.resource_groups.get(group, UNORDERED) if declared is not None else UNORDERED
 
 
 def _masker(secrets: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:

@@ -38,6 +38,9 @@ def _uncollected(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+_MERGED: Final = click.option(
+    "--merged", is_flag=True, help="Show the merged YAML: includes, extends, references done."
+)
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
@@ -62,6 +65,7 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--ref", metavar="NAME", help="A branch, which need not exist. Default: the one checked out."),
         click.option("--tag", metavar="NAME", help="A tag instead of a branch."),
         click.option("--merge-request", is_flag=True, help="A merge request of the branch."),
+        click.option("--merged-result", is_flag=True, help="With --merge-request: for what merging would make."),
         click.option("--target", metavar="BRANCH", help="What the merge request is for. Default: the default branch."),
         click.option("--source", metavar="SOURCE", help="What starts it: push, schedule, web, api, trigger …"),
         click.option(
@@ -88,6 +92,7 @@ def occasion(
     ref: str | None,
     tag: str | None,
     merge_request: bool,
+    merged_result: bool,
     target: str | None,
     source: str | None,
     variables: Sequence[tuple[str, str]],
@@ -104,7 +109,8 @@ def occasion(
     return Occasion(
         ref=ref,
         tag=tag,
-        merge_request=merge_request,
+        merge_request=merge_request or merged_result,
+        merged_result=merged_result,
         target=target,
         source=source,
         variables=tuple(Variable(key=name, value=value) for name, value in variables),
@@ -139,9 +145,10 @@ def _tell(diagnostics: Sequence[Diagnostic], kind: str) -> None:
 @click.command()
 @click.argument("file", required=False)
 @click.option("--advice/--no-advice", default=True, help="Also advise on what is valid and could be better (default).")
+@_MERGED
 @_JSON
 @_uncollected
-def lint(file: str | None, *, advice: bool, as_json: bool) -> None:
+def lint(file: str | None, *, advice: bool, merged: bool, as_json: bool) -> None:
     """Check a .gitlab-ci.yml, with everything it includes; leave with 1 when it is not valid.
 
     \b
@@ -155,10 +162,10 @@ def lint(file: str | None, *, advice: bool, as_json: bool) -> None:
 
     found = check(file, advise=advice)
     if as_json:
-        output.document(
-            "aegis.lint/1",
-            {"valid": not found.errors, "errors": _places(found.errors), "warnings": _places(found.warnings)},
-        )
+        body = {"valid": not found.errors, "errors": _places(found.errors), "warnings": _places(found.warnings)}
+        output.document("aegis.lint/1", {**body, "merged": _merged(found)} if merged else body)
+    elif merged and not found.errors:
+        output.say(_merged(found).rstrip("\n"))
     else:
         _tell(found.errors, "error")
         _tell([one for one in found.warnings if not one.code.startswith("advice-")], "warning")
@@ -197,9 +204,10 @@ def job_document(job: JobSpec) -> dict[str, Any]:
 @click.argument("file", required=False)
 @occasion_options
 @click.option("--data", metavar="DIR", help="A server's data directory, whose ledger knows how long jobs took.")
+@_MERGED
 @_JSON
 @_uncollected
-def preview(file: str | None, *, data: str | None, as_json: bool, **options: Any) -> None:
+def preview(file: str | None, *, data: str | None, merged: bool, as_json: bool, **options: Any) -> None:
     """Show the jobs that would run, in order, with the reason for each job that is in or out.
 
     \b
@@ -212,7 +220,11 @@ def preview(file: str | None, *, data: str | None, as_json: bool, **options: Any
     found, forecast = compile_and_forecast(file, occasion(**options), data)
     refuse(found, as_json=as_json)
     if as_json:
-        _preview_document(found, forecast)
+        more = {"merged": _merged(found)} if merged else {}
+        _preview_document(found, {"forecast": _forecast_document(forecast), **more})
+        return
+    if merged:
+        output.say(_merged(found).rstrip("\n"))
         return
     _tell(found.warnings, "warning")
     if found.plan is not None:
@@ -256,7 +268,13 @@ def _forecast_document(forecast: Forecast | None) -> dict[str, Any] | None:
     }
 
 
-def _preview_document(found: Compilation, forecast: Forecast | None) -> None:
+def _merged(found: Compilation) -> str:
+    from aegis.pipeline.showing import merged_yaml
+
+    return merged_yaml(found.merged)
+
+
+def _preview_document(found: Compilation, more: dict[str, Any]) -> None:
     plan = found.plan
     output.document(
         "aegis.preview/1",
@@ -269,7 +287,7 @@ def _preview_document(found: Compilation, forecast: Forecast | None) -> None:
             "skipped": found.skipped,
             "unsupported": list(plan.unsupported) if plan is not None else [],
             "warnings": _places(found.warnings),
-            "forecast": _forecast_document(forecast),
+            **more,
         },
     )
 

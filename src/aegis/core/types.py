@@ -140,6 +140,8 @@ class Run:
     finished_at: datetime | None = None
     release: str | None = None
     environment: str | None = None
+    parent: str = ""
+    """The run whose trigger job started this one; this run's id is then that job's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,9 @@ A command is imperative and frozen. `internal` verbs belong to the flow: no cred
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, TypeVar
 
 C = TypeVar("C", bound=type)
@@ -57,6 +58,17 @@ class RunPipeline:
 
     project: str
     ref: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@verb("run-schedule", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSchedule:
+    """Start a declared schedule's pipeline for the moment at which it was due."""
+
+    project: str
+    name: str
+    due: datetime
 
 
 @verb("cancel")
@@ -80,10 +92,44 @@ class RetryJob:
 @verb("play")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayJob:
-    """Start a manual job."""
+    """Start a manual job, with variables of its own where wanted."""
 
     run: str
     job: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@verb("start-downstream", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartDownstream:
+    """Start the pipeline that a trigger job asks for."""
+
+    run: str
+    job: str
+
+
+@verb("conclude-downstream", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcludeDownstream:
+    """Tell the trigger job that waits for a run that it has ended."""
+
+    run: str
+
+
+@verb("cancel-downstream", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelDownstream:
+    """Cancel the runs that a canceled run, or a canceled trigger job, has started."""
+
+    run: str
+
+
+@verb("supersede", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupersedeRuns:
+    """Cancel what a newer run makes redundant of older ones of the same branch."""
+
+    run: str
 
 
 # -- verdicts and releases --------------------------------------------------------------------------------

@@ -15,6 +15,18 @@ from aegis.source.branches import ProtectedBranch, ProtectedTag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOptions:
+    """A pipeline that time starts. `owner` is whom it runs for; empty: nobody's rights."""
+
+    cron: str
+    branch: str
+    zone: str = "UTC"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectOptions:
     """A repository: `kind` is `library`, `service` or `platform`."""
 
@@ -23,6 +35,9 @@ class ProjectOptions:
     service: str = ""
     index: str = "default"
     default_branch: str = "main"
+    resource_groups: Mapping[str, str] = field(default_factory=dict)
+    """The process mode of each resource group; `unordered` where none is declared."""
+    schedules: Mapping[str, ScheduleOptions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

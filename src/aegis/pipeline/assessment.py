@@ -14,7 +14,7 @@ from typing import Final, Literal
 from aegis.core.errors import Where
 from aegis.core.plan import JobSpec
 from aegis.pipeline.compile import compile_pipeline, inspect_pipeline, unsupported
-from aegis.pipeline.configuration import Configuration, Definition
+from aegis.pipeline.configuration import Configuration, Definition, yaml_variables
 from aegis.pipeline.diagnostics import Diagnostic, Report
 from aegis.pipeline.document import Map, Scalar
 from aegis.pipeline.forecast import base_name
@@ -235,8 +235,12 @@ def _images(definition: Definition) -> Iterator[Problem]:
 
 def _unset(configuration: Configuration, runs: Mapping[str, Compilation], request: CompileRequest) -> tuple[str, ...]:
     """Names that commands and conditions read and nothing here sets: a project's or group's variables at GitLab."""
-    used: dict[str, None] = {}
-    known = {*configuration.variables, *of_request(request), *RUN_TIME, *_SHELL}
+    written = [*configuration.variables.values()]
+    for definition in configuration.jobs.values():
+        written += yaml_variables(definition.node.get("variables")).values()
+    used: dict[str, None] = dict.fromkeys(name for one in written if not one.raw for name in references(one.value))
+    named = {one.key for one in written}
+    known = {*named, *of_request(request), *RUN_TIME, *_SHELL}
     plans: Iterable[JobSpec] = (job for found in runs.values() if found.plan is not None for job in found.plan.jobs)
     seen: set[str] = set()
     for job in plans:
@@ -247,6 +251,5 @@ def _unset(configuration: Configuration, runs: Mapping[str, Compilation], reques
         lines = "\n".join((*job.before_script, *job.script, *job.after_script))
         own = {first or second for first, second in _OWN.findall(lines)} | {one.key for one in job.variables}
         names = [first or second for first, second in _USED.findall(lines)]
-        names += [one for value in job.variables for one in references(value.value)]
         used.update(dict.fromkeys(one for one in names if one not in own))
     return tuple(sorted(one for one in used if one not in known and not one.startswith(_GIVEN)))

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from aegis.core.errors import NotFound, UserError
 from aegis.pipeline import templates
+from aegis.pipeline.conditions import Context
 from aegis.pipeline.diagnostics import Report, meant
 from aegis.pipeline.document import Limits, Map, plain
 from aegis.pipeline.inputs import Given, InputSpec, from_text, interpolated, settle, specs, split
 from aegis.pipeline.reader import parse
+from aegis.pipeline.request import MemoryFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ def find(name: str) -> Template:
     text = data.decode()
     comment = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
     part = split(text, address, Report(), Limits())
-    declared = specs(part.header, address, Report(), Limits()) if part.header is not None else {}
+    declared = specs(part.header, address, Report(), Limits()).inputs if part.header is not None else {}
     return Template(
         name=address.removeprefix("aegis/").partition("@")[0],
         address=address,
@@ -86,7 +88,13 @@ def _filled(template: Template, values: Mapping[str, Any]) -> tuple[str, list[tu
     part = split(template.text, template.address, report, limits)
     declared = {spec.name: spec for spec in template.inputs}
     settled = settle(declared, {name: Given(value) for name, value in values.items()}, template.address, report, None)
-    content, _ = interpolated(part, settled, {}, template.address, report)
+    content, _ = interpolated(
+        part,
+        {f"inputs.{name}": value for name, value in settled.items()},
+        Context(files=MemoryFiles(), values={}),
+        template.address,
+        report,
+    )
     if report.errors:
         first = report.errors[0]
         raise UserError(first.code, first.message, hint=first.hint)

@@ -7,6 +7,7 @@ from typing import Final
 
 NOUNS: Final = (
     "runs",
+    "downstream",
     "verdicts",
     "releases",
     "merge_requests",

@@ -29,9 +29,12 @@ from aegis.pipeline.variables import RUN_TIME, Expansion, circles, layered, visi
 _PUSHES = frozenset({"push", "merge_request_event", "external_pull_request_event"})
 
 
-def compile_pipeline(request: CompileRequest) -> Compilation:
-    """The plan of one pipeline, or what keeps it from being one. Never raises for what a file holds."""
-    report = Report()
+def compile_pipeline(request: CompileRequest, report: Report | None = None) -> Compilation:
+    """The plan of one pipeline, or what keeps it from being one. Never raises for what a file holds.
+
+    `report` collects what is wrong; another one than the usual may take some of it less seriously.
+    """
+    report = report if report is not None else Report()
     context = _context(request)
     configuration = configure(request, context, report)
     if configuration is None:
@@ -48,9 +51,9 @@ def check_pipeline(request: CompileRequest) -> Compilation:
     return inspect_pipeline(request).compilation
 
 
-def inspect_pipeline(request: CompileRequest) -> Inspection:
+def inspect_pipeline(request: CompileRequest, report: Report | None = None) -> Inspection:
     """The same with what it was said of: for editors and for advice."""
-    report = Report()
+    report = report if report is not None else Report()
     context = _context(request)
     configuration = configure(request, context, report)
     names = None

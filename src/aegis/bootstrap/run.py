@@ -238,7 +238,7 @@ class LocalRun:
             recorded_by="aegis run",
         )
         self._queue = SqliteQueue()
-        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree")
+        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree", self.executor.owner)
         self._coordinator = Coordinator(
             ledger=self._ledger,
             blobs=self._blobs,
@@ -258,10 +258,16 @@ class LocalRun:
         self._thread.join()
         self._loop.close()
         self._workspaces.close()
-        shutil.rmtree(self.directory / "jobs", ignore_errors=True)
+        self._remove_places()
         self._queue.close()
         self._traces.release()
         self._ledger.close()
+
+    def _remove_places(self) -> None:
+        places = self.directory / "jobs"
+        for left in places.iterdir() if places.is_dir() else ():
+            self._workspaces.release(left / "work")
+        shutil.rmtree(places, ignore_errors=True)
 
     def _work(self) -> None:
         here = machine(os.environ, whole_path=True, hide=self._folder)

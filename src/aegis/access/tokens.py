@@ -25,6 +25,9 @@ from aegis.core.events import Draft, Record, SessionOpened, TokenIssued, TokenRe
 C = TypeVar("C")
 PREFIX: Final = "aegis_"
 JOB_PREFIX: Final = "aegisjob"
+RUNNER_PREFIX: Final = "glrt-"
+REGISTRATION_PREFIX: Final = "GR1348941"
+"""GitLab's own prefixes, by which `gitlab-runner` knows how to register with a token."""
 REGISTRY_PREFIX: Final = "aegisreg"
 TOKEN_BYTES: Final = 32
 ALL: Final = "*"
@@ -39,6 +42,8 @@ class Kind(StrEnum):
     RUNNER = "runner"
     JOB = "job"
     LOGIN_LINK = "login-link"
+    REGISTRATION = "registration"
+    """Registers runners (the old way); speaks for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +74,12 @@ class Minted:
     hash: str
 
 
-def mint(entropy: bytes) -> Minted:
+def mint(entropy: bytes, *, prefix: str = PREFIX) -> Minted:
     """A token of 32 given random bytes; `ValueError` for fewer or more."""
     if len(entropy) != TOKEN_BYTES:
         msg = f"a token needs {TOKEN_BYTES} random bytes, not {len(entropy)}"
         raise ValueError(msg)
-    plain = PREFIX + _text(entropy)
+    plain = prefix + _text(entropy)
     digest = token_hash(plain)
     # Named by a hash of its hash: a name that gives nothing away and cannot be looked up as a token.
     return Minted(id=f"token-{hashlib.sha256(digest.encode()).hexdigest()[:16]}", plain=plain, hash=digest)

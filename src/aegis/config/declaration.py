@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from aegis.core.errors import AegisError
 from aegis.core.ids import is_name, is_project
+from aegis.execution.cron import parse
 from aegis.gates.policy import from_document
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
@@ -47,6 +48,28 @@ class IdentityModel(Strict):
     robot: bool = False
 
 
+class ScheduleModel(Strict):
+    """A pipeline that time starts: `cron` in a time zone, of a branch (the default one where none is named).
+
+    `owner` is the identity it runs for; without one it may not start pipelines of other projects.
+    """
+
+    cron: str
+    branch: str | None = None
+    zone: str = "UTC"
+    variables: dict[str, str] = {}
+    owner: str | None = None
+    active: bool = True
+
+    @model_validator(mode="after")
+    def _readable(self) -> ScheduleModel:
+        try:
+            parse(self.cron, self.zone)
+        except AegisError as error:
+            raise ValueError(error.message) from error
+        return self
+
+
 class ProjectModel(Strict):
     """A repository. `service` names the service it builds, `index` the package index it reads and releases to.
 
@@ -57,6 +80,8 @@ class ProjectModel(Strict):
     service: str | None = None
     index: str | None = None
     default_branch: str = "main"
+    resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
+    schedules: dict[str, ScheduleModel] = {}
 
 
 class BranchModel(Strict):
@@ -160,9 +185,10 @@ class ServiceModel(Strict):
 
 
 class RunnerModel(Strict):
-    """The built-in runner."""
+    """The built-in runner; `concurrency: 0` leaves every job to remote runners, `tags` the jobs with other tags."""
 
-    concurrency: int = Field(2, ge=1, le=64)
+    concurrency: int = Field(2, ge=0, le=64)
+    tags: tuple[str, ...] | None = None
     isolation: Literal["required", "optional"] = "required"
     timeout: Seconds = 3600.0
     host_tools: bool = False
@@ -320,6 +346,8 @@ class Declaration(Strict):
         for project, model in self.projects.items():
             if model.service is not None:
                 _known((model.service,), set(self.services), f"projects.{project}.service")
+            owners = tuple(one.owner for one in model.schedules.values() if one.owner is not None)
+            _known(owners, set(self.identities), f"projects.{project}.schedules")
         for name, environment in self.environments.items():
             if environment.source is not None:
                 _known((environment.source,), set(self.environments), f"environments.{name}.source")

@@ -7,7 +7,14 @@ from aegis.access.identities import Directory, Identity
 from aegis.access.policy import Access, AccessOptions, BranchRule
 from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
 from aegis.core.errors import UserError
-from aegis.delivery.options import EnvironmentOptions, Options, ProjectOptions, Retention, RunnerOptions
+from aegis.delivery.options import (
+    EnvironmentOptions,
+    Options,
+    ProjectOptions,
+    Retention,
+    RunnerOptions,
+    ScheduleOptions,
+)
 from aegis.gates.policy import from_document
 from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
 from aegis.registry.options import CleanUpRule, ImageMirrorRule, IndexRule, RegistryOptions
@@ -62,6 +69,18 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
                 service=one.service or "",
                 index=one.index or name.split("/")[0],
                 default_branch=one.default_branch,
+                resource_groups=dict(one.resource_groups),
+                schedules={
+                    label: ScheduleOptions(
+                        cron=each.cron,
+                        branch=each.branch or one.default_branch,
+                        zone=each.zone,
+                        variables=dict(each.variables),
+                        owner=each.owner or "",
+                        active=each.active,
+                    )
+                    for label, each in one.schedules.items()
+                },
             )
             for name, one in declared.projects.items()
         },
@@ -126,6 +145,7 @@ def runner(declared: Declaration) -> RunnerOptions:
     model = declared.runner
     return RunnerOptions(
         concurrency=model.concurrency,
+        tags=model.tags,
         isolation_required=model.isolation == "required",
         host_tools=model.host_tools,
         timeout=model.timeout,

@@ -181,12 +181,20 @@ class Repository(Protocol):
         """
         ...
 
+    def committed(self, files: Mapping[str, bytes | None], *, base: str | None, message: str, author: str) -> str:
+        """As `commit` on top of `base` (None: a first commit), but no ref moves: its id is known before one does."""
+        ...
+
     def merged(self, source: str, into: str, *, message: str, author: str) -> str:
         """Write the merge commit of two commits and answer it; no ref moves. `Conflict` with the paths that clash."""
         ...
 
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:
         """Create or move a ref atomically; `Conflict` when it is not at `expect`."""
+        ...
+
+    def delete_ref(self, ref: str, *, expect: str) -> None:
+        """Remove a ref atomically; `Conflict` when it is not at `expect`."""
         ...
 
 

@@ -14,6 +14,7 @@ from aegis.core.events import Draft, Record
 from aegis.core.ports import Blobs, Clock, Entropy, Ledger, Repository, Signer
 from aegis.delivery.options import Options, RunnerOptions
 from aegis.delivery.queries.world import World
+from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.tokens import TokenBook
 from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
@@ -65,6 +66,7 @@ class Context:
     sync: Sync
     traffic: Traffic
     tokens: TokenBook
+    runners: RunnerBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
     registry: str

@@ -119,7 +119,7 @@ class Entrance:
     def _counts(self, grant: tokens.Grant) -> bool:
         person = grant.kind in (Kind.USER, Kind.SESSION)
         known = not person or self._context.adopted.directory.by_id(grant.identity) is not None
-        return known and grant.kind is not Kind.LOGIN_LINK
+        return known and grant.kind not in (Kind.LOGIN_LINK, Kind.REGISTRATION)
 
     def _alive(self, claim: JobClaim) -> bool:
         try:

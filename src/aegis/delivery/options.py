@@ -16,6 +16,18 @@ from aegis.source.branches import ProtectedBranch, ProtectedTag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOptions:
+    """A pipeline that time starts. `owner` is whom it runs for; empty: nobody's rights."""
+
+    cron: str
+    branch: str
+    zone: str = "UTC"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectOptions:
     """A repository: `kind` is `library`, `service` or `platform`."""
 
@@ -24,6 +36,9 @@ class ProjectOptions:
     service: str = ""
     index: str = "default"
     default_branch: str = "main"
+    resource_groups: Mapping[str, str] = field(default_factory=dict)
+    """The process mode of each resource group; `unordered` where none is declared."""
+    schedules: Mapping[str, ScheduleOptions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +59,10 @@ class EnvironmentOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
-    """The built-in runner. `timeout` is seconds of a job that names none."""
+    """The built-in runner (none with `concurrency` 0). `timeout` is seconds of a job that names none."""
 
     concurrency: int = 2
+    tags: tuple[str, ...] | None = None
     isolation_required: bool = True
     host_tools: bool = False
     timeout: float = 3600.0

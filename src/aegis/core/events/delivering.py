@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aegis.core.events.records import event
-from aegis.core.types import Approval, Deployment, Promotion, Rollout
+from aegis.core.types import Approval, Deployment, Promotion, Rollout, RunnerSettings
 
 # -- promotion, deployment, rollout -----------------------------------------------------------------------
 
@@ -242,6 +242,34 @@ class PromotionReviewed:
     comment: str = ""
 
 
+@event("aegis.runner.registered")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerRegistered:
+    """A remote runner may ask for jobs as `settings` say. Subject `runner/<id>`."""
+
+    runner: str
+    settings: RunnerSettings
+    by: str
+
+
+@event("aegis.runner.changed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerChanged:
+    """What a remote runner may take is different now: all of its settings, as they are."""
+
+    runner: str
+    settings: RunnerSettings
+    by: str
+
+
+@event("aegis.runner.removed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerRemoved:
+    """A remote runner gets no more jobs, and its token is worthless."""
+
+    runner: str
+    by: str
+    reason: str = ""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedImage:
     """An image that a clean-up removed, and why."""

@@ -7,6 +7,7 @@ from typing import Final
 
 NOUNS: Final = (
     "runs",
+    "downstream",
     "verdicts",
     "releases",
     "merge_requests",
@@ -15,6 +16,8 @@ NOUNS: Final = (
     "rollouts",
     "access",
     "projects",
+    "runners",
+    "sources",
     "verifications",
     "registries",
     "retention",

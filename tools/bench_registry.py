@@ -31,6 +31,8 @@ SIZE: Final = 100_000_000
 ROUNDS: Final = 3
 CLIENTS: Final = 100
 UPLOADS: Final = 1000
+ADMIN: Final = "root"
+"""The user that a fresh devpi has."""
 PEERS: Final = ("devpi-server==6.17.0", "devpi-client==7.2.0", "pypiserver==2.3.2")
 DOOR: Final = """
 import sys
@@ -299,15 +301,15 @@ def _devpi(folder: Path, files: list[tuple[str, bytes]]) -> Measured:
     programs, port, data = _peers(), free_port(), str(folder / "devpi")
     subprocess.run([programs / "devpi-init", "--serverdir", data, "--no-root-pypi"], check=True, capture_output=True)
     command = [str(programs / "devpi-server"), "--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
-    client, user = {**os.environ, "DEVPI_CLIENTDIR": str(folder / "devpi-client")}, "root"
+    client = {**os.environ, "DEVPI_CLIENTDIR": str(folder / "devpi-client")}
     with serving(command, port):
         for words in (
-            ["use", f"http://127.0.0.1:{port}"], ["login", user, "--password="], ["index", "-c", f"{user}/bench", "bases="],
-            ["user", "-m", user, "password=bench"],
+            ["use", f"http://127.0.0.1:{port}"], ["login", ADMIN, "--password="], ["index", "-c", f"{ADMIN}/bench", "bases="],
+            ["user", "-m", ADMIN, "password=bench"],
         ):  # fmt: skip
             subprocess.run([programs / "devpi", *words], env=client, check=True, capture_output=True)
-        took = _upload(port, f"/{user}/bench/", files, "bench", user)
-        return took, _pages(port, f"/{user}/bench/+simple/")
+        took = _upload(port, f"/{ADMIN}/bench/", files, "bench", ADMIN)
+        return took, _pages(port, f"/{ADMIN}/bench/+simple/")
 
 
 def _pypiserver(folder: Path, files: list[tuple[str, bytes]]) -> Measured:

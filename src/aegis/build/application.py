@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from aegis.build.locks import NAMES
 from aegis.build.ports import Tree, TreeFile
 from aegis.core.errors import UserError, Where
+from aegis.core.locks import NAMES
 
 _NOT_CODE: Final = frozenset(
     {"tests", "test", "testing", "docs", "doc", "examples", "example", "benchmarks", "scripts", "tools", "migrations",

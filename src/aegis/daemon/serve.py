@@ -29,6 +29,7 @@ from aegis.daemon.checkpoints import Anchors
 from aegis.daemon.loops import Flow, Loop, Projector, Reporter
 from aegis.daemon.recover import answers, resume
 from aegis.daemon.stream import LedgerStream
+from aegis.daemon.verifier import Verifier
 from aegis.daemon.watchers import Expiry, Observer, RolloutDriver
 from aegis.delivery.context import Adopted
 from aegis.delivery.dispatch import SYSTEM, Asking
@@ -100,6 +101,7 @@ class Server:
             "observer": Observer(context, self._reporter).round,
             "rollouts": RolloutDriver(context, self._reporter).round,
             "expiry": Expiry(context).round,
+            "verifier": Verifier(context, self._reporter).round,
             "leases": self._leases,
             "anchors": self._anchors.round,
         }

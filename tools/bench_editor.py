@@ -1,24 +1,30 @@
 """How long an editor waits: from a keystroke in a file of 2,000 lines to its findings, through the whole language server.
 
-    python tools/bench_editor.py [LINES] [KEYSTROKES]
-
-Speaks to `aegis lsp` in a process of its own through pygls' client. Prints the median and the worst of the keystrokes in
-milliseconds, and the processor time of the server for each. The machine's load is printed beside it.
+Speaks to `aegis lsp` in a process of its own through pygls' client, as an editor does.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import os
-import resource
-import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from figures import Figure, figure
 from lsprotocol import types as lsp
 from pygls.lsp.client import BaseLanguageClient
+
+
+def figures(_: argparse.Namespace) -> Iterator[Figure]:
+    """The waits of forty keystrokes."""
+    waits = [1000 * one for one in asyncio.run(measure(2000, 40))]
+    how = (
+        "didChange → publishDiagnostics in a file of 2,000 lines and 200 jobs, 40 keystrokes, every other one an error"
+    )
+    yield figure("editor: a keystroke to its findings", "ms", waits, how, target=100)
 
 
 def pipeline(lines: int) -> str:
@@ -86,20 +92,3 @@ async def measure(lines: int, keystrokes: int) -> list[float]:
         client.exit(None)
         await client.stop()
         return waits
-
-
-def main() -> None:
-    """Measure and print."""
-    lines = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    keystrokes = int(sys.argv[2]) if len(sys.argv) > 2 else 20
-    waits = sorted(1000 * one for one in asyncio.run(measure(lines, keystrokes)))
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"{lines} lines, {keystrokes} keystrokes, load {os.getloadavg()[0]:.1f}")
-    print(f"median {statistics.median(waits):.0f} ms, worst {waits[-1]:.0f} ms, best {waits[0]:.0f} ms")
-    print(
-        f"server {1000 * (used.ru_utime + used.ru_stime) / (keystrokes + 1):.0f} ms of processor time for each, start included"
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -67,8 +67,8 @@ def _proxy(go: str) -> str:
 
 def everything() -> bool:
     """Build all of them; whether that went well."""
-    found = [program(name) for name in PROGRAMS]
-    return None not in found
+    missing = [name for name in PROGRAMS if program(name) is None]
+    return not missing
 
 
 if __name__ == "__main__":

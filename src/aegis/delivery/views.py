@@ -24,7 +24,7 @@ from aegis.core.types import (
     Verdict,
     Workload,
 )
-from aegis.delivery import dossiers
+from aegis.delivery.dossiers import DossierQueries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,28 @@ class JobView:
     needs: tuple[str, ...] = ()
     reason: str = ""
     usual_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyReason:
+    """One reason why a job waits or is slow; `evidence` quotes the facts it rests on."""
+
+    code: str
+    message: str
+    hint: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyView:
+    """Why a job is there (`rule`), and why it waits or is slow: the weightiest reason first, none where neither is so."""
+
+    job: str
+    state: str
+    rule: str = ""
+    reasons: tuple[WhyReason, ...] = ()
+    usual_seconds: float | None = None
+    queued_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +336,41 @@ class TraceChunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachineView:
+    """A machine that works under a remote runner's token, as it last told of itself."""
+
+    system_id: str
+    contacted_at: datetime
+    version: str = ""
+    platform: str = ""
+    architecture: str = ""
+    executor: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerView:
+    """A remote runner. `status` is `online`, `offline`, `stale` or `never_contacted`, by its machines' last word."""
+
+    id: str
+    number: int
+    description: str
+    tags: tuple[str, ...]
+    run_untagged: bool
+    protected: bool
+    paused: bool
+    locked: bool
+    projects: tuple[str, ...]
+    maximum_timeout: int | None
+    isolated: bool
+    note: str
+    registered_by: str
+    status: str
+    contacted_at: datetime | None = None
+    machines: tuple[MachineView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What a command answers: the ledger sequence number it reached, a sentence, the subject, values."""
 
@@ -324,7 +381,7 @@ class Result:
     dry_run: bool = False
 
 
-class Queries(Protocol):
+class Queries(DossierQueries, Protocol):
     """What may be read. Every method checks that `actor` may see it (`Denied`, `NotFound`) and never blocks on a writer.
 
     `min_seq` waits (at most two seconds) until the view reflects that ledger sequence number.
@@ -340,6 +397,10 @@ class Queries(Protocol):
 
     def run(self, actor: Actor, run: str, *, min_seq: int = 0) -> RunView:
         """One run."""
+        ...
+
+    def why(self, actor: Actor, run: str, job: str) -> WhyView:
+        """Why a job of a run waits or is slow; `NotFound`."""
         ...
 
     def trace(self, actor: Actor, run: str, job: str, *, offset: int = 0, limit: int = 1 << 20) -> TraceChunk:
@@ -370,14 +431,6 @@ class Queries(Protocol):
         """One release."""
         ...
 
-    def dossier(self, actor: Actor, release: str) -> dossiers.Dossier:
-        """Everything else about a release, named by its id or by the digest of one of its artifacts."""
-        ...
-
-    def signing_key(self, actor: Actor) -> dossiers.SigningKeyView:
-        """What images of this server are verified with."""
-        ...
-
     def merge_requests(self, actor: Actor, *, project: str = "", state: str = "opened") -> tuple[MergeRequestView, ...]:
         """Merge requests, newest first."""
         ...
@@ -392,6 +445,10 @@ class Queries(Protocol):
 
     def inbox(self, actor: Actor, *, include_resolved: bool = False) -> tuple[InboxEntry, ...]:
         """What concerns the actor."""
+        ...
+
+    def runners(self, actor: Actor) -> tuple[RunnerView, ...]:
+        """Remote runners, oldest first."""
         ...
 
     def status_page(self) -> StatusView:

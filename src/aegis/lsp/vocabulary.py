@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from aegis.pipeline import keywords
+from aegis.pipeline import keywords, surroundings
 
 Words = Mapping[str, str]
 
@@ -112,7 +112,7 @@ INSIDE: Final[Mapping[tuple[str, ...], Words]] = {
         "access": "Who may fetch them.",
         "reports": "Reports that are read and not only kept.",
     },
-    ("artifacts", "reports"): dict.fromkeys(keywords.REPORTS, _REPORT),
+    ("artifacts", "reports"): dict.fromkeys(surroundings.REPORTS, _REPORT),
     ("artifacts", "reports", "coverage_report"): _COVERAGE_REPORT,
     ("allow_failure",): {"exit_codes": "The exit codes that are allowed."},
     ("cache",): _CACHE,

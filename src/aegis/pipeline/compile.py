@@ -13,7 +13,7 @@ from typing import Any
 from aegis.core.errors import Where
 from aegis.core.plan import Excluded, JobEnvironment, JobSpec, Plan, Variable
 from aegis.pipeline import graph, jobs, predefined
-from aegis.pipeline.conditions import Conditions, Context, Scope, flat, why_none
+from aegis.pipeline.conditions import Conditions, Context, Match, Scope, flat, why_none
 from aegis.pipeline.configuration import Configuration, Definition, configure, yaml_variables
 from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, plain
@@ -73,12 +73,15 @@ def _context(request: CompileRequest) -> Context:
             request.pipeline_variables,
         )
     )
+    masked = (one.key for one in (*request.project_variables, *request.pipeline_variables) if one.masked or one.secret)
     known = request.source in _PUSHES and request.ref_kind != "tag"
     return Context(
         files=request.files,
         values=values,
         changed=request.changed if known else None,
         comparisons=request.comparisons,
+        masked=frozenset(masked),
+        elsewhere=request.elsewhere,
     )
 
 
@@ -160,7 +163,7 @@ def unsupported(definition: Definition) -> tuple[str, ...]:
     found = [word for word in NOT_CARRIED_OUT.intersection(definition.values) if _uses(definition.get(word))]
     if definition.name == "pages" and definition.get("pages") is None:
         found.append("pages")
-    if graph.foreign(definition.get("needs")) is not None:
+    if graph.foreign(definition.get("needs")):
         found.append("needs")
     return tuple(sorted(found))
 
@@ -345,10 +348,11 @@ class _Compiler:
             graph.needs_of(definition, rule, instance.values, names=self.names, present=present, report=self.report),
             graph.dependencies_of(definition, self.names, present),
         )
-        impossible = tuple(word for word in ("run", "trigger") if definition.node.has(word))
+        expansion = Expansion(variables, self.open_names)
         built = jobs.build(
-            one, variables=variables, expansion=expansion, place=place, edges=edges, impossible=impossible
-        )
+            one, variables=variables, expansion=expansion, place=place, edges=edges,
+            given=self._given(definition, instance, one.match) if definition.node.has("trigger") else {},
+        )  # fmt: skip
         for name in expansion.too_long:
             where = definition.key.where
             self.report.error(
@@ -357,6 +361,12 @@ class _Compiler:
                 where,
             )
         return built
+
+    def _given(self, definition: Definition, instance: Instance, match: Match | None) -> dict[str, Variable]:
+        """What the pipeline file gives a trigger job: the variables that it forwards."""
+        given = self.layers.given(definition, instance, match)
+        known = {**self.layers.low, **given, **self.layers.high}
+        return {one.key: one for one in Expansion(known, self.open_names).final() if one.key in given}
 
     def _plan(
         self,
@@ -385,7 +395,8 @@ class _Compiler:
             else None,
             policy_digest=self.request.policy_digest,
             auto_cancel=_word(auto_cancel, "on_new_commit", "conservative"),
-            cancel_on_failure=_word(auto_cancel, "on_job_failure", "none") == "all",
+            on_job_failure=_word(auto_cancel, "on_job_failure", "none"),
+            given=self.request.pipeline_variables,
             unsupported=tuple(words),
         )
         return replace(plan, id=ids.sha256(codec.encode(plan)))

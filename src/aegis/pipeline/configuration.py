@@ -66,7 +66,7 @@ def configure(request: CompileRequest, context: Context, report: Report) -> Conf
     if data is None:
         report.error("no-file", f"there is no {request.root}", None, "`aegis adopt .` writes one for a Python project")
         return None
-    includer = Includer(context, report, request.limits)
+    includer = Includer(context, report, request.limits, request.elsewhere)
     given = {name: Given(value) for name, value in request.inputs.items()}
     try:
         root = includer.load(request.root, data, given)
@@ -230,7 +230,14 @@ def _check_together(definition: Definition, configuration: Configuration, report
     """What several keywords of a job must fulfil together."""
     name, node = definition.name, definition.node
     runs = [word for word in ("script", "trigger", "run") if node.has(word)]
-    if not runs:
+    if "run" in runs:
+        runs.extend(word for word in ("before_script", "after_script") if node.has(word))
+    mirrors = not runs and _mirrors(node.get("needs"))
+    if "trigger" in runs or mirrors:
+        _check_bridge(definition, report)
+    if mirrors:
+        pass
+    elif not runs:
         unknown = meant(name, keywords.ROOT) if not node.has("extends") else ""
         report.error(
             "no-script",
@@ -244,6 +251,7 @@ def _check_together(definition: Definition, configuration: Configuration, report
             f"`{name}` cannot have both {' and '.join(f'`{one}`' for one in runs)}",
             definition.key.where,
         )
+    _check_pages(definition, report)
     script = node.get("script")
     if isinstance(script, Seq) and not script.items:
         report.error("no-script", f"`{name}: script` is empty", script.where)
@@ -274,6 +282,55 @@ def _check_together(definition: Definition, configuration: Configuration, report
         report.error(
             "missing-key", f"`{name}`: {message}", definition.key.where, "add `start_in: 10 minutes`" if delayed else ""
         )
+
+
+def _mirrors(needs: Node | None) -> bool:
+    """Whether `needs` only names a pipeline whose status the job shows."""
+    entries = needs.items if isinstance(needs, Seq) else (needs,)
+    return any(isinstance(one, Map) and one.has("pipeline") and not one.has("job") for one in entries)
+
+
+def _check_bridge(definition: Definition, report: Report) -> None:
+    """A job that starts another pipeline runs nothing itself."""
+    name, node = definition.name, definition.node
+    for word, (key, value) in node.entries.items():
+        if word in keywords.JOB and word not in keywords.BRIDGE and word not in {"script", "run"} and not _null(value):
+            report.error(
+                "conflicting-keywords",
+                f"`{name}: {word}` has no meaning in a job with `trigger`",
+                key.where,
+                f"it may have: {', '.join(sorted(keywords.BRIDGE))}",
+            )
+    for word, wrong in (("when", "delayed"), ("parallel", int), ("allow_failure", Map)):
+        given = node.get(word)
+        found = given.value if isinstance(given, Scalar) else None
+        is_wrong = found == wrong if isinstance(wrong, str) else isinstance(given if wrong is Map else found, wrong)
+        if is_wrong and not isinstance(found, bool) and given is not None:
+            report.error(
+                "invalid-value", f"`{name}: {word}` cannot be {kind_of(given)} in a job with `trigger`", given.where
+            )
+
+
+def is_pages(definition: Definition) -> bool:
+    """Whether the job publishes pages: by keyword, or by its name as of old."""
+    pages = definition.get("pages")
+    if isinstance(pages, Scalar):
+        return pages.value is True
+    return pages is not None or definition.name == "pages"
+
+
+def _check_pages(definition: Definition, report: Report) -> None:
+    name, node = definition.name, definition.node
+    key = node.key("publish")
+    if key is None or not node.has("publish"):
+        return
+    pages = definition.get("pages")
+    if not is_pages(definition):
+        report.error(
+            "conflicting-keywords", f"`{name}: publish` is only for a pages job", key.where, "add `pages: true`"
+        )
+    elif isinstance(pages, Map) and pages.has("publish"):
+        report.error("conflicting-keywords", f"`{name}` has both `publish` and `pages: publish`", key.where)
 
 
 def yaml_variables(node: Node | None) -> dict[str, Variable]:

@@ -48,14 +48,19 @@ class Layers:
         if place is not None:
             for one in predefined.of_environment(place):
                 variables[one.key] = one
-        variables.update(self.inherited(definition))
-        variables.update(self.written(definition.node.get("variables")))
-        for key, value in instance.values.items():
-            variables[key] = Variable(key=key, value=value)
-        if match is not None:
-            variables.update(self.written(match.rule.get("variables")))
+        variables.update(self.given(definition, instance, match))
         variables.update(self.high)
         return variables
+
+    def given(self, definition: Definition, instance: Instance, match: Match | None) -> dict[str, Variable]:
+        """What the pipeline's file itself gives a job, lowest first."""
+        given = dict(self.inherited(definition))
+        given.update(self.written(definition.node.get("variables")))
+        for key, value in instance.values.items():
+            given[key] = Variable(key=key, value=value)
+        if match is not None:
+            given.update(self.written(match.rule.get("variables")))
+        return given
 
     def inherited(self, definition: Definition) -> Mapping[str, Variable]:
         """The top level's variables as far as `inherit: variables` lets them in."""

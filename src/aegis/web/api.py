@@ -57,6 +57,12 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         "One run",
     ),
     (
+        "runs/{id}/why",
+        views.WhyView,
+        lambda q, a, r: q.why(a, r.path_params["id"], r.query_params.get("job", "")),
+        "Why a job (`job`) of a run waits or is slow",
+    ),
+    (
         "promotions",
         list[views.PromotionView],
         lambda q, a, r: q.promotions(a, waiting=r.query_params.get("waiting") == "true"),
@@ -107,6 +113,7 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         lambda q, a, r: q.merge_request(a, _project(r), r.path_params["number"], min_seq=number(r, "min_seq")),
         "One merge request",
     ),
+    ("runners", list[views.RunnerView], lambda q, a, _: q.runners(a), "Remote runners"),
     ("at", views.AtView, lambda q, a, r: q.at(a, _time(r), min_seq=number(r, "min_seq")), "What ran at a time"),
     (
         "inbox",

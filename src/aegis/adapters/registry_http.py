@@ -100,7 +100,7 @@ class RegistryClient:
         self, host: str, repository: str, *, user: str = "", password: str = "", plain: bool | None = None,
         timeout: float = 60.0, beliefs: Beliefs | None = None,
     ) -> None:  # fmt: skip
-        scheme = "http" if (_is_loopback(host) if plain is None else plain) else "https"
+        scheme = "http" if (is_loopback(host) if plain is None else plain) else "https"
         self._base = f"{scheme}://{host}"
         self._place = f"{host}/{repository}"
         self._repository = repository
@@ -108,7 +108,7 @@ class RegistryClient:
         self._basic = f"Basic {known}" if password else ""
         self._bearer = ""
         self._beliefs = beliefs
-        self._wire = Wire(timeout=timeout, proxied=not _is_loopback(host))
+        self._wire = Wire(timeout=timeout, proxied=not is_loopback(host))
 
     def __enter__(self) -> Self:
         return self
@@ -301,7 +301,8 @@ def _object(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether `host[:port]` is this machine."""
     name = host.rsplit(":", 1)[0].strip("[]") if host.count(":") == 1 or host.startswith("[") else host
     if name == "localhost":
         return True

@@ -43,6 +43,12 @@ def installer_environment() -> dict[str, str]:
     }  # fmt: skip
 
 
+def builder_environment() -> dict[str, str]:
+    """What builders of Dockerfiles may see besides: their own storage, isolation and addresses."""
+    own = ("BUILDAH_", "CONTAINERS_", "STORAGE_", "DOCKER_", "BUILDKIT_", "REGISTRY_AUTH_FILE")
+    return installer_environment() | {key: value for key, value in os.environ.items() if key.startswith(own)}
+
+
 def cache_directory() -> Path:
     """Where layers are kept: AEGIS_CACHE_DIR, else the user's cache."""
     given = os.environ.get("AEGIS_CACHE_DIR")

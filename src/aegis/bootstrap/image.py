@@ -210,7 +210,7 @@ def _from_dockerfile(path: Path, application: Application, facts: Facts, target:
     options = application.project.options
     manifest, layers = build_with_program(
         build_facts.tool(), context=path, dockerfile=options.dockerfile, output=output, facts=facts, target=target,
-        environment=build_facts.installer_environment(),
+        environment=build_facts.builder_environment(), cache=options.cache,
     )  # fmt: skip
     tags = image_tags(facts)
     output.finish(manifest, tags)

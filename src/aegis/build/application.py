@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from aegis.build.locks import NAMES
 from aegis.build.ports import Tree, TreeFile
 from aegis.core.errors import UserError, Where
+from aegis.core.locks import NAMES
 
 _NOT_CODE: Final = frozenset(
     {"tests", "test", "testing", "docs", "doc", "examples", "example", "benchmarks", "scripts", "tools", "migrations",
@@ -36,7 +36,7 @@ _LIKELY_NAMES: Final = ("app", "application", "api", "asgi", "create_app", "get_
 _LIKELY_MODULES: Final = ("app", "main", "asgi", "api", "server", "__init__")
 _OPTIONS: Final = frozenset(
     {"app", "command", "include", "base", "builder", "dockerfile", "lock", "python", "version", "source", "port",
-     "user", "build-from-source", "name", "compression"}
+     "user", "build-from-source", "name", "compression", "cache"}
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ class Options:
     build_from_source: tuple[str, ...] = ()
     name: str = ""
     compression: str = "gzip"
+    cache: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

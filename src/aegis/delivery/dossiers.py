@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
 
 from aegis.core.types import JobRun
+
+if TYPE_CHECKING:
+    from aegis.delivery.views import Actor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +59,15 @@ class SigningKeyView:
     public_key: str
     fingerprint: str
     repositories: tuple[str, ...] = ()
+
+
+class DossierQueries(Protocol):
+    """The part of `Queries` that this page's values are read through."""
+
+    def dossier(self, actor: Actor, release: str) -> Dossier:
+        """Everything else about a release, named by its id or by the digest of one of its artifacts."""
+        ...
+
+    def signing_key(self, actor: Actor) -> SigningKeyView:
+        """What images of this server are verified with."""
+        ...

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from aegis.core.types import (
     Release,
 )
-from aegis.delivery import dossiers
+from aegis.delivery.dossiers import DossierQueries
 from aegis.delivery.views.shown import (
     Actor,
     AtView,
@@ -29,7 +29,7 @@ from aegis.delivery.views.shown import (
 )
 
 
-class Queries(Protocol):
+class Queries(DossierQueries, Protocol):
     """What may be read. Every method checks that `actor` may see it (`Denied`, `NotFound`) and never blocks on a writer.
 
     `min_seq` waits (at most two seconds) until the view reflects that ledger sequence number.
@@ -77,14 +77,6 @@ class Queries(Protocol):
 
     def release(self, actor: Actor, release: str, *, min_seq: int = 0) -> ReleaseView:
         """One release."""
-        ...
-
-    def dossier(self, actor: Actor, release: str) -> dossiers.Dossier:
-        """Everything else about a release, named by its id or by the digest of one of its artifacts."""
-        ...
-
-    def signing_key(self, actor: Actor) -> dossiers.SigningKeyView:
-        """What images of this server are verified with."""
         ...
 
     def merge_requests(self, actor: Actor, *, project: str = "", state: str = "opened") -> tuple[MergeRequestView, ...]:

@@ -32,6 +32,7 @@ from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import BLOBS_DIRECTORY, LEDGER_FILE
+from aegis.bootstrap.registries import Stores, registries
 from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
@@ -54,7 +55,6 @@ from aegis.ledger.projections import ProjectionRunner
 from aegis.notify.inbox import Inbox
 from aegis.observe.metrics import Metrics
 from aegis.registry.oci import OciRegistry
-from aegis.registry.pypi import PackageIndexes
 from aegis.secrets.masking import SecretMasker
 
 PRIVATE: Final = 0o700
@@ -104,8 +104,11 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     images, indexes = SqliteImages(data / "images.sqlite"), SqliteIndexes(data / "packages.sqlite")
     traces, queue = DirectoryTraces(data / "traces"), SqliteQueue(data / "queue.sqlite")
     job_files = SqliteJobFiles(data / "job-files.sqlite")
-    registry = OciRegistry(blobs=blobs, images=images, uploads=DirectoryUploads(data / "uploads"))
-    packages = PackageIndexes(blobs=blobs, store=indexes, clock=clock)
+    registry, packages = registries(
+        Stores(blobs=blobs, images=images, indexes=indexes, uploads=DirectoryUploads(data / "uploads", blobs)),
+        clock,
+        lambda: context.options.registries,
+    )
     pairs = [(service, one.name) for service, spec in adopted.options.services.items() for one in spec.environments]
     traffic = TraefikTraffic(data / "traffic", binary=find_binary(), clock=clock, pairs=pairs, conceal=(data,))
     cluster = LocalCluster(
@@ -131,7 +134,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     )
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
-        declarations=FileDeclarations(), host=host, engine=engine, images=registry, packages=packages,
+        declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
         registry=registry_name(data, url),

@@ -21,6 +21,7 @@ import uvicorn
 from aegis import __version__
 from aegis.access.tokens import Kind
 from aegis.adapters.listener import address_of, listening
+from aegis.adapters.zero_copy import ZeroCopyProtocol
 from aegis.bootstrap import plant as plants
 from aegis.core import events
 from aegis.core.errors import AegisError, UserError
@@ -30,6 +31,8 @@ from aegis.daemon.loops import Flow, Loop, Projector, Reporter
 from aegis.daemon.recover import answers, resume
 from aegis.daemon.schedules import Schedules
 from aegis.daemon.stream import LedgerStream
+from aegis.daemon.upkeep import Upkeep
+from aegis.daemon.verifier import Verifier
 from aegis.daemon.watchers import Expiry, Observer, RolloutDriver
 from aegis.delivery.context import Adopted
 from aegis.delivery.dispatch import SYSTEM, Asking
@@ -40,7 +43,7 @@ from aegis.delivery.queries.facade import Facade
 from aegis.delivery.views import Actor, InboxEntry
 from aegis.notify import routing
 from aegis.web import app as web
-from aegis.web import git_door, gitlab_api, oci_api, portal, pypi_api, status_page
+from aegis.web import charts_api, git_door, gitlab_api, oci_api, portal, pypi_api, status_page
 from aegis.web.gitlab_api.waiting import WaitingRoom
 
 OPERATOR = "operator"
@@ -103,7 +106,9 @@ class Server:
             "observer": Observer(context, self._reporter).round,
             "rollouts": RolloutDriver(context, self._reporter).round,
             "expiry": Expiry(context).round,
+            "verifier": Verifier(context, self._reporter).round,
             "schedules": Schedules(context, plant.dispatcher, self._reporter).round,
+            "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
             "leases": self._leases,
             "anchors": self._anchors.round,
         }
@@ -155,7 +160,7 @@ class Server:
         self._room = WaitingRoom(self._plant.runner_door)
         config = uvicorn.Config(
             self._app(), log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5,
-            h11_max_incomplete_event_size=1 << 20, server_header=False,
+            http=ZeroCopyProtocol, server_header=False,
         )  # fmt: skip
         server = _Quiet(config)
         loop = asyncio.get_running_loop()
@@ -194,6 +199,7 @@ class Server:
             *gitlab_api.routes(gitlab, plant.entrance, self._room),
             *oci_api.routes(lambda: plant.entrance),
             *pypi_api.routes(lambda: plant.entrance),
+            *charts_api.routes(lambda: plant.entrance),
             *status_page.routes(facade, plant.dispatcher, plant.entrance),
             *portal.routes(facade, plant.dispatcher, plant.entrance),
         )

@@ -15,10 +15,9 @@ from starlette.routing import Route
 from aegis import __version__
 from aegis.core.errors import UserError
 from aegis.core.types import Release
-from aegis.delivery import log_lines, views
+from aegis.delivery import dossiers, log_lines, views
 from aegis.delivery.commands import VERBS
-from aegis.delivery.runner_views import RunnerView
-from aegis.delivery.views import Actor, Commands, Credentials, Queries
+from aegis.delivery.views import Actor, Commands, Credentials, Queries, RunnerView
 from aegis.web.answers import SESSION_COOKIE, answer, number
 
 BASE: Final = "/api/aegis/v1"
@@ -93,6 +92,13 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         lambda q, a, r: q.release(a, r.path_params["id"], min_seq=number(r, "min_seq")),
         "One release",
     ),
+    (
+        "releases/{id}/dossier",
+        dossiers.Dossier,
+        lambda q, a, r: q.dossier(a, r.path_params["id"]),
+        "Everything else about a release, by its id or an artifact's digest",
+    ),
+    ("signing-key", dossiers.SigningKeyView, lambda q, a, _: q.signing_key(a), "What this server signs images with"),
     (
         "merge-requests",
         list[views.MergeRequestView],

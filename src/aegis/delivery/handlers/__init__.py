@@ -19,6 +19,8 @@ NOUNS: Final = (
     "runners",
     "sources",
     "verifications",
+    "registries",
+    "retention",
 )
 
 

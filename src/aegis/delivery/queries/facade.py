@@ -12,17 +12,16 @@ from aegis.core.errors import Denied, NotFound
 from aegis.core.plan import Plan
 from aegis.core.ports import Query
 from aegis.core.types import DeploymentState, Evidence, PromotionState, Release, Verdict
-from aegis.delivery import views
+from aegis.delivery import dossiers, views
 from aegis.delivery.context import Context
 from aegis.delivery.handlers.merge_requests import obstacles
 from aegis.delivery.handlers.promotions import promotion_of, release_of
-from aegis.delivery.queries import fleet, places, waits
+from aegis.delivery.queries import dossier, fleet, places, waits
 from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, ReleaseEntry, RolloutEntry, RunEntry
 from aegis.delivery.queries.explanations import Explanations
 from aegis.delivery.queries.lines import line
 from aegis.delivery.queries.world import WorldState
-from aegis.delivery.runner_views import RunnerView
-from aegis.delivery.views import Actor
+from aegis.delivery.views import Actor, RunnerView
 from aegis.execution.ports import TraceStore
 
 WAIT_SECONDS: Final = 2.0
@@ -209,6 +208,8 @@ class Facade:
         """See `Queries`."""
         self._enter(actor)
         job_id, digest, size, ended = self._job(run, job)
+        if digest and self._context.blobs.size(digest) is None:
+            raise NotFound("log-expired", f"the log of {job} is past its time and was deleted", hint="see `retention:`")
         if digest:
             data = b"".join(self._context.blobs.open(digest, offset=offset, length=limit)) if offset < size else b""
             end = offset + len(data)
@@ -369,6 +370,16 @@ class Facade:
             history=tuple(line(record) for record in self._context.subject(f"release/{release}")),
             seq=self._seq(),
         )
+
+    def dossier(self, actor: Actor, release: str) -> dossiers.Dossier:
+        """See `Queries`."""
+        self._enter(actor)
+        return dossier.dossier(self._context, release)
+
+    def signing_key(self, actor: Actor) -> dossiers.SigningKeyView:
+        """See `Queries`."""
+        self._enter(actor)
+        return dossier.signing_key(self._context)
 
     def merge_requests(
         self, actor: Actor, *, project: str = "", state: str = "opened"

@@ -13,10 +13,10 @@ os.environ.pop("CI", None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need components of `make test-real` are its business alone."""
-    if os.environ.get("AEGIS_REAL"):
-        return
-    real = [item for item in items if item.get_closest_marker("real")]
-    if real:
-        config.hook.pytest_deselected(items=real)
-        items[:] = [item for item in items if item not in real]
+    """Tests that need components of `make test-real`, or the minutes of `make soak`, are their business alone."""
+    other = [marker for marker, asked in (("real", "AEGIS_REAL"), ("soak", "SOAK")) if asked not in os.environ]
+    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in other)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    items.sort(key=lambda item: "test_demo" not in item.nodeid)  # the longest begins first, so that nobody waits for it

@@ -1,22 +1,22 @@
 """How long an editor waits: from a keystroke in a file of 2,000 lines to its findings, through the whole language server.
 
-    python tools/bench_editor.py [LINES] [KEYSTROKES]
+    python tools/bench.py --only editor
 
-Speaks to `aegis lsp` in a process of its own through pygls' client. Prints the median and the worst of the keystrokes in
-milliseconds, and the processor time of the server for each. The machine's load is printed beside it.
+Speaks to `aegis lsp` in a process of its own through pygls' client.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import os
 import resource
-import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from figures import Figure, figure
 from lsprotocol import types as lsp
 from pygls.lsp.client import BaseLanguageClient
 
@@ -88,18 +88,14 @@ async def measure(lines: int, keystrokes: int) -> list[float]:
         return waits
 
 
-def main() -> None:
-    """Measure and print."""
-    lines = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    keystrokes = int(sys.argv[2]) if len(sys.argv) > 2 else 20
-    waits = sorted(1000 * one for one in asyncio.run(measure(lines, keystrokes)))
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"{lines} lines, {keystrokes} keystrokes, load {os.getloadavg()[0]:.1f}")
-    print(f"median {statistics.median(waits):.0f} ms, worst {waits[-1]:.0f} ms, best {waits[0]:.0f} ms")
-    print(
-        f"server {1000 * (used.ru_utime + used.ru_stime) / (keystrokes + 1):.0f} ms of processor time for each, start included"
-    )
-
-
-if __name__ == "__main__":
-    main()
+def figures(_: argparse.Namespace) -> Iterator[Figure]:
+    """The wait of twenty keystrokes, and what the server computes for each."""
+    lines, keystrokes = 2000, 20
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    waits = asyncio.run(measure(lines, keystrokes))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    how = f"`aegis lsp` through pygls' client, {lines:,} lines: a change → the findings of that very text"
+    yield figure("editor: keystroke → findings", "ms", [1000 * one for one in waits], how, target=100)
+    whole = "processor time of the server by keystroke, its start included"
+    yield figure("editor: computed for a keystroke", "ms", [1000 * used / (keystrokes + 1)], whole)

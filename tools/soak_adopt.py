@@ -99,7 +99,6 @@ PROJECTS = [
     "text-unidecode",
     "tinycss2",
     "toml",
-    "tomli",
     "tomlkit",
     "toolz",
     "typing-extensions",

@@ -118,7 +118,7 @@ def test_a_server_on_a_full_disk_says_so_answers_pages_and_goes_on_when_there_is
         assert "Traceback" not in server.log
 
 
-@pytest.mark.skipif("SOAK" not in os.environ, reason="a lease has to run out: a minute; `make soak` asks for it")
+@pytest.mark.soak  # a lease has to run out, which takes a minute
 def test_a_job_that_ends_on_a_full_disk_is_carried_out_again(tmp_path: Path) -> None:
     with small(tmp_path / "server") as server:
         server.start()

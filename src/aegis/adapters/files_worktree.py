@@ -6,6 +6,7 @@ about pipelines. Both classes satisfy `aegis.pipeline.ports.Files`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
@@ -248,3 +249,34 @@ def changed_since(tree: WorkTree, base: str) -> tuple[str, ...]:
     differing = _ask(tree, "diff", "--name-only", "-z", "--no-renames", base) or ""
     untracked = _ask(tree, "ls-files", "-z", "--others", "--exclude-standard") or ""
     return tuple(sorted({name for name in (differing + "\0" + untracked).split("\0") if name}))
+
+
+def identities(tree: WorkTree) -> dict[str, str]:
+    """Every tracked file as it lies there: the id of its content (a blob's), with `+x` where it may be executed.
+
+    What was deleted is left out.
+    """
+    from aegis.adapters import git_program  # noqa: PLC0415 - start-up is a feature
+
+    def ask(*arguments: str) -> list[str]:
+        place = {"GIT_WORK_TREE": str(tree.root)}
+        answer = git_program.run(list(arguments), directory=tree.git_directory, cwd=tree.root, extra=place)
+        if answer.code != 0:
+            raise ExternalError("git-failed", f"git {arguments[0]}: {answer.error}")
+        return [os.fsdecode(one) for one in answer.out.split(b"\0") if one]
+
+    found = {}
+    for line in ask("ls-files", "-s", "-z"):
+        facts, _, path = line.partition("\t")
+        mode, blob, _ = facts.split(" ")
+        found[path] = f"{blob}+x" if mode.endswith("755") else blob
+    for path in ask("diff-files", "--name-only", "-z"):
+        try:
+            content = (tree.root / path).read_bytes()
+            executable = (tree.root / path).stat().st_mode & 0o100
+        except OSError:
+            found.pop(path, None)
+            continue
+        blob = hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
+        found[path] = f"{blob}+x" if executable else blob
+    return found

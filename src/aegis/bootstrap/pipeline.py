@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aegis.adapters import files_worktree
 from aegis.adapters.files_worktree import CommitFiles, WorkTree, WorkTreeFiles
@@ -18,6 +18,9 @@ from aegis.core.plan import Variable
 from aegis.pipeline.patterns import Rare
 from aegis.pipeline.ports import Files
 from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest
+
+if TYPE_CHECKING:
+    from aegis.pipeline.forecast import Forecast
 
 ROOT: Final = ".gitlab-ci.yml"
 _NOT_PATH: Final = Rare(r"[^a-z0-9._-]+")
@@ -195,11 +198,20 @@ def project_path(local: Local, remote: str) -> str:
     return f"local/{name}"
 
 
-def compile_local(file: str | None, occasion: Occasion) -> Compilation:
-    """What `preview` shows."""
-    from aegis.pipeline.compile import compile_pipeline  # noqa: PLC0415 - start-up is a feature
+def compile_and_forecast(
+    file: str | None, occasion: Occasion, data: str | None = None
+) -> tuple[Compilation, Forecast | None]:
+    """What `preview` shows, with the expected course from the ledger of local runs and of a server's data directory."""
+    from aegis.bootstrap.history import usual_seconds  # noqa: PLC0415 - start-up is a feature
+    from aegis.pipeline.compile import compile_pipeline  # noqa: PLC0415
+    from aegis.pipeline.forecast import forecast  # noqa: PLC0415
 
-    return compile_pipeline(request(locate(file), occasion))
+    local = locate(file)
+    asked = request(local, occasion)
+    found = compile_pipeline(asked)
+    if found.plan is None:
+        return found, None
+    return found, forecast(found.plan, usual_seconds(local.directory, asked.project, data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

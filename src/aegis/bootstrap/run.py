@@ -32,7 +32,8 @@ from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.adapters.shell_interactive import shell_in
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
-from aegis.bootstrap.explain import log_name
+from aegis.bootstrap.children import Children
+from aegis.bootstrap.explain import log_name, remember
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
 from aegis.core.errors import NotFound, UserError
@@ -47,6 +48,7 @@ from aegis.execution.ports import Executor, Place
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.execution.trace import chunks
+from aegis.pipeline.request import CompileRequest
 from aegis.secrets.masking import SecretMasker
 
 FOLDER: Final = ".aegis"
@@ -54,7 +56,8 @@ _PASSED: Final = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
     "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT",
-    "PIP_DISABLE_PIP_VERSION_CHECK", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_FIND_LINKS",
+    "PIP_DISABLE_PIP_VERSION_CHECK", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
+    "UV_FIND_LINKS",
 )  # fmt: skip
 _FILES: Final = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"}
@@ -196,8 +199,9 @@ class LocalRun:
     `start` submits; `state` answers the run as it is; `changed` is set whenever something happened.
     """
 
-    def __init__(self, local: Local, plan: Plan, options: LocalOptions) -> None:
+    def __init__(self, local: Local, plan: Plan, options: LocalOptions, request: CompileRequest | None = None) -> None:
         self.plan = plan
+        self._request = request
         self.options = options
         self.changed = threading.Event()
         self._project = local
@@ -234,7 +238,7 @@ class LocalRun:
             recorded_by="aegis run",
         )
         self._queue = SqliteQueue()
-        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree")
+        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree", self.executor.owner)
         self._coordinator = Coordinator(
             ledger=self._ledger,
             blobs=self._blobs,
@@ -245,6 +249,7 @@ class LocalRun:
             resolve_secret=self._resolve,
             on_change=lambda _: self.changed.set(),
         )
+        self._children = Children(self._coordinator, self._blobs, self._request)
         self._thread.start()
         return self
 
@@ -253,10 +258,16 @@ class LocalRun:
         self._thread.join()
         self._loop.close()
         self._workspaces.close()
-        shutil.rmtree(self.directory / "jobs", ignore_errors=True)
+        self._remove_places()
         self._queue.close()
         self._traces.release()
         self._ledger.close()
+
+    def _remove_places(self) -> None:
+        places = self.directory / "jobs"
+        for left in places.iterdir() if places.is_dir() else ():
+            self._workspaces.release(left / "work")
+        shutil.rmtree(places, ignore_errors=True)
 
     def _work(self) -> None:
         here = machine(os.environ, whole_path=True, hide=self._folder)
@@ -300,6 +311,7 @@ class LocalRun:
     def start(self) -> None:
         """Submit the plan."""
         plan = self.plan
+        remember(self.directory, self._project, plan)
         run = Run(
             id=self.id,
             project=plan.project,
@@ -313,12 +325,16 @@ class LocalRun:
         self._coordinator.submit(run, plan, actor="local")
 
     def state(self) -> Run:
-        """The run as it is."""
-        return self._coordinator.run(self.id)
+        """The run as it is, with the jobs of its child pipelines under their names; first what they ask for is done."""
+        self._children.step(self._coordinator.run(self.id))
+        run = self._coordinator.run(self.id)
+        return replace(run, jobs=(*run.jobs, *self._children.jobs()))
 
     def cancel(self) -> Run:
         """Stop everything that runs; answered at once."""
-        return self._coordinator.cancel(self.id, "local", "interrupted")
+        self._coordinator.cancel(self.id, "local", "interrupted")
+        self._children.cancel("interrupted")
+        return self.state()
 
     def wait(self, seconds: float) -> bool:
         """Wait for something to happen; whether it did."""
@@ -328,9 +344,8 @@ class LocalRun:
 
     def at_rest(self, run: Run) -> bool:
         """Whether nothing happens any more without a person."""
-        return run.state.finished or not any(
-            job.state in {State.PENDING, State.RUNNING, State.CANCELING, State.WAITING_FOR_RESOURCE} for job in run.jobs
-        )
+        active = {State.PENDING, State.RUNNING, State.CANCELING, State.WAITING_FOR_RESOURCE}
+        return not any(job.state in active and not self._children.waits(job) for job in run.jobs)
 
     def log(self, job: JobRun) -> Path:
         """Where a job's log lies."""

@@ -36,6 +36,12 @@ def state(word: str, stream: TextIO | None = None) -> str:
     return text
 
 
+def marked(mark: str, text: str) -> str:
+    """A line of a difference, coloured by its mark where that helps."""
+    colour = {"+": "32", "-": "31", "~": "33"}.get(mark)
+    return f"\x1b[{colour}m{text}\x1b[0m" if colour and coloured(sys.stdout) else text
+
+
 def document(schema: str, value: Any) -> None:
     """Print `value` (a dataclass or a mapping) as the one JSON document of a `--json` call."""
     from aegis.core import codec

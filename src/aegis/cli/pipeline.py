@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aegis.core.plan import JobSpec, Plan
     from aegis.pipeline.diagnostics import Diagnostic
     from aegis.pipeline.difference import Difference
+    from aegis.pipeline.forecast import Forecast
     from aegis.pipeline.request import Compilation
 
 
@@ -178,7 +179,7 @@ def lint(file: str | None, *, advice: bool, merged: bool, as_json: bool) -> None
     sys.exit(CheckFailed.exit_code if found.errors else 0)
 
 
-def _refuse(found: Compilation, *, as_json: bool) -> None:
+def refuse(found: Compilation, *, as_json: bool) -> None:
     """An invalid file is wrong input to everything but `lint`."""
     if not found.errors:
         return
@@ -202,10 +203,11 @@ def job_document(job: JobSpec) -> dict[str, Any]:
 @click.command()
 @click.argument("file", required=False)
 @occasion_options
+@click.option("--data", metavar="DIR", help="A server's data directory, whose ledger knows how long jobs took.")
 @_MERGED
 @_JSON
 @_uncollected
-def preview(file: str | None, *, merged: bool, as_json: bool, **options: Any) -> None:
+def preview(file: str | None, *, data: str | None, merged: bool, as_json: bool, **options: Any) -> None:
     """Show the jobs that would run, in order, with the reason for each job that is in or out.
 
     \b
@@ -213,23 +215,57 @@ def preview(file: str | None, *, merged: bool, as_json: bool, **options: Any) ->
       aegis preview --merge-request
       aegis preview --tag v1.2.0 --var DEPLOY=yes --json
     """
-    from aegis.bootstrap.pipeline import compile_local
+    from aegis.bootstrap.pipeline import compile_and_forecast
 
-    found = compile_local(file, occasion(**options))
-    _refuse(found, as_json=as_json)
+    found, forecast = compile_and_forecast(file, occasion(**options), data)
+    refuse(found, as_json=as_json)
     if as_json:
-        _preview_document(found, {"merged": _merged(found)} if merged else {})
+        more = {"merged": _merged(found)} if merged else {}
+        _preview_document(found, {"forecast": _forecast_document(forecast), **more})
         return
     if merged:
         output.say(_merged(found).rstrip("\n"))
         return
     _tell(found.warnings, "warning")
     if found.plan is not None:
-        _draw(found.plan)
+        _draw(found.plan, forecast)
     else:
         output.say(f"{output.state('skipped')}: nothing would run: {found.skipped}")
+    if found.excluded and found.plan is not None:
+        output.say("\nnot in this pipeline")
     for one in found.excluded:
         output.say(f"  {output.state('skipped')}  {one.name}: {one.reason}")
+    if found.plan is not None:
+        _foresee(forecast)
+
+
+def _foresee(forecast: Forecast | None) -> None:
+    """How long it will take, and what decides that."""
+    from aegis.pipeline.forecast import spoken
+
+    if forecast is None:
+        output.say(
+            "\nhow long it takes is not known: none of its jobs has run yet (`aegis run`, or --data DIR of a server)"
+        )
+        return
+    unknown = (
+        f"; {len(forecast.unknown)} without history: {', '.join(forecast.unknown[:4])}" if forecast.unknown else ""
+    )
+    output.say(f"\nabout {spoken(forecast.seconds)} with free runners{unknown}")
+    way = [f"{name} ({spoken(span.end - span.start)})" for name in forecast.critical for span in [forecast.spans[name]]]
+    output.say(f"critical path: {' → '.join(way)}")
+
+
+def _forecast_document(forecast: Forecast | None) -> dict[str, Any] | None:
+    if forecast is None:
+        return None
+    spans = {name: {"start": span.start, "end": span.end, "known": span.known} for name, span in forecast.spans.items()}
+    return {
+        "seconds": forecast.seconds,
+        "critical_path": list(forecast.critical),
+        "unknown": list(forecast.unknown),
+        "jobs": spans,
+    }
 
 
 def _merged(found: Compilation) -> str:
@@ -256,19 +292,27 @@ def _preview_document(found: Compilation, more: dict[str, Any]) -> None:
     )
 
 
-def _draw(plan: Plan) -> None:
+def _draw(plan: Plan, forecast: Forecast | None) -> None:
+    from aegis.pipeline.forecast import spoken
+
     if plan.name:
         output.say(plan.name)
+    by_stage: dict[str, list[JobSpec]] = {}
+    for job in plan.jobs:
+        by_stage.setdefault(job.stage, []).append(job)
     for stage in plan.stages:
         output.say(stage)
-        for job in plan.jobs:
-            if job.stage != stage:
-                continue
+        for job in by_stage.get(stage, ()):
             marks = [job.when] if job.when != "on_success" else []
             if job.allow_failure or job.allow_failure_exit_codes:
                 marks.append("may fail")
             if job.needs is not None:
                 marks.append(f"needs {', '.join(need.job for need in job.needs) or 'nothing'}")
+            span = forecast.spans.get(job.name) if forecast is not None else None
+            if span is not None and span.known:
+                marks.append(f"about {spoken(span.end - span.start)}")
+            if forecast is not None and job.name in forecast.critical:
+                marks.append("on the critical path")
             output.say(f"  {job.name}" + (f"  ({'; '.join(marks)})" if marks else ""))
             output.say(f"      {job.reason}")
 
@@ -293,12 +337,12 @@ def diff(base: str, head: str, file: str | None, *, exit_code: bool, as_json: bo
     from aegis.pipeline.difference import compare
 
     before, after = compile_revisions(base, head, file, occasion(**options))
-    _refuse(after.compilation, as_json=as_json)
+    refuse(after.compilation, as_json=as_json)
     difference = compare(before.compilation.plan, after.compilation.plan)
     if as_json:
         _difference_document(before, after, difference)
     else:
-        _tell_difference(before, difference)
+        _tell_difference(before, after, difference)
     sys.exit(1 if exit_code and difference else 0)
 
 
@@ -319,25 +363,18 @@ def _difference_document(before: Revision, after: Revision, difference: Differen
     )
 
 
-def _tell_difference(before: Revision, difference: Difference) -> None:
+def _tell_difference(before: Revision, after: Revision, difference: Difference) -> None:
+    from aegis.pipeline.review import review
+
     if before.compilation.errors:
         output.note(f"{before.name} has no valid pipeline: everything counts as added")
-    if difference.stages_before != difference.stages_after:
-        output.say(f"stages: {', '.join(difference.stages_before)} → {', '.join(difference.stages_after)}")
-    for name in difference.added:
-        output.say(f"+ {name}")
-    for name in difference.removed:
-        output.say(f"- {name}")
-    for job in difference.changed:
-        output.say(f"~ {job.name}")
-        for field in job.fields:
-            output.say(f"    {field.field}: {_short(field.before)} → {_short(field.after)}")
-    if not difference:
-        output.say("no difference")
-
-
-def _short(value: object) -> str:
-    from aegis.core import codec
-
-    text = value if isinstance(value, str) else codec.encode(value).decode()
-    return text if len(text) <= 120 else text[:117] + "…"
+    output.say(f"{before.name} ({before.commit[:8]}) → {after.name} ({after.commit[:8]})")
+    left_out = after.compilation.excluded
+    for one in review(before.compilation.plan, after.compilation.plan, difference, left_out):
+        output.say(
+            output.marked(
+                one.mark, f"{'    ' * one.depth}{one.mark} {one.text}" if one.depth or one.mark != " " else one.text
+            )
+        )
+    if after.compilation.plan is None and difference:
+        output.say(f"{after.name} makes no pipeline for this occasion: {after.compilation.skipped}")

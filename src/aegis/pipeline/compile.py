@@ -29,9 +29,12 @@ from aegis.pipeline.variables import RUN_TIME, Expansion, circles, layered, visi
 _PUSHES = frozenset({"push", "merge_request_event", "external_pull_request_event"})
 
 
-def compile_pipeline(request: CompileRequest) -> Compilation:
-    """The plan of one pipeline, or what keeps it from being one. Never raises for what a file holds."""
-    report = Report()
+def compile_pipeline(request: CompileRequest, report: Report | None = None) -> Compilation:
+    """The plan of one pipeline, or what keeps it from being one. Never raises for what a file holds.
+
+    `report` collects what is wrong; another one than the usual may take some of it less seriously.
+    """
+    report = report if report is not None else Report()
     context = _context(request)
     configuration = configure(request, context, report)
     if configuration is None:
@@ -48,9 +51,9 @@ def check_pipeline(request: CompileRequest) -> Compilation:
     return inspect_pipeline(request).compilation
 
 
-def inspect_pipeline(request: CompileRequest) -> Inspection:
+def inspect_pipeline(request: CompileRequest, report: Report | None = None) -> Inspection:
     """The same with what it was said of: for editors and for advice."""
-    report = Report()
+    report = report if report is not None else Report()
     context = _context(request)
     configuration = configure(request, context, report)
     names = None
@@ -165,7 +168,7 @@ def unsupported(definition: Definition) -> tuple[str, ...]:
     found = [word for word in NOT_CARRIED_OUT.intersection(definition.values) if _uses(definition.get(word))]
     if definition.name == "pages" and definition.get("pages") is None:
         found.append("pages")
-    if graph.foreign(definition.get("needs")) is not None:
+    if graph.foreign(definition.get("needs")):
         found.append("needs")
     return tuple(sorted(found))
 
@@ -360,10 +363,11 @@ class _Compiler:
             graph.needs_of(definition, rule, instance.values, names=self.names, present=present, report=self.report),
             graph.dependencies_of(definition, self.names, present),
         )
-        impossible = tuple(word for word in ("run", "trigger") if definition.node.has(word))
+        expansion = Expansion(variables, self.open_names)
         built = jobs.build(
-            one, variables=variables, expansion=expansion, place=place, edges=edges, impossible=impossible
-        )
+            one, variables=variables, expansion=expansion, place=place, edges=edges,
+            given=self._given(definition, instance, one.match) if definition.node.has("trigger") else {},
+        )  # fmt: skip
         for name in expansion.too_long:
             where = definition.key.where
             self.report.error(
@@ -372,6 +376,12 @@ class _Compiler:
                 where,
             )
         return built
+
+    def _given(self, definition: Definition, instance: Instance, match: Match | None) -> dict[str, Variable]:
+        """What the pipeline file gives a trigger job: the variables that it forwards."""
+        given = self.layers.given(definition, instance, match)
+        known = {**self.layers.low, **given, **self.layers.high}
+        return {one.key: one for one in Expansion(known, self.open_names).final() if one.key in given}
 
     def _plan(
         self,
@@ -400,7 +410,8 @@ class _Compiler:
             else None,
             policy_digest=self.request.policy_digest,
             auto_cancel=_word(auto_cancel, "on_new_commit", "conservative"),
-            cancel_on_failure=_word(auto_cancel, "on_job_failure", "none") == "all",
+            on_job_failure=_word(auto_cancel, "on_job_failure", "none"),
+            given=self.request.pipeline_variables,
             unsupported=tuple(words),
         )
         return replace(plan, id=ids.sha256(codec.encode((replace(plan, jobs=()), *_parts(specs)))))

@@ -51,13 +51,11 @@ def is_foreign(node: Map) -> bool:
     return node.has("pipeline") or node.has("project")
 
 
-def foreign(node: Node | None) -> Node | None:
-    """The first entry of `needs` that leads out of this pipeline."""
+def foreign(node: Node | None) -> bool:
+    """Whether an entry of `needs` leads out of this pipeline."""
     if isinstance(node, Map):
-        return node
-    if isinstance(node, Seq):
-        return next((one for one in node.items if isinstance(one, Map) and is_foreign(one)), None)
-    return None
+        return True
+    return isinstance(node, Seq) and any(isinstance(one, Map) and is_foreign(one) for one in node.items)
 
 
 def _edge(node: Map) -> Edge:

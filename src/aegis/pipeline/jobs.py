@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from aegis.core.plan import ArtifactSpec, CacheSpec, Image, JobEnvironment, JobSpec, Need, Retry, Variable
-from aegis.pipeline import durations, templates
+from aegis.pipeline import durations, effects, templates
 from aegis.pipeline.conditions import Match, strings
 from aegis.pipeline.configuration import Definition, is_pages, scalar_text
 from aegis.pipeline.document import Map, Node, Scalar, Seq
@@ -262,6 +262,17 @@ def retry(node: Node | None) -> Retry:
     )
 
 
+def _script(definition: Definition) -> tuple[tuple[str, ...], bool]:
+    """The script, or that of `run`; and whether it stands in for steps that cannot be carried out here."""
+    if not definition.node.has("run"):
+        return script_lines(definition.get("script")), False
+    steps = effects.run_steps(definition)
+    if steps is not None:
+        return steps, False
+    text = CANNOT.format(keywords="run").replace("`", "")
+    return (f"echo '{text}' >&2", "exit 1"), True
+
+
 def build(
     chosen: Chosen,
     *,
@@ -269,15 +280,12 @@ def build(
     expansion: Expansion,
     place: JobEnvironment | None,
     edges: tuple[tuple[Need, ...] | None, tuple[str, ...] | None],
-    impossible: tuple[str, ...],
+    given: Mapping[str, Variable],
 ) -> JobSpec:
-    """The job. `edges` are its needs and dependencies; `impossible` names keywords that take its script's place."""
+    """The job. `edges` are its needs and dependencies; `given` are the variables that a trigger job hands on."""
     definition, instance = chosen.definition, chosen.instance
     timeout = definition.text("timeout")
-    script = script_lines(definition.get("script"))
-    if impossible:
-        text = CANNOT.format(keywords=", ".join(impossible)).replace("`", "")
-        script = (f"echo '{text}' >&2", "exit 1")
+    script, impossible = _script(definition)
     services = definition.get("services")
     group = definition.text("resource_group")
     tags = strings(definition.get("tags"))
@@ -293,7 +301,10 @@ def build(
         allow_failure_exit_codes=chosen.exit_codes,
         needs=edges[0],
         dependencies=edges[1],
-        variables=expansion.final(),
+        variables=(
+            *(effects.referred(one) for one in expansion.final()),
+            *effects.secret_variables(definition, expansion),
+        ),
         image=image(definition.get("image"), expansion),
         services=tuple(
             one
@@ -312,6 +323,12 @@ def build(
         parallel_index=instance.number,
         parallel_total=instance.total,
         manual_confirmation=definition.text("manual_confirmation"),
+        pre_get_sources=effects.pre_get_sources(definition),
+        trigger=effects.trigger(definition, expansion, given),
+        id_tokens=effects.id_tokens(definition, expansion),
+        release=effects.release(definition),
+        pages=effects.pages(definition, expansion),
+        foreign_needs=effects.foreign_needs(definition, expansion),
         origin=None if impossible or not variables else origin(definition),
         reason=chosen.reason,
         where=definition.key.where,

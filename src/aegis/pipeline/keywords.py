@@ -297,10 +297,7 @@ BRIDGE: Final = frozenset(
 """What a job may have that starts another pipeline instead of running a script."""
 
 NOT_CARRIED_OUT: Final = frozenset(
-    {
-        "dast_configuration", "hooks", "id_tokens", "identity", "inputs", "pages", "publish", "release", "run",
-        "secrets", "trigger",
-    }
+    {"dast_configuration", "id_tokens", "identity", "inputs", "pages", "publish", "release"}
 )  # fmt: skip
 """Understood, but without effect here; each use is a warning and stands in `Plan.unsupported`."""
 

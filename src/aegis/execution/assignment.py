@@ -45,6 +45,7 @@ def build(
         token=given.token,
         variables=(*variables, *given.variables),
         dependencies=tuple(_archives(feeders)),
+        trusted=given.trusted,
         resolve_failure=trouble,
     )
 
@@ -67,7 +68,7 @@ def _archives(feeders: Sequence[JobRun]) -> Iterator[Dependency]:
     for feeder in feeders:
         for file in feeder.files:
             if file.kind == "archive":
-                yield Dependency(job=feeder.name, archive=file)
+                yield Dependency(job=feeder.name, archive=file, id=feeder.id, attempt=feeder.attempt)
 
 
 def from_reports(feeders: Sequence[JobRun], blobs: Blobs) -> Iterator[Variable]:

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from aegis.core.types import StoredFile
+
 
 class TraceStore(Protocol):
     """The growing log of each job, by byte offset. Bytes survive the process; they need not survive the machine.
@@ -87,6 +89,25 @@ class QueueStore(Protocol):
         ...
 
 
+class JobFiles(Protocol):
+    """What remote runners have uploaded of jobs that have not ended. It survives the process.
+
+    Losing it loses those files: the job ends without them.
+    """
+
+    def add(self, job_id: str, file: StoredFile) -> None:
+        """Keep it, in the place of one of the same kind and name: an upload that is repeated counts once."""
+        ...
+
+    def of(self, job_id: str) -> tuple[StoredFile, ...]:
+        """What there is, in the order of first arrival."""
+        ...
+
+    def forget(self, job_id: str) -> None:
+        """The job has ended; no error when there is nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceRequest:
     """A work tree to make in the empty directory `destination`. `checkout` False leaves it empty."""
@@ -100,10 +121,14 @@ class WorkspaceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceReady:
-    """What else the job must be able to read (`read_only`: Git objects), and one line for its trace."""
+    """What else the job must be able to read (`read_only`: Git objects), and one line for its trace.
+
+    `owned` says that everything in the tree belongs to the executor's owner already.
+    """
 
     read_only: tuple[Path, ...] = ()
     note: str = ""
+    owned: bool = False
 
 
 class Workspaces(Protocol):
@@ -111,6 +136,10 @@ class Workspaces(Protocol):
 
     def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
         """Fill `destination`. `NotFound` for an unknown project or commit, `ExternalError` when Git fails."""
+        ...
+
+    def release(self, destination: Path) -> None:
+        """The tree is needed no longer and will be removed; also for what an earlier process left. Idempotent."""
         ...
 
 

@@ -18,7 +18,7 @@ from aegis.core.events import Record
 from aegis.core.plan import JobSpec, Plan, Variable
 from aegis.core.types import JobRun, Run, State
 from aegis.execution.runners import Runner
-from aegis.execution.schedule import depths
+from aegis.execution.schedule import depths, feeders
 from aegis.execution.status import Board, Step
 
 Steps = tuple[Step, ...]
@@ -117,14 +117,7 @@ class Progress:
 
     def feeders(self, spec: JobSpec) -> tuple[JobRun, ...]:
         """The jobs whose files this one gets, in the order of the plan."""
-        if spec.dependencies is not None:
-            wanted = set(spec.dependencies)
-        elif spec.needs is not None:
-            wanted = {need.job for need in spec.needs if need.artifacts}
-        else:
-            stage = self.plan.stages.index(spec.stage)
-            earlier = set(self.plan.stages[:stage])
-            wanted = {one.name for one in self.plan.jobs if one.stage in earlier}
+        wanted = feeders(self.plan, spec)
         return tuple(self.job(one.name) for one in self.plan.jobs if one.name in wanted)
 
     # -- what happens -----------------------------------------------------------------------------------------

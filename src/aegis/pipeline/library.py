@@ -88,13 +88,9 @@ def _filled(template: Template, values: Mapping[str, Any]) -> tuple[str, list[tu
     part = split(template.text, template.address, report, limits)
     declared = {spec.name: spec for spec in template.inputs}
     settled = settle(declared, {name: Given(value) for name, value in values.items()}, template.address, report, None)
-    content, _ = interpolated(
-        part,
-        {f"inputs.{name}": value for name, value in settled.items()},
-        Context(files=MemoryFiles(), values={}),
-        template.address,
-        report,
-    )
+    named = {f"inputs.{name}": value for name, value in settled.items()}
+    nothing_known = Context(files=MemoryFiles({}), values={})
+    content, _ = interpolated(part, named, nothing_known, template.address, report)
     if report.errors:
         first = report.errors[0]
         raise UserError(first.code, first.message, hint=first.hint)

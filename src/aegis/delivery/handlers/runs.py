@@ -348,6 +348,17 @@ def retry(context: Context, command: ask.RetryJob, asking: Asking) -> Result:
     return Result(seq=context.ledger.head().seq, message=f"retrying {', '.join(jobs)}", subject=f"run/{command.run}")
 
 
+@handles(ask.CancelJob)
+def cancel_job(context: Context, command: ask.CancelJob, asking: Asking) -> Result:
+    """Stop one job."""
+    entry = run_of(context, command.run)
+    context.authorise(asking.actor, "cancel-job", project=entry.run.project)
+    if asking.dry_run:
+        return Result(seq=0, message=f"would cancel {command.job}", dry_run=True)
+    context.engine.cancel_job(command.run, command.job, actor=asking.actor.id, reason=command.reason)
+    return Result(seq=context.ledger.head().seq, message=f"canceling {command.job}", subject=f"run/{command.run}")
+
+
 @handles(ask.PlayJob)
 def play(context: Context, command: ask.PlayJob, asking: Asking) -> Result:
     """Start a manual job."""

@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 
 from aegis import __version__
+from aegis.access.id_tokens import discovery, key_set
 from aegis.access.tokens import Kind
 from aegis.adapters.listener import address_of, listening
 from aegis.bootstrap import plant as plants
@@ -38,7 +39,7 @@ from aegis.delivery.queries.facade import Facade
 from aegis.delivery.views import Actor, InboxEntry
 from aegis.notify import routing
 from aegis.web import app as web
-from aegis.web import git_door, oci_api, portal, pypi_api, status_page
+from aegis.web import git_door, oci_api, oidc_door, portal, pypi_api, status_page
 
 OPERATOR = "operator"
 TOKEN_SECONDS = 366 * 86400.0
@@ -168,6 +169,7 @@ class Server:
         facade = Facade(context, plant.traces, self._inbox, self._projector.caught_up, lambda: plant.warnings)
         stream = LedgerStream(plant.ledger)
         doors = (
+            *oidc_door.routes(lambda: discovery(self.url), lambda: key_set(plant.keys.identity)),
             *git_door.routes(plant.git_door),
             *oci_api.routes(lambda: plant.entrance),
             *pypi_api.routes(lambda: plant.entrance),

@@ -52,6 +52,9 @@ class Progress:
         for spec in plan.jobs:
             if spec.resource_group is not None:
                 self.groups[spec.resource_group] = (*self.groups.get(spec.resource_group, ()), spec.name)
+        self._stages: dict[str, list[str]] = {}
+        for spec in plan.jobs:
+            self._stages.setdefault(spec.stage, []).append(spec.name)
         self._bridges = tuple(spec.name for spec in plan.jobs if spec.trigger is not None)
         self._given: dict[str, tuple[Variable, ...]] = {}
         self._jobs = {spec.name: self._attempt(spec, 1) for spec in plan.jobs}
@@ -89,7 +92,8 @@ class Progress:
         """The latest attempt of a job; `NotFound`."""
         if name not in self._jobs:
             raise NotFound("no-such-job", f"run {self.id} has no job {name!r}", hint=f"aegis status {self.id}")
-        return replace(self._jobs[name], state=self.board.state(name))
+        job, state = self._jobs[name], self.board.state(name)
+        return job if job.state is state else replace(job, state=state)
 
     def attempts(self, name: str) -> tuple[JobRun, ...]:
         """Every attempt of a job, oldest first."""
@@ -124,8 +128,9 @@ class Progress:
         else:
             stage = self.plan.stages.index(spec.stage)
             earlier = set(self.plan.stages[:stage])
-            wanted = {one.name for one in self.plan.jobs if one.stage in earlier}
-        return tuple(self.job(one.name) for one in self.plan.jobs if one.name in wanted)
+            wanted = {name for one in earlier for name in self._stages.get(one, ())}
+        known = sorted((name for name in wanted if name in self.positions), key=self.positions.__getitem__)
+        return tuple(self.job(name) for name in known)
 
     # -- what happens -----------------------------------------------------------------------------------------
 

@@ -416,7 +416,7 @@ JOB: Final[dict[str, Shape]] = {
 }
 
 NOT_CARRIED_OUT: Final = frozenset(
-    {"dast_configuration", "id_tokens", "identity", "inputs", "pages", "publish", "release"}
+    {"dast_configuration", "identity", "inputs", "pages", "publish", "release"}
 )  # fmt: skip
 """Understood, but without effect here; each use is a warning and stands in `Plan.unsupported`."""
 

@@ -25,6 +25,7 @@ from support.server import (
     TeamServer,
     children,
     finished,
+    free_port,
     gone,
     is_type,
     team,
@@ -312,7 +313,7 @@ def test_a_release_reaches_production_wherever_the_server_was_killed(
 def test_a_merge_that_was_cut_off_from_its_record_is_taken_up_as_the_merge_it_was(tmp_path: Path) -> None:
     with dying(tmp_path / "case", "aegis.delivery.handlers.merge_requests:record_merge", "before") as server:
         server.service()
-        onward(server)
+        server.wait("the first release", is_type("aegis.release.created"), unless=trouble)
         ana, ben = server.as_("ana"), server.person("ben")
         since = server.head()
         files = {"src/web/__main__.py": SERVER.replace("VERSION = 1", "VERSION = 2")}
@@ -332,10 +333,25 @@ def test_a_merge_that_was_cut_off_from_its_record_is_taken_up_as_the_merge_it_wa
         )  # fmt: skip
         assert merged["data"]["merged_by"] == "ben"
         assert released["data"]["release"]["commit"] == merged["data"]["commit"]
-        assert sorted(released["data"]["release"]["involved"]) == ["ana", "ben"]
+        assert sorted(released["data"]["release"]["involved"]) == ["ana", "ben", "olga"]
         assert released["data"]["release"]["unmapped"] == []
-        assert server.in_production(since=since)["data"]["ok"]
         intact(server, known)
+
+
+def test_ready_means_that_what_ran_before_answers_also_at_another_port(tmp_path: Path) -> None:
+    with team(tmp_path / "server") as server:
+        server.service()
+        waiting = server.proposed()["data"]["promotion"]
+        since, cell = server.head(), server.cell("staging")
+        server.kill()
+        server.port = free_port()
+        server.start()
+        again = server.cell("staging")
+        assert [httpx.get(again["url"], trust_env=False).status_code for _ in range(5)] == [200] * 5
+        assert again["digest"] == cell["digest"]
+        promotion = {"promotion": waiting["id"], "plan_hash": waiting["plan_hash"]}
+        server.as_("rita").execute("approve", promotion)  # of before: image names are those of the first start
+        assert server.wait("production", finished(waiting["id"]), since=since)["data"]["ok"]
 
 
 def onward(server: TeamServer) -> None:

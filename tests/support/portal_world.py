@@ -31,7 +31,7 @@ from aegis.core.types import (
     Verdict,
 )
 from aegis.delivery import views
-from aegis.delivery.views import Actor, Cell, JobView, RunSummary, RunView
+from aegis.delivery.views import Actor, Cell, JobView, RunSummary, RunView, WhyView
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # browsers count from their own clock
 SORA = Actor(id="sora", name="Sora Lee", groups=("release-managers",), kind="session")
@@ -313,6 +313,10 @@ class World:
     def runs(self, actor: Actor, *, project: str = "", limit: int = 30, before: str = "") -> tuple[RunSummary, ...]:
         self._ask(actor)
         return () if before else self.runs_now
+
+    def why(self, actor: Actor, run: str, job: str) -> WhyView:
+        self._ask(actor)
+        return WhyView(job=job, state="pending")
 
     def run(self, actor: Actor, run: str, *, min_seq: int = 0) -> RunView:
         self._ask(actor)

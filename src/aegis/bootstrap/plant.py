@@ -20,6 +20,7 @@ from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_avail
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.git_http_backend import GitHttpBackend
 from aegis.adapters.githost_directory import DirectoryGitHost
+from aegis.adapters.job_files_sqlite import SqliteJobFiles
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
@@ -31,6 +32,7 @@ from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import BLOBS_DIRECTORY, LEDGER_FILE
+from aegis.bootstrap.registries import Stores, registries
 from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
@@ -41,6 +43,8 @@ from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
 from aegis.delivery.options import Options
 from aegis.delivery.queries.world import World
+from aegis.delivery.runner_book import RunnerBook
+from aegis.delivery.runner_door import RunnerDoor
 from aegis.delivery.tokens import TokenBook
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
@@ -51,7 +55,6 @@ from aegis.ledger.projections import ProjectionRunner
 from aegis.notify.inbox import Inbox
 from aegis.observe.metrics import Metrics
 from aegis.registry.oci import OciRegistry
-from aegis.registry.pypi import PackageIndexes
 from aegis.secrets.masking import SecretMasker
 
 PRIVATE: Final = 0o700
@@ -66,6 +69,7 @@ class Plant:
     dispatcher: Dispatcher
     entrance: Entrance
     git_door: HostedGitDoor
+    runner_door: RunnerDoor
     ledger: SqliteLedger
     projections: ProjectionRunner
     checkpoints: SqliteCheckpoints
@@ -99,8 +103,12 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     host = DirectoryGitHost(data / "git")
     images, indexes = SqliteImages(data / "images.sqlite"), SqliteIndexes(data / "packages.sqlite")
     traces, queue = DirectoryTraces(data / "traces"), SqliteQueue(data / "queue.sqlite")
-    registry = OciRegistry(blobs=blobs, images=images, uploads=DirectoryUploads(data / "uploads"))
-    packages = PackageIndexes(blobs=blobs, store=indexes, clock=clock)
+    job_files = SqliteJobFiles(data / "job-files.sqlite")
+    registry, packages = registries(
+        Stores(blobs=blobs, images=images, indexes=indexes, uploads=DirectoryUploads(data / "uploads", blobs)),
+        clock,
+        lambda: context.options.registries,
+    )
     pairs = [(service, one.name) for service, spec in adopted.options.services.items() for one in spec.environments]
     traffic = TraefikTraffic(data / "traffic", binary=find_binary(), clock=clock, pairs=pairs, conceal=(data,))
     cluster = LocalCluster(
@@ -127,9 +135,10 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     )
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
-        declarations=FileDeclarations(), host=host, engine=engine, images=registry, packages=packages,
+        declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
-        tokens=TokenBook(ledger, threading.Lock()), url=url,
+        tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
+        registry=registry_name(data, url),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
     registry.on_manifest = entrance.image_pushed
@@ -145,7 +154,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         isolated = isolation_available()
         if isolated.ok:
             executor: NamespaceExecutor | ProcessExecutor = NamespaceExecutor(read_only=allowed.read_only)
-        elif runner.isolation_required:
+        elif runner.isolation_required and runner.concurrency:
             raise ExternalError(
                 "no-isolation",
                 f"jobs cannot be isolated here: {isolated.detail}",
@@ -156,6 +165,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         options = SupervisorOptions(
             directory=data / "jobs",
             concurrency=runner.concurrency,
+            tags=runner.tags,
             tool_paths=allowed.tool_paths,
             read_only=allowed.read_only,
             tool_cache=data / "tool-cache",
@@ -186,11 +196,22 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         on_refused=entrance.git_refused,
     )
     return Plant(
-        data=data, context=context, dispatcher=Dispatcher(context), entrance=entrance, git_door=git_door, ledger=ledger,
+        data=data, context=context, dispatcher=Dispatcher(context), entrance=entrance, git_door=git_door,
+        runner_door=RunnerDoor(context, engine, traces, job_files, keys.job_secret), ledger=ledger,
         projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
         traffic=traffic, keys=keys, supervisor=supervisor,
-        closers=(images.close, indexes.close, traces.release, queue.close, ledger.close), warnings=keys.warnings,
+        closers=(images.close, indexes.close, traces.release, job_files.close, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
+
+
+def registry_name(data: Path, url: str) -> str:
+    """`host:port` of the first start: what images are called in Git must not change with the port of a later one."""
+    path = data / "registry-name"
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.write_text(url.partition("://")[2] + "\n", encoding="utf-8")
+        fresh.replace(path)
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _process_mode(options: Options, project: str, group: str) -> str:

@@ -9,6 +9,7 @@ import click
 
 from aegis.cli.output import document, say, state
 from aegis.cli.remote import client, server_options, told
+from aegis.core.errors import UserError
 
 
 @click.command()
@@ -49,15 +50,22 @@ def retry(run: str, job: str, url: str, data: str, *, dry_run: bool, as_json: bo
 @click.argument("run")
 @click.argument("job")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended.")
+@click.option("--search", default="", metavar="TEXT", help="Only the lines that hold TEXT, with their numbers.")
+@click.option("--line", default=0, metavar="N", help="Only the lines around line N, with their numbers.")
 @server_options
-def logs(run: str, job: str, url: str, data: str, *, follow: bool, as_json: bool) -> None:
+def logs(run: str, job: str, search: str, line: int, url: str, data: str, *, follow: bool, as_json: bool) -> None:
     """Show a job's log.
 
     \b
     Examples:
       aegis logs 01k9x… unit
       aegis logs 01k9x… unit --follow
+      aegis logs 01k9x… unit --search "error:"
+      aegis logs 01k9x… unit --line 48213
     """
+    if search or line:
+        _some_lines(run, job, search, line, url, data, as_json=as_json)
+        return
     with client(url, data) as server:
         offset, complete, collected = 0, False, b""
         while not complete:
@@ -74,35 +82,110 @@ def logs(run: str, job: str, url: str, data: str, *, follow: bool, as_json: bool
         document("aegis.logs/1", {"run": run, "job": job, "log": collected.decode("utf-8", "replace")})
 
 
+def _some_lines(run: str, job: str, search: str, line: int, url: str, data: str, *, as_json: bool) -> None:
+    """The lines that were found, or those around one: ten before it and thirty after."""
+    with client(url, data) as server:
+        if search:
+            found = server.get(f"runs/{run}/jobs/{job}/trace/search", text=search)
+            rows, more = [(one["line"], one["text"]) for one in found["hits"]], found["more"]
+        else:
+            content, first, _ = server.lines(run, job, max(1, line - 10), 41)
+            rows = list(enumerate(content.decode("utf-8", "replace").splitlines(), first))
+            more = False
+    if as_json:
+        document(
+            "aegis.logs/1", {"run": run, "job": job, "more": more, "lines": [{"line": n, "text": t} for n, t in rows]}
+        )
+        return
+    for number, text in rows:
+        say(f"{number:>8}  {text}")
+    if more:
+        say(f"there are more; `aegis logs {run} {job} --line {rows[-1][0]}` shows what stands around one")
+
+
 @click.command()
-@click.argument("run", required=False, default="")
+@click.argument("run", required=False, default="", metavar="[RUN|JOB]")
+@click.option("--try", "try_mend", is_flag=True, help="Try the mend of a local failure on a copy, where that is safe.")
 @server_options
-def explain(run: str, url: str, data: str, *, as_json: bool) -> None:
-    """Say why a run failed, most likely cause first; without an argument: the last local run.
+def explain(run: str, url: str, data: str, *, try_mend: bool, as_json: bool) -> None:
+    """Say why a run or job failed, most likely cause first; without an argument: the last local run.
+
+    It compares with the last good run of the same job, quotes what is decisive, and says nothing where it does not know.
 
     \b
     Examples:
       aegis explain
+      aegis explain unit --try
       aegis explain 01k9x…
     """
-    if run:
+    from aegis.bootstrap.explain import is_local
+
+    if run and not is_local(run):
+        if try_mend:
+            raise UserError(
+                "not-local", "a mend is tried for local runs only", hint="aegis run, then: aegis explain --try"
+            )
         with client(url, data) as server:
             causes: list[dict[str, Any]] = server.get(f"runs/{run}")["causes"]
-    else:
-        from aegis.bootstrap.explain import last_local_run
-
-        causes = last_local_run()
-    if as_json:
-        document("aegis.explain/1", {"causes": causes, "abstained": not causes})
+        _explained({"causes": causes, "abstained": not causes}, as_json=as_json)
         return
-    for cause in causes:
+    _explained(_local(run, try_mend=try_mend), as_json=as_json)
+
+
+def _local(name: str, *, try_mend: bool) -> dict[str, Any]:
+    """The explanation of a local run as plain values."""
+    from aegis.bootstrap.explain import local_run
+    from aegis.core import codec
+
+    failed = local_run(name)
+    causes = [{"job": one.job.name, **codec.plain(cause)} for one in failed for cause in one.explanation.causes]
+    answer: dict[str, Any] = {
+        "causes": sorted(causes, key=lambda cause: -cause["confidence"]),
+        "abstained": not causes,
+        "run": failed[0].run if failed else "",
+        "failed": [one.job.name for one in failed],
+        "compared": [
+            {
+                "job": one.job.name,
+                "good_run": one.explanation.good_run,
+                "differences": list(one.explanation.differences),
+                "new_lines": list(one.explanation.new_lines),
+            }
+            for one in failed
+            if one.explanation.good_run
+        ],
+    }
+    if try_mend:
+        from aegis.bootstrap.mend import try_mend as tried
+
+        answer["tried"] = [codec.plain(tried(one)) for one in failed]
+    return answer
+
+
+def _explained(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        document("aegis.explain/1", answer)
+        return
+    for cause in answer["causes"]:
         say(f"{state('failed')} {cause['job']}: {cause['message']}  [{cause['code']}, {cause['confidence']:.0%}]")
         for quoted in cause["evidence"]:
             say(f"    │ {quoted}")
         if cause["hint"]:
             say(f"    mend: {cause['hint']}")
-    if not causes:
-        say("no known cause fits; look at the log: aegis logs RUN JOB")
+    for one in answer.get("compared", ()):
+        say(f"{one['job']}, compared with its last good run {one['good_run']}:")
+        for line in one["differences"] or ("nothing differs: files, lock, image, variables and script are the same",):
+            say(f"    {line}")
+        for line in one["new_lines"] if answer["abstained"] else ():
+            say(f"    new in the log: {line}")
+    for one in answer.get("tried", ()):
+        word = {True: "success", False: "failed", None: "skipped"}[one["helped"]]
+        say(f"{state(word)} tried for {one['job']}: {one['told']}")
+    if answer["abstained"]:
+        if "failed" in answer and not answer["failed"]:
+            say(f"nothing failed in run {answer['run']}" if answer["run"] else "nothing failed in the last run")
+        else:
+            say("no known cause fits; look at the log: aegis logs RUN JOB")
 
 
 @click.command()
@@ -110,7 +193,7 @@ def explain(run: str, url: str, data: str, *, as_json: bool) -> None:
 @click.argument("job")
 @server_options
 def why(run: str, job: str, url: str, data: str, *, as_json: bool) -> None:
-    """Say why a job is there, what it waits for, and whether it is slower than usual.
+    """Say why a job waits or is slow, and why it is in the pipeline at all.
 
     \b
     Examples:
@@ -118,27 +201,17 @@ def why(run: str, job: str, url: str, data: str, *, as_json: bool) -> None:
       aegis why 01k9x… unit --json
     """
     with client(url, data) as server:
-        view = server.get(f"runs/{run}")
-    found = next((one for one in view["jobs"] if one["job"]["name"] == job), None)
-    if found is None:
-        raise click.UsageError(
-            f"run {run} has no job {job!r}; it has {', '.join(one['job']['name'] for one in view['jobs'])}"
-        )
-    states = {one["job"]["name"]: one["job"]["state"] for one in view["jobs"]}
-    waits = [
-        f"{name} ({states.get(name, 'not in this run')})" for name in found["needs"] if states.get(name) != "success"
-    ]
-    answer = {
-        "job": job, "state": found["job"]["state"], "reason": found["reason"], "waits_for": waits,
-        "usual_seconds": found["usual_seconds"], "queued_at": found["job"]["queued_at"],
-    }  # fmt: skip
+        answer = server.get(f"runs/{run}/why", job=job)
     if as_json:
         document("aegis.why/1", answer)
         return
-    say(f"{state(answer['state'])} {job}: {answer['reason'] or 'no rule; it is always in'}")
-    if waits:
-        say(f"  waits for {', '.join(waits)}")
-    elif answer["state"] in ("pending", "created"):
-        say("  waits for a free runner, or for its stage")
+    say(f"{state(answer['state'])} {job}: {answer['rule'] or 'no rule; it is always in'}")
+    for one in answer["reasons"]:
+        say(f"  {one['message']}  [{one['code']}]")
+        for fact in one["evidence"]:
+            say(f"    │ {fact}")
+        say(f"    mend: {one['hint']}")
+    if not answer["reasons"]:
+        say("  it neither waits nor is slower than usual")
     if answer["usual_seconds"]:
         say(f"  usually takes {answer['usual_seconds']:.1f} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aegis.core import events
 from aegis.core.errors import AegisError, NotFound
 from aegis.core.ports import Query
-from aegis.core.types import PromotionState
+from aegis.core.types import DeploymentState, PromotionState
 from aegis.daemon.loops import Reporter
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
@@ -50,6 +50,16 @@ def resume(context: Context, dispatcher: Dispatcher, reporter: Reporter) -> None
             dispatcher.run(command, ASKING)
         except AegisError as error:
             reporter.say("resuming", error)
+
+
+def answers(context: Context) -> bool:
+    """Whether everything that owned an address before the start answers there again, or has shown that it cannot."""
+    for environment in context.options.environments.values():
+        for one in context.cluster.observe(environment.namespace):
+            active = context.cluster.active(environment.namespace, one.service) == one.release
+            if active and one.state is DeploymentState.PROGRESSING:
+                return False
+    return True
 
 
 def _missed_pushes(context: Context, project: str) -> None:

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from aegis.core.errors import Denied, UserError
-from aegis.source.branches import Protection, RefUpdate, fast_forward_only, judge_push
+from aegis.core.errors import Denied, ExternalError, UserError
+from aegis.source.branches import Protection, RefUpdate, Refusal, fast_forward_only, judge_push
 from aegis.source.ports import GitHost
 from aegis.source.push_protocol import PushHead, PushReader, refusal_report
 
@@ -200,7 +200,14 @@ class _PushHandle:
             begin=lambda: self.door.on_begin(self._push(head, head.updates)),
             received=lambda updates: self.door.on_push(self._push(head, updates)),
         )
-        return await backend.serve(self.project, request, _chain(head.raw + head.rest, body), conversation)
+        try:
+            return await backend.serve(self.project, request, _chain(head.raw + head.rest, body), conversation)
+        except (
+            ExternalError
+        ) as error:  # nothing has moved: Git clients show a refusal, and of an HTTP status only the number
+            async for _chunk in body:
+                continue
+            return _answer(refusal_report(head, [_hindered(one, error) for one in head.updates[:1]]))
 
     def _push(self, head: PushHead, updates: tuple[RefUpdate, ...]) -> Push:
         return Push(
@@ -222,6 +229,10 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
         yield first
     async for chunk in rest:
         yield chunk
+
+
+def _hindered(update: RefUpdate, error: ExternalError) -> Refusal:
+    return Refusal(ref=update.ref, code=error.code, message=error.message, hint=error.hint)
 
 
 def _answer(data: bytes) -> GitAnswer:

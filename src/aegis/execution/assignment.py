@@ -68,7 +68,7 @@ def _archives(feeders: Sequence[JobRun]) -> Iterator[Dependency]:
     for feeder in feeders:
         for file in feeder.files:
             if file.kind == "archive":
-                yield Dependency(job=feeder.name, archive=file)
+                yield Dependency(job=feeder.name, archive=file, id=feeder.id, attempt=feeder.attempt)
 
 
 def from_reports(feeders: Sequence[JobRun], blobs: Blobs) -> Iterator[Variable]:

@@ -33,7 +33,6 @@ from aegis.execution.resources import UNORDERED, Claim, ResourceGroups, next_cla
 from aegis.execution.runners import Assignment, JobCredentials, JobResult, Runner, Signal, TraceAck
 from aegis.execution.schedule import SYSTEM_FAILURE, ReadyQueue, Turn, retries, tolerated
 
-_ISOLATED = frozenset({"namespaces", "container"})
 Credentials = Callable[[Run, JobSpec, JobRun], JobCredentials]
 ResolveSecret = Callable[[Run, JobSpec, str], str]
 ProcessMode = Callable[[str, str], str]
@@ -75,11 +74,12 @@ class Coordinator:
         self._work = threading.Condition(self._lock)
         self._runs = Register(ledger, blobs, queue, actor=self._options.actor, keep=self._options.keep)
         self._ready = ReadyQueue()
-        self._leases = Leases(queue, clock, self._options.lease_seconds)
+        self._leases = Leases(queue, clock, self._options.silence)
         self._finishing: set[str] = set()
         self._groups = ResourceGroups()
         self._timers: dict[tuple[str, str], float] = {}
         self._wakes = 0
+        self._offers = 0
 
     @property
     def lease_seconds(self) -> float:
@@ -194,12 +194,8 @@ class Coordinator:
 
     def acquire(self, runner: Runner, *, timeout: float = 0.0) -> Assignment | None:
         """See `JobSource`."""
-        if self._options.require_isolation and runner.isolation not in _ISOLATED:
-            raise Conflict(
-                "runner-not-isolated",
-                f"runner {runner.name!r} does not isolate jobs ({runner.isolation}), and this server requires it",
-                hint="see `aegis doctor`, or declare `runners: {isolation: optional}`",
-            )
+        if self._options.require_isolation:
+            runner.must_isolate()
         deadline = self._clock.monotonic() + timeout
         wakes = self._wakes
         while True:
@@ -220,10 +216,11 @@ class Coordinator:
             resolve_secret=self._resolve_secret, extra=progress.given(spec.name),
         )  # fmt: skip
 
-    def wait_for_work(self, timeout: float) -> bool:
-        """Block until a job is pending (True) or `timeout` seconds have passed (False)."""
+    def offered(self, after: int = -1, timeout: float = 0.0) -> int:
+        """See `JobSource`."""
         with self._lock:
-            return self._work.wait_for(lambda: len(self._ready) > 0, timeout)
+            self._work.wait_for(lambda: self._offers > after, timeout)
+            return self._offers
 
     def wake(self, runners: Sequence[str] = ()) -> None:  # noqa: ARG002 - waking all is allowed by the port
         """See `JobSource`."""
@@ -237,7 +234,7 @@ class Coordinator:
             while (turn := self._ready.take()) is not None:
                 progress = self._runs.open(turn.run)
                 spec = progress.specs[turn.job]
-                if runner.tags is not None and not set(spec.tags) <= set(runner.tags):
+                if not runner.takes(progress.head, spec):
                     passed.append(turn)
                 elif not self._claims_group(progress, spec):
                     self._enqueue(progress, progress.hold(spec.name, self._clock.now(), waiting=True))
@@ -273,9 +270,8 @@ class Coordinator:
         first = progress.head.started_at is None
         at = self._clock.now()
         job, steps = progress.start(spec.name, runner=runner.name, isolation=runner.isolation, at=at)
-        data: list[object] = [events.RunStarted(run=progress.id)] if first else []
-        data.append(events.JobStarted(job=job))
-        self._append(progress, data, self._options.actor)
+        begun: list[object] = [events.RunStarted(run=progress.id)] if first else []
+        self._append(progress, [*begun, events.JobStarted(job=job)], self._options.actor)
         self._enqueue(progress, steps)
         if spec.trigger is not None:
             self._leases.hold_without_end(progress.id, job)
@@ -374,11 +370,10 @@ class Coordinator:
                         self._enqueue(progress, progress.due(key[1], self._clock.now()))
             silent = self._leases.silent()
         for lease in silent:
-            reason = "stuck_or_timeout_failure" if lease.resumable else SYSTEM_FAILURE
-            text = f"runner {lease.runner!r} was silent for {self._options.lease_seconds:.0f} s"
+            text = f"runner {lease.runner!r} was silent for {self._options.silence(resumable=lease.resumable):.0f} s"
             # Whoever finished it in the meantime was faster, and right.
             with contextlib.suppress(Conflict, NotFound):
-                self.finish(lease.job_id, JobResult(state=State.FAILED, failure_reason=reason, message=text))
+                self.finish(lease.job_id, JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=text))
 
     def _next_timer(self) -> float:
         first = min(*self._timers.values(), self._leases.next_end(), self._clock.monotonic() + 3600.0)
@@ -431,6 +426,7 @@ class Coordinator:
     def _offer(self, progress: Progress, name: str) -> None:
         spec = progress.specs[name]
         if spec.trigger is None:
+            self._offers += 1
             self._ready.add(Turn(progress.order, -progress.depths[name], progress.positions[name], progress.id, name))
         elif self._claims_group(progress, spec):
             self._start(progress, spec, BRIDGE)

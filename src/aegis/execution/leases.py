@@ -7,6 +7,7 @@ as well; a job that no runner works (a trigger) is held without a lease, until s
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 from aegis.core.ports import Clock
 from aegis.core.types import JobRun
@@ -14,13 +15,21 @@ from aegis.execution.ports import Lease, QueueStore
 from aegis.execution.runners import Runner
 
 
+class Silence(Protocol):
+    """How long a runner may be silent, in seconds: one that outlives this process may be longer."""
+
+    def __call__(self, *, resumable: bool) -> float:
+        """The seconds."""
+        ...
+
+
 class Leases:
     """The jobs that are held. Not thread-safe."""
 
-    def __init__(self, queue: QueueStore, clock: Clock, seconds: float) -> None:
+    def __init__(self, queue: QueueStore, clock: Clock, silence: Silence) -> None:
         self._queue = queue
         self._clock = clock
-        self._seconds = seconds
+        self._silence = silence
         self._holders: dict[str, tuple[str, str]] = {}
         self._leases: dict[str, Lease] = {}
 
@@ -31,7 +40,7 @@ class Leases:
         """A runner has a job from now on."""
         self._holders[job.id] = (run, job.name)
         lease = Lease(
-            job_id=job.id, run=run, runner=runner.name, resumable=runner.resumable, expires=self._end()
+            job_id=job.id, run=run, runner=runner.name, resumable=runner.resumable, expires=self._end(resumable=runner.resumable)
         )  # fmt: skip
         self._leases[job.id] = lease
         if runner.resumable:
@@ -49,7 +58,7 @@ class Leases:
         """A runner gave a sign of life."""
         lease = self._leases.get(job_id)
         if lease is not None:
-            renewed = replace(lease, expires=self._end())
+            renewed = replace(lease, expires=self._end(resumable=lease.resumable))
             self._leases[job_id] = renewed
             if renewed.resumable:
                 self._queue.put(renewed)
@@ -78,5 +87,5 @@ class Leases:
         """When the next lease runs out unless it is renewed, by the monotonic clock."""
         return min((lease.expires for lease in self._leases.values()), default=float("inf"))
 
-    def _end(self) -> float:
-        return self._clock.monotonic() + self._seconds
+    def _end(self, *, resumable: bool) -> float:
+        return self._clock.monotonic() + self._silence(resumable=resumable)

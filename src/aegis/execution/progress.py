@@ -18,7 +18,7 @@ from aegis.core.events import Record
 from aegis.core.plan import JobSpec, Plan, Variable
 from aegis.core.types import JobRun, Run, State
 from aegis.execution.runners import Runner
-from aegis.execution.schedule import depths
+from aegis.execution.schedule import depths, feeders
 from aegis.execution.status import Board, Step
 
 Steps = tuple[Step, ...]
@@ -52,9 +52,6 @@ class Progress:
         for spec in plan.jobs:
             if spec.resource_group is not None:
                 self.groups[spec.resource_group] = (*self.groups.get(spec.resource_group, ()), spec.name)
-        self._stages: dict[str, list[str]] = {}
-        for spec in plan.jobs:
-            self._stages.setdefault(spec.stage, []).append(spec.name)
         self._bridges = tuple(spec.name for spec in plan.jobs if spec.trigger is not None)
         self._given: dict[str, tuple[Variable, ...]] = {}
         self._jobs = {spec.name: self._attempt(spec, 1) for spec in plan.jobs}
@@ -121,14 +118,7 @@ class Progress:
 
     def feeders(self, spec: JobSpec) -> tuple[JobRun, ...]:
         """The jobs whose files this one gets, in the order of the plan."""
-        if spec.dependencies is not None:
-            wanted = set(spec.dependencies)
-        elif spec.needs is not None:
-            wanted = {need.job for need in spec.needs if need.artifacts}
-        else:
-            stage = self.plan.stages.index(spec.stage)
-            earlier = set(self.plan.stages[:stage])
-            wanted = {name for one in earlier for name in self._stages.get(one, ())}
+        wanted = feeders(self.plan, spec)
         known = sorted((name for name in wanted if name in self.positions), key=self.positions.__getitem__)
         return tuple(self.job(name) for name in known)
 

@@ -6,23 +6,22 @@ Decides how each keyword becomes a field, and which texts are expanded here. Edg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from aegis.core.plan import ArtifactSpec, CacheSpec, Image, JobEnvironment, JobSpec, Need, Retry, Variable
 from aegis.pipeline import durations, effects, templates
 from aegis.pipeline.conditions import Match, strings
-from aegis.pipeline.configuration import Definition, scalar_text
+from aegis.pipeline.configuration import Definition, is_pages, scalar_text
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 from aegis.pipeline.matrix import Instance
 from aegis.pipeline.predefined import tier
-from aegis.pipeline.variables import Expansion
+from aegis.pipeline.variables import Expansion, expand_known, visible
 
 CANNOT: Final = "This job uses `{keywords}`, which cannot be carried out here; it fails rather than pass unseen."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Chosen(NamedTuple):
     """What rules (or `only`, or nothing) decided about one instance."""
 
     definition: Definition
@@ -76,6 +75,8 @@ def script_lines(node: Node | None) -> tuple[str, ...]:
     """A script as its lines, nested lists flattened."""
     if node is None:
         return ()
+    if isinstance(node, Seq) and all(isinstance(one, Scalar) for one in node.items):
+        return tuple([one.value for one in node.items if isinstance(one, Scalar) and isinstance(one.value, str)])
     found: list[str] = []
     stack: list[Node] = [node]
     while stack:
@@ -89,6 +90,9 @@ def script_lines(node: Node | None) -> tuple[str, ...]:
 
 def origin(definition: Definition) -> str | None:
     """The component that every script of the job comes from, unchanged; None when any line is someone else's."""
+    own = definition.values.get("script")
+    if own is None or not own.file.startswith("aegis/"):
+        return None
     files: set[str] = set()
     for keyword in ("before_script", "script", "after_script"):
         node = definition.get(keyword)
@@ -168,22 +172,34 @@ def image(node: Node | None, expansion: Expansion) -> Image | None:
     )
 
 
-def artifacts(node: Node | None, expansion: Expansion) -> ArtifactSpec | None:
-    """What a job leaves; paths and name expanded."""
-    if not isinstance(node, Map):
+def published(definition: Definition) -> str | None:
+    """The directory that a pages job publishes; None for any other job."""
+    if not is_pages(definition):
         return None
+    pages = definition.get("pages")
+    inner = _text(pages, "publish") if isinstance(pages, Map) else None
+    return inner or definition.text("publish") or "public"
+
+
+def artifacts(node: Node | None, expansion: Expansion, publish: str | None = None) -> ArtifactSpec | None:
+    """What a job leaves; paths and name expanded. The directory of a pages job is always part of it."""
+    if not isinstance(node, Map):
+        return ArtifactSpec(paths=(expansion.text(publish),)) if publish is not None else None
+    paths = strings(node.get("paths"))
+    if publish is not None and publish not in paths:
+        paths = (*paths, publish)
     reports: dict[str, tuple[str, ...]] = {}
     declared = node.get("reports")
     if isinstance(declared, Map):
         for kind, value in declared.items():
-            paths = strings(value.get("path")) if isinstance(value, Map) else strings(value)
-            reports[kind] = _expanded(paths, expansion)
+            found = strings(value.get("path")) if isinstance(value, Map) else strings(value)
+            reports[kind] = _expanded(found, expansion)
     public = node.get("public")
     private = isinstance(public, Scalar) and public.value is False
     name = _text(node, "name")
     expire = _text(node, "expire_in")
     return ArtifactSpec(
-        paths=_expanded(strings(node.get("paths")), expansion),
+        paths=_expanded(paths, expansion),
         exclude=_expanded(strings(node.get("exclude")), expansion),
         untracked=_flag(node, "untracked"),
         when=_text(node, "when") or "on_success",
@@ -295,16 +311,16 @@ def build(
             for one in (image(node, expansion) for node in (services.items if isinstance(services, Seq) else ()))
             if one is not None
         ),
-        artifacts=artifacts(definition.get("artifacts"), expansion),
+        artifacts=artifacts(definition.get("artifacts"), expansion, published(definition)),
         cache=caches(definition.get("cache"), expansion),
         retry=retry(definition.get("retry")),
         timeout=(durations.seconds(timeout) if timeout else None) or 3600,
         interruptible=interruptible(chosen),
         resource_group=expansion.text(group) if group else None,
         environment=place,
-        tags=_expanded(tags, expansion),
+        tags=tuple(expand_known(tag, visible(variables)) if "$" in tag or "%" in tag else tag for tag in tags),
         coverage=definition.text("coverage"),
-        parallel_index=instance.index,
+        parallel_index=instance.number,
         parallel_total=instance.total,
         manual_confirmation=definition.text("manual_confirmation"),
         pre_get_sources=effects.pre_get_sources(definition),

@@ -20,6 +20,9 @@ SHORTEST: Final = 8
 """Fewer characters than these cannot be masked without masking ordinary words (GitLab's bound as well)."""
 
 
+_HEAD: Final = 4
+
+
 def forms(value: str) -> frozenset[bytes]:
     """Every byte sequence of at least `SHORTEST` bytes that betrays `value`."""
     found: set[bytes] = set()
@@ -128,7 +131,7 @@ class SecretMasker:
         )
         self._patterns = tuple(sorted(frozenset().union(*wanted.values())))
         self._longest = max((len(one) for one in self._patterns), default=0)
-        self._firsts = frozenset(one[0] for one in self._patterns)
+        self._heads = frozenset(one[:_HEAD] for one in self._patterns)
         make = finder or _finder
         self._finder: _Finder | None = make(self._patterns) if self._patterns else None
         self._held = b""
@@ -150,7 +153,8 @@ class SecretMasker:
         """Where the longest end of `whole` begins that may be the beginning of a secret."""
         start = max(0, len(whole) - self._longest + 1)
         for position in range(start, len(whole)):
-            if whole[position] in self._firsts:
+            # Most places are told apart by a few bytes; near the end there are too few of them.
+            if whole[position : position + _HEAD] in self._heads or position > len(whole) - _HEAD:
                 tail = whole[position:]
                 at = bisect.bisect_left(self._patterns, tail)
                 if at < len(self._patterns) and self._patterns[at].startswith(tail):

@@ -13,16 +13,20 @@ from aegis.cli.help import explanations
 from aegis.cli.root import root, run
 
 SOURCE = Path(__file__).parents[3] / "src" / "aegis"
-WITHOUT_JSON = {"up"}
+WITHOUT_JSON = {"up", "lsp"}
 
 
 def leaves(name: str) -> list[tuple[str, click.Command]]:
     """The command, or what is under it when it is a group."""
     command = root.get_command(click.Context(root), name)
     assert command is not None
+    return under(name, command)
+
+
+def under(title: str, command: click.Command) -> list[tuple[str, click.Command]]:
     if isinstance(command, click.Group):
-        return [(f"{name} {key}", one) for key, one in command.commands.items()]
-    return [(name, command)]
+        return [leaf for key, one in command.commands.items() for leaf in under(f"{title} {key}", one)]
+    return [(title, command)]
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -99,3 +103,10 @@ def test_a_shell_completes_a_command():
     runner = CliRunner(env={"_AEGIS_COMPLETE": "bash_complete", "COMP_WORDS": "aegis roll", "COMP_CWORD": "1"})
     result = runner.invoke(root, [], prog_name="aegis")
     assert result.output.strip() == "plain,rollback"
+
+
+@pytest.mark.parametrize("name", ["advice-never-runs", "never-runs"])
+def test_help_explains_a_rule_of_advice(name):
+    result = CliRunner().invoke(root, ["help", name])
+    assert result.exit_code == 0
+    assert "# aegis: allow never-runs" in result.output

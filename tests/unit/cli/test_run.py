@@ -126,3 +126,29 @@ def test_an_interrupt_says_what_was_stopped_and_leaves_with_130(tree: Path) -> N
         running.communicate()
     assert running.returncode == 130
     assert "interrupted; stopping long" in seen
+
+
+def test_a_failure_is_compared_with_the_last_good_run_and_its_mend_tried(tree: Path) -> None:
+    (tree / ".gitlab-ci.yml").write_text(
+        "tool: {script: [./tool.sh]}\nmode: {variables: {MODE: fast}, script: ['test $MODE = fast']}\n"
+    )
+    (tree / "tool.sh").write_text("#!/bin/sh\necho done\n")
+    (tree / "tool.sh").chmod(0o755)
+    subprocess.run(["git", "add", "-A"], cwd=tree, check=True)
+    assert _run(tree)[0] == 0
+    (tree / "tool.sh").chmod(0o644)
+    assert _run(tree, "tool")[0] == 1
+    answer = json.loads(_aegis(tree, "explain", "--try", "--json")[1])
+    assert (answer["abstained"], answer["failed"], answer["causes"][0]["code"]) == (False, ["tool"], "permission")
+    assert any(line.endswith("file changed: tool.sh") for line in answer["causes"][0]["evidence"])
+    assert answer["tried"] == [
+        {"job": "tool", "helped": True, "told": "`chmod +x ./tool.sh` first makes the job succeed"}
+    ]
+    assert (tree / "tool.sh").stat().st_mode & 0o111 == 0
+    (tree / "tool.sh").chmod(0o755)
+    (tree / ".gitlab-ci.yml").write_text((tree / ".gitlab-ci.yml").read_text().replace("MODE: fast", "MODE: slow"))
+    code, found = _run(tree)
+    assert code == 1
+    by_job = json.loads(_aegis(tree, "explain", "mode", "--json")[1])
+    assert by_job["causes"][0]["evidence"] == ["variable MODE fast → slow"]
+    assert json.loads(_aegis(tree, "explain", found["run"], "--json")[1]) == by_job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aegis.core.types import JobRun, State
-from aegis.execution.explain import causes_of
+from aegis.execution.explain import causes_of, new_lines
 
 
 def _failed(**more: object) -> JobRun:
@@ -20,10 +20,11 @@ def _failed(**more: object) -> JobRun:
         ("FAILED tests/test_a.py::test_b - assert 1 == 2", "test-failed", "tests/test_a.py::test_b"),
         ("ERROR collecting tests/test_a.py", "test-collection", ""),
         ("collected 0 items", "no-tests", ""),
+        ("curl: (28) Operation timed out after 1000 milliseconds", "network", "Operation timed out"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "hash-mismatch", ""),
         ("ERROR: No matching distribution found for requests==99", "no-matching-version", ""),
         ("Because shop-shared was not found in the package registry and", "package-missing", "shop-shared"),
-        ("curl: (6) Could not resolve host: index.invalid", "network", ""),
+        ("curl: (6) Could not resolve host: index.invalid", "name-resolution", "index.invalid"),
         ("ssl.SSLError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", "certificate", ""),
         ("OSError: [Errno 28] No space left on device", "disk-full", ""),
         ("MemoryError", "out-of-memory", ""),
@@ -50,3 +51,42 @@ def test_the_runs_own_reasons_come_first() -> None:
 def test_nothing_is_said_where_nothing_is_known() -> None:
     assert causes_of(_failed(), b"all went to pieces\n") == ()
     assert causes_of(JobRun(id="1", name="a", stage="t", state=State.SUCCESS), b"MemoryError\n") == ()
+
+
+def _log(*commands: tuple[str, str]) -> bytes:
+    return "".join(f"\x1b[32;1m$ {command}\x1b[0;m\n{out}\n" for command, out in commands).encode()
+
+
+def test_what_an_earlier_command_lived_with_is_no_cause() -> None:
+    log = _log(("curl http://db || true", "curl: (7) Connection refused"), ("pytest", "FAILED tests/a.py::test_b"))
+    assert [one.code for one in causes_of(_failed(), log)] == ["test-failed"]
+
+
+def test_what_the_log_says_was_retried_is_no_cause() -> None:
+    log = _log(("./wait.sh", "Connection refused, trying again\nthe totals differ"))
+    assert causes_of(_failed(), log) == ()
+
+
+def test_what_stood_in_the_good_log_as_well_is_no_cause() -> None:
+    log = _log(("./build.sh", "ModuleNotFoundError: No module named 'uvloop'\nbuilt 17 of 18"))
+    good = _log(("./build.sh", "ModuleNotFoundError: No module named 'uvloop'\nbuilt 18 of 18"))
+    assert [one.code for one in causes_of(_failed(), log)] == ["module-missing"]
+    assert causes_of(_failed(), log, good) == ()
+    assert new_lines(log, _log(("./build.sh", "all done"))) == (
+        "ModuleNotFoundError: No module named 'uvloop'", "built 17 of 18",
+    )  # fmt: skip
+
+
+def test_what_a_test_compared_or_printed_is_no_cause() -> None:
+    log = _log(
+        (
+            "pytest",
+            "=== FAILURES ===\nE  AssertionError: assert 'No space left on device' == ''\nFAILED a.py::b - assert",
+        )
+    )
+    assert [one.code for one in causes_of(_failed(), log)] == ["test-failed"]
+
+
+def test_after_script_is_not_why_a_job_failed() -> None:
+    log = b"\x1b[32;1m$ check\x1b[0;m\nno\nsection_start:1:after_script\r\x1b[0Kbash: line 1: rmm: command not found\n"
+    assert causes_of(_failed(), log) == ()

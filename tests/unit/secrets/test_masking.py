@@ -110,3 +110,26 @@ def test_a_line_of_ten_megabytes_is_masked_in_constant_memory() -> None:
         shown += masker.feed(value.encode()).count(MASK)
         assert len(masker._held) < 4096, number
     assert shown + masker.finish().count(MASK) == 160
+
+
+def _encodings(value: str) -> list[bytes]:
+    raw = value.encode()
+    found = [raw, raw.hex().encode(), urllib.parse.quote(value, safe="").encode(), json.dumps(value)[1:-1].encode()]
+    return [*found, *(base64.b64encode(b"\0" * offset + raw) for offset in range(3))]
+
+
+def test_a_border_at_every_byte_leaks_nothing_of_two_hundred_secrets_in_any_encoding() -> None:
+    rng = random.Random(7)
+    values = {
+        f"S{n}": "".join(rng.choice('abcXYZ019/+"% é') for _ in range(rng.randint(12, 40))).strip() for n in range(200)
+    }
+    values = {name: value for name, value in values.items() if len(value) >= 8}
+    every = {form for value in values.values() for form in forms(value)}
+    for name in rng.sample(sorted(values), 5):
+        document = b" | ".join(_encodings(values[name]))
+        whole = mask_all(document, values)
+        assert not [form for form in every if form in whole]
+        byte_by_byte = _stream(document, values, list(range(len(document))))
+        assert byte_by_byte == whole
+        for cut in range(len(document)):
+            assert _stream(document, {name: values[name]}, [cut]) == mask_all(document, {name: values[name]}), cut

@@ -293,5 +293,7 @@ def test_a_push_that_cannot_be_announced_moves_nothing(server: GitServer, projec
     tree = work_tree(tmp_path / "w", server.url(project, server.token("ada")))
     done = git("push", "origin", "main", at=tree, check=False)
     assert done.returncode
+    assert "the ledger has no room" in done.stderr
+    assert "remote:   free some disk" in done.stderr
     assert not server.host.repository(project).refs()
     assert not server.pushes

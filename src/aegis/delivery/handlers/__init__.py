@@ -16,7 +16,11 @@ NOUNS: Final = (
     "rollouts",
     "access",
     "projects",
+    "runners",
+    "sources",
     "verifications",
+    "registries",
+    "retention",
 )
 
 

@@ -17,6 +17,7 @@ from aegis.core.types import Change, Run
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
+from aegis.delivery.elsewhere import Comparisons, HostedElsewhere
 from aegis.delivery.files import CommitFiles
 from aegis.delivery.queries.entries import RunEntry
 from aegis.delivery.views import Result
@@ -214,6 +215,12 @@ def compile_for(context: Context, wish: Wish) -> Compilation:
         default_branch=project.default_branch,
         before=wish.before,
         changed=wish.changed,
+        comparisons=Comparisons(repository, wish.commit),
+        elsewhere=HostedElsewhere(
+            lambda name: context.repository(options.project(name).name),
+            context.url,
+            lambda name: options.project(name).default_branch,
+        ),
         pipeline_variables=wish.variables,
         predefined=predefined,
         merge_request=wish.merge_request,
@@ -339,6 +346,17 @@ def retry(context: Context, command: ask.RetryJob, asking: Asking) -> Result:
     for job in jobs:
         context.engine.retry(command.run, job, actor=asking.actor.id)
     return Result(seq=context.ledger.head().seq, message=f"retrying {', '.join(jobs)}", subject=f"run/{command.run}")
+
+
+@handles(ask.CancelJob)
+def cancel_job(context: Context, command: ask.CancelJob, asking: Asking) -> Result:
+    """Stop one job."""
+    entry = run_of(context, command.run)
+    context.authorise(asking.actor, "cancel-job", project=entry.run.project)
+    if asking.dry_run:
+        return Result(seq=0, message=f"would cancel {command.job}", dry_run=True)
+    context.engine.cancel_job(command.run, command.job, actor=asking.actor.id, reason=command.reason)
+    return Result(seq=context.ledger.head().seq, message=f"canceling {command.job}", subject=f"run/{command.run}")
 
 
 @handles(ask.PlayJob)

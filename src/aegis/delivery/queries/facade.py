@@ -12,16 +12,16 @@ from aegis.core.errors import Denied, NotFound
 from aegis.core.plan import Plan
 from aegis.core.ports import Query
 from aegis.core.types import DeploymentState, Evidence, PromotionState, Release, Verdict
-from aegis.delivery import views
+from aegis.delivery import dossiers, views
 from aegis.delivery.context import Context
 from aegis.delivery.handlers.merge_requests import obstacles
 from aegis.delivery.handlers.promotions import promotion_of, release_of
-from aegis.delivery.queries import places
+from aegis.delivery.queries import dossier, fleet, places, waits
 from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, ReleaseEntry, RolloutEntry, RunEntry
+from aegis.delivery.queries.explanations import Explanations
 from aegis.delivery.queries.lines import line
 from aegis.delivery.queries.world import WorldState
 from aegis.delivery.views import Actor
-from aegis.execution.explain import causes_of
 from aegis.execution.ports import TraceStore
 
 WAIT_SECONDS: Final = 2.0
@@ -44,6 +44,7 @@ class Facade:
         self._inbox = inbox
         self._caught_up = caught_up
         self._warnings = warnings
+        self._explanations = Explanations(context)
 
     def _enter(self, actor: Actor, min_seq: int = 0, *, project: str = "") -> None:
         self._context.authorise(actor, "read", project=project)
@@ -174,32 +175,20 @@ class Facade:
             verdict=entry.verdict,
             evidence=tuple(entry.evidence),
             artifacts=tuple(entry.artifacts),
-            causes=self._causes(entry),
+            causes=self._explanations.causes(entry, plan),
             release=entry.run.release,
             isolation=next((job.isolation for job in entry.jobs.values() if job.isolation), ""),
             seq=self._seq(),
         )
 
+    def why(self, actor: Actor, run: str, job: str) -> views.WhyView:
+        """See `Queries`."""
+        entry = self._run_entry(run)
+        self._enter(actor, project=entry.run.project)
+        return waits.view(self._context, entry, self._plan(entry), job)
+
     def _plan(self, entry: RunEntry) -> Plan:
         return codec.decode(self._context.blobs.get(entry.run.plan), Plan)
-
-    def _causes(self, entry: RunEntry) -> tuple[views.Cause, ...]:
-        found = []
-        for job in entry.jobs.values():
-            if job.state != "failed":
-                continue
-            tail = b""
-            if job.trace is not None and job.trace.size:
-                start = max(0, job.trace.size - 65536)
-                tail = b"".join(self._context.blobs.open(job.trace.digest, offset=start))
-            found += [
-                views.Cause(
-                    job=job.name, code=one.code, message=one.message, hint=one.hint, evidence=one.evidence,
-                    confidence=one.confidence,
-                )
-                for one in causes_of(job, tail)
-            ]  # fmt: skip
-        return tuple(found)
 
     # -- traces -------------------------------------------------------------------------------------------
 
@@ -219,6 +208,8 @@ class Facade:
         """See `Queries`."""
         self._enter(actor)
         job_id, digest, size, ended = self._job(run, job)
+        if digest and self._context.blobs.size(digest) is None:
+            raise NotFound("log-expired", f"the log of {job} is past its time and was deleted", hint="see `retention:`")
         if digest:
             data = b"".join(self._context.blobs.open(digest, offset=offset, length=limit)) if offset < size else b""
             end = offset + len(data)
@@ -380,6 +371,16 @@ class Facade:
             seq=self._seq(),
         )
 
+    def dossier(self, actor: Actor, release: str) -> dossiers.Dossier:
+        """See `Queries`."""
+        self._enter(actor)
+        return dossier.dossier(self._context, release)
+
+    def signing_key(self, actor: Actor) -> dossiers.SigningKeyView:
+        """See `Queries`."""
+        self._enter(actor)
+        return dossier.signing_key(self._context)
+
     def merge_requests(
         self, actor: Actor, *, project: str = "", state: str = "opened"
     ) -> tuple[views.MergeRequestView, ...]:
@@ -478,3 +479,8 @@ class Facade:
         return views.StatusView(
             name=context.options.name, lines=tuple(lines), incidents=incidents, at=context.clock.now()
         )
+
+    def runners(self, actor: Actor) -> tuple[views.RunnerView, ...]:
+        """See `Queries`."""
+        self._enter(actor)
+        return fleet.runners(self._context)

@@ -1,0 +1,3 @@
+# label: command-missing
+#---
+poetryx install --no-root

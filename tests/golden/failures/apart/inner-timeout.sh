@@ -1,0 +1,3 @@
+# label: timeout|command-timeout
+#---
+timeout 1 sleep 20

@@ -1,0 +1,3 @@
+# label: package-missing|no-matching-version
+#---
+pip install --index-url $REGISTRY/simple shop-pricing

@@ -1,0 +1,3 @@
+# label: certificate
+#---
+pip install --retries 0 --index-url $TLS/simple beta

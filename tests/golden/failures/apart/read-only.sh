@@ -1,0 +1,3 @@
+# label: read-only|permission
+#---
+unshare -m sh -c 'mount -t tmpfs -o ro none /mnt && touch /mnt/report.txt'

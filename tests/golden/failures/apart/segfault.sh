@@ -1,0 +1,3 @@
+# label: crash
+#---
+python -c "import ctypes; ctypes.string_at(0)"

@@ -1,0 +1,3 @@
+# label: file-missing
+#---
+set -o pipefail; cat report.xml | wc -l

@@ -1,0 +1,4 @@
+# label: syntax-error
+printf 'echo "abc\n' > s.sh
+#---
+bash s.sh

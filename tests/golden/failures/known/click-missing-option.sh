@@ -1,0 +1,3 @@
+# label: module-missing
+#---
+python -m flask_like_missing run

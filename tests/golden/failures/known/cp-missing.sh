@@ -1,0 +1,3 @@
+# label: file-missing
+#---
+cp dist/app.tar.gz /tmp/

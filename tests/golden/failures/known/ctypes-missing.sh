@@ -1,0 +1,3 @@
+# label: library-missing|uncaught-exception
+#---
+python -c "import ctypes; ctypes.CDLL('libtaxes.so.3')"

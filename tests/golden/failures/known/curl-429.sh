@@ -1,0 +1,3 @@
+# label: rate-limited
+#---
+curl -fsS $REGISTRY/status/429/api

@@ -1,0 +1,3 @@
+# label: certificate
+#---
+curl -fsS $TLS/files

@@ -1,0 +1,3 @@
+# label: file-missing
+#---
+cd frontend

@@ -1,0 +1,3 @@
+# label: variable-missing|uncaught-exception|module-missing
+#---
+python -c "import django; django.setup(); from django.apps import apps"

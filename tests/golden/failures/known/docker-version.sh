@@ -1,0 +1,3 @@
+# label: docker-daemon
+#---
+DOCKER_HOST=unix:///nowhere.sock docker ps

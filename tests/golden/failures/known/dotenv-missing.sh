@@ -1,0 +1,3 @@
+# label: file-missing
+#---
+source .env.production

@@ -1,0 +1,3 @@
+# label: name-resolution|address-malformed
+#---
+curl -fsS "https://$UNSET_HOST/health"

@@ -1,0 +1,3 @@
+# label: name-resolution|network
+#---
+git clone https://git.shop.invalid/shop/orders.git

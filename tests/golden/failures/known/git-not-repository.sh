@@ -1,0 +1,3 @@
+# label: git-missing
+#---
+git -C /tmp status

@@ -1,0 +1,4 @@
+# label: abstain
+printf 'all fine\n' > notes.txt
+#---
+grep -c "release date" notes.txt

@@ -1,0 +1,3 @@
+# label: import-error|uncaught-exception
+#---
+python -c "import json; json.dumpz({})"

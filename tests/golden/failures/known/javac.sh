@@ -1,0 +1,4 @@
+# label: compile-error
+printf 'public class A { int f() { return "x"; } }\n' > A.java
+#---
+javac A.java

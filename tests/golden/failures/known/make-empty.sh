@@ -1,0 +1,3 @@
+# label: make-target|file-missing
+#---
+make build

@@ -1,0 +1,4 @@
+# label: abstain|command-missing
+printf 'build:\n\t@some-generator --out x\n' > Makefile
+#---
+make build

@@ -1,0 +1,3 @@
+# label: file-missing|usage|build-failed
+#---
+mvn -o -q package

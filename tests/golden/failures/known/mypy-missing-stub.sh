@@ -1,0 +1,4 @@
+# label: types
+printf 'def f() -> int:\n    return "a"\nf().upper()\n' > a.py
+#---
+mypy --strict a.py

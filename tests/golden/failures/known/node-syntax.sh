@@ -1,0 +1,4 @@
+# label: syntax-error
+printf 'const a = {\n' > app.js
+#---
+node app.js

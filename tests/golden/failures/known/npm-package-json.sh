@@ -1,0 +1,4 @@
+# label: json-syntax|syntax-error
+printf '{"name": "web",\n "version": }' > package.json
+#---
+npm install

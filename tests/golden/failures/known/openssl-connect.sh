@@ -1,0 +1,3 @@
+# label: certificate
+#---
+curl -sS --cacert /dev/null $TLS/

@@ -1,0 +1,3 @@
+# label: server-error
+#---
+pip download --retries 1 --index-url $REGISTRY/status/500/simple beta

@@ -1,0 +1,3 @@
+# label: name-resolution
+#---
+pip download --retries 1 --index-url https://mirror.shop.invalid/simple beta

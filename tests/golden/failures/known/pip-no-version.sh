@@ -1,0 +1,3 @@
+# label: no-matching-version
+#---
+pip install --index-url $REGISTRY/simple beta==9.9

@@ -1,0 +1,3 @@
+# label: file-missing|build-failed|usage
+#---
+pip install -e .

@@ -1,0 +1,3 @@
+# label: file-missing
+#---
+pip install -r requirements-prod.txt

@@ -1,0 +1,3 @@
+# label: file-missing|no-tests
+#---
+pytest tests/integration

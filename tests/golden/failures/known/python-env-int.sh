@@ -1,0 +1,3 @@
+# label: uncaught-exception|variable-missing
+#---
+python -c "import os; int(os.environ.get('WORKERS', ''))"

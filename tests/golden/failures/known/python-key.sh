@@ -1,0 +1,3 @@
+# label: uncaught-exception
+#---
+python -c "{'a': 1}['b']"

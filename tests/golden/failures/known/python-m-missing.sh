@@ -1,0 +1,3 @@
+# label: module-missing
+#---
+python -m shopctl migrate

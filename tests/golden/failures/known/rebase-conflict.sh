@@ -1,0 +1,4 @@
+# label: merge-conflict
+git init -q; echo a > f; git add f; git commit -q -m a; git checkout -q -b side; echo b > f; git commit -q -a -m b; git checkout -q -; echo c > f; git commit -q -a -m c; git checkout -q side
+#---
+git rebase master

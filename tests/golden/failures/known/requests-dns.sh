@@ -1,0 +1,3 @@
+# label: name-resolution
+#---
+python -c "import requests; requests.get('https://api.shop.invalid/v1')"

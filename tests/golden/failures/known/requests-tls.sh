@@ -1,0 +1,3 @@
+# label: certificate
+#---
+python -c "import os, requests; requests.get(os.environ['TLS'])"

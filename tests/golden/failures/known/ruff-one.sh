@@ -1,0 +1,4 @@
+# label: lint
+printf 'import json\n' > a.py
+#---
+ruff check .

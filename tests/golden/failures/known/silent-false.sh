@@ -1,0 +1,4 @@
+# label: abstain
+#---
+echo "comparing manifests"
+false

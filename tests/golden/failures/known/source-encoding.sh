@@ -1,0 +1,4 @@
+# label: encoding|syntax-error
+printf 'x = "\xe9"\n' > a.py
+#---
+python a.py

@@ -1,0 +1,3 @@
+# label: command-missing|file-missing
+#---
+python -c "import subprocess; subprocess.run(['helmfile', 'sync'], check=True)"

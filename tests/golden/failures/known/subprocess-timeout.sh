@@ -1,0 +1,3 @@
+# label: timeout
+#---
+python -c "import subprocess; subprocess.run(['sleep','9'], timeout=0.2)"

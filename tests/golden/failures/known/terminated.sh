@@ -1,0 +1,3 @@
+# label: abstain|timeout|terminated
+#---
+bash -c 'kill -TERM $$'

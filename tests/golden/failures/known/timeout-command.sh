@@ -1,0 +1,3 @@
+# label: timeout
+#---
+timeout -v 1 sleep 9

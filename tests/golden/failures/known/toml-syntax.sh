@@ -1,0 +1,4 @@
+# label: syntax-error|toml-syntax
+printf '[project\nname="x"\n' > pyproject.toml
+#---
+uv sync --offline

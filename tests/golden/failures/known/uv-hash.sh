@@ -1,0 +1,4 @@
+# label: hash-mismatch
+printf 'beta==1.0 --hash=sha256:%064d\n' 9 > requirements.txt
+#---
+uv pip install --require-hashes --index-url $REGISTRY/simple --target out -r requirements.txt

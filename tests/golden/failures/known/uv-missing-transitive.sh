@@ -1,0 +1,3 @@
+# label: package-missing
+#---
+uv pip install --target out delta --index-url $REGISTRY/simple

@@ -1,0 +1,3 @@
+# label: certificate
+#---
+uv pip install --index-url $TLS/simple --target out beta

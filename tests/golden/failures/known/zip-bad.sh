@@ -1,0 +1,4 @@
+# label: archive-damaged
+printf 'no' > a.zip
+#---
+python -m zipfile -e a.zip out

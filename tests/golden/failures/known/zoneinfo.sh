@@ -1,0 +1,3 @@
+# label: uncaught-exception|module-missing|file-missing
+#---
+python -c "import zoneinfo; zoneinfo.ZoneInfo('Europe/Nowhere')"

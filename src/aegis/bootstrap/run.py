@@ -30,7 +30,6 @@ from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_avail
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
-from aegis.adapters.shell_interactive import shell_in
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
 from aegis.bootstrap.children import Children
@@ -46,7 +45,7 @@ from aegis.execution.archive import unpack
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH, dotenv
 from aegis.execution.options import SupervisorOptions
-from aegis.execution.ports import Executor, Place
+from aegis.execution.ports import Executor, Sandbox
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.execution.trace import chunks
@@ -299,8 +298,10 @@ class LocalRun:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(Supervisor(tools, drain_seconds=0.0).run(self._stop))
 
-    async def _shell(self, given: Assignment, place: Place, variables: Mapping[str, str]) -> None:
-        await asyncio.to_thread(shell_in, given.spec.name, place, variables)
+    async def _shell(self, given: Assignment, sandbox: Sandbox, variables: Mapping[str, str]) -> None:
+        sys.stderr.write(f"\njob {given.spec.name} failed; this shell sees what it saw. Leave with `exit`.\n")
+        sys.stderr.flush()
+        await sandbox.interact(variables)
 
     def _credentials(self, run: Run, spec: JobSpec, job: JobRun) -> JobCredentials:
         """No token of a server; `id_tokens` are signed by a key of this run alone, which nobody trusts."""

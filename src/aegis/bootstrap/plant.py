@@ -37,7 +37,7 @@ from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
 from aegis.delivery.context import Adopted, Context
-from aegis.delivery.credentials import JobTokens
+from aegis.delivery.credentials import JobSecrets, JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
@@ -121,7 +121,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         conceal=(data,),
     )
     runner = adopted.runner
-    tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options)
+    tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options, keys.identity)
     engine = Coordinator(
         ledger=ledger,
         blobs=blobs,
@@ -130,6 +130,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         queue=queue,
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
+        resolve_secret=JobSecrets(keys.store, lambda: context.options),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
     context = Context(

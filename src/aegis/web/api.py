@@ -17,6 +17,7 @@ from aegis.core.errors import UserError
 from aegis.core.types import Release
 from aegis.delivery import dossiers, log_lines, views
 from aegis.delivery.commands import VERBS
+from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor, Commands, Credentials, Queries
 from aegis.web.answers import SESSION_COOKIE, answer, number
 
@@ -113,7 +114,7 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         lambda q, a, r: q.merge_request(a, _project(r), r.path_params["number"], min_seq=number(r, "min_seq")),
         "One merge request",
     ),
-    ("runners", list[views.RunnerView], lambda q, a, _: q.runners(a), "Remote runners"),
+    ("runners", list[RunnerView], lambda q, a, _: q.runners(a), "Remote runners"),
     ("at", views.AtView, lambda q, a, r: q.at(a, _time(r), min_seq=number(r, "min_seq")), "What ran at a time"),
     (
         "inbox",

@@ -21,6 +21,7 @@ from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, Re
 from aegis.delivery.queries.explanations import Explanations
 from aegis.delivery.queries.lines import line
 from aegis.delivery.queries.world import WorldState
+from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor
 from aegis.execution.ports import TraceStore
 
@@ -480,7 +481,7 @@ class Facade:
             name=context.options.name, lines=tuple(lines), incidents=incidents, at=context.clock.now()
         )
 
-    def runners(self, actor: Actor) -> tuple[views.RunnerView, ...]:
+    def runners(self, actor: Actor) -> tuple[RunnerView, ...]:
         """See `Queries`."""
         self._enter(actor)
         return fleet.runners(self._context)

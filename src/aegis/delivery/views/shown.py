@@ -20,6 +20,7 @@ from aegis.core.types import (
     Verdict,
     Workload,
 )
+from aegis.delivery.runner_views import RunnerView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,41 +329,6 @@ class TraceChunk:
     offset: int
     next_offset: int
     complete: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineView:
-    """A machine that works under a remote runner's token, as it last told of itself."""
-
-    system_id: str
-    contacted_at: datetime
-    version: str = ""
-    platform: str = ""
-    architecture: str = ""
-    executor: str = ""
-    address: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerView:
-    """A remote runner. `status` is `online`, `offline`, `stale` or `never_contacted`, by its machines' last word."""
-
-    id: str
-    number: int
-    description: str
-    tags: tuple[str, ...]
-    run_untagged: bool
-    protected: bool
-    paused: bool
-    locked: bool
-    projects: tuple[str, ...]
-    maximum_timeout: int | None
-    isolated: bool
-    note: str
-    registered_by: str
-    status: str
-    contacted_at: datetime | None = None
-    machines: tuple[MachineView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

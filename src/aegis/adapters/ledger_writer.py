@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final, Protocol, Self
@@ -152,6 +152,17 @@ class LedgerWriter:
         with self._moved:
             self._moved.wait_for(lambda: self._head.seq > after or self._closed, timeout)
             return self._head.seq > after
+
+    @property
+    def epoch(self) -> int:
+        """The number of this writer; the file's only one is the first."""
+        return 1
+
+    def on_lost(self, call: Callable[[], object]) -> None:
+        """What to call when another writer has taken over: never, where the lock is the process' own."""
+
+    def check(self) -> None:
+        """`Conflict` `writer-lost` where this process may not write any more."""
 
     # -- beyond the port ----------------------------------------------------------------------------------
 

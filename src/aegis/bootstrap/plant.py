@@ -20,7 +20,9 @@ from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_avail
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.git_http_backend import GitHttpBackend
 from aegis.adapters.githost_directory import DirectoryGitHost
+from aegis.adapters.ledger_postgres import PostgresLedger
 from aegis.adapters.ledger_sqlite import SqliteLedger
+from aegis.adapters.queue_postgres import PostgresQueue
 from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
 from aegis.adapters.sync_own import OwnSync
@@ -30,7 +32,7 @@ from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
-from aegis.bootstrap.ledger import BLOBS_DIRECTORY, LEDGER_FILE
+from aegis.bootstrap.ledger import BLOBS_DIRECTORY, open_writer
 from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
@@ -64,7 +66,7 @@ class Plant:
     dispatcher: Dispatcher
     entrance: Entrance
     git_door: HostedGitDoor
-    ledger: SqliteLedger
+    ledger: SqliteLedger | PostgresLedger
     projections: ProjectionRunner
     checkpoints: SqliteCheckpoints
     inbox: Inbox
@@ -92,11 +94,12 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     """Put a server together over its data directory."""
     clock, entropy = SystemClock(), SystemEntropy()
     blobs = DirectoryBlobs(data / BLOBS_DIRECTORY)
-    ledger = SqliteLedger(data / LEDGER_FILE, clock=clock, entropy=entropy, blobs=blobs, recorded_by="server")
+    ledger = open_writer(data, adopted.ledger, clock=clock, entropy=entropy, blobs=blobs, waiting=_standby)
     keys = Keys.open(data, environ, entropy)
     host = DirectoryGitHost(data / "git")
     images, indexes = SqliteImages(data / "images.sqlite"), SqliteIndexes(data / "packages.sqlite")
-    traces, queue = DirectoryTraces(data / "traces"), SqliteQueue(data / "queue.sqlite")
+    traces = DirectoryTraces(data / "traces")
+    queue = PostgresQueue(ledger.address) if isinstance(ledger, PostgresLedger) else SqliteQueue(data / "queue.sqlite")
     registry = OciRegistry(blobs=blobs, images=images, uploads=DirectoryUploads(data / "uploads"))
     packages = PackageIndexes(blobs=blobs, store=indexes, clock=clock)
     pairs = [(service, one.name) for service, spec in adopted.options.services.items() for one in spec.environments]
@@ -186,6 +189,13 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         traffic=traffic, keys=keys, supervisor=supervisor,
         closers=(images.close, indexes.close, traces.release, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
+
+
+def _standby(holder: str) -> bool:
+    """Another server writes: this one waits, and says so."""
+    sys.stderr.write(f"standby: {holder} writes to the ledger; this server starts when that one has ended\n")
+    sys.stderr.flush()
+    return True
 
 
 def _masker(secrets: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -176,6 +177,22 @@ class RetentionModel(Strict):
     audit: Seconds = 7 * 31557600.0
 
 
+class LedgerModel(Strict):
+    """Where the ledger is kept. `postgres` is an address without a password; empty: a file of the data directory."""
+
+    postgres: str = ""
+
+    @field_validator("postgres")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/")):
+            raise ValueError("an address of a database is written postgres://USER@HOST/DATABASE")
+        if parts.password:
+            raise ValueError("no password here: PGPASSWORD or ~/.pgpass of the server's user hold it")
+        return value
+
+
 class Declaration(Strict):
     """The whole of `aegis.yaml`."""
 
@@ -193,6 +210,7 @@ class Declaration(Strict):
     """Read by `aegis.gates.policy`, which knows its keys."""
     runner: RunnerModel = RunnerModel()
     retention: RetentionModel = RetentionModel()
+    ledger: LedgerModel = LedgerModel()
 
     @model_validator(mode="before")
     @classmethod

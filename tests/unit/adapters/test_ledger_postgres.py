@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from aegis.adapters.ledger_postgres import PostgresLedger, PostgresLedgerReader, is_address, shown
+from aegis.adapters.ledger_postgres import PostgresLedger, PostgresLedgerReader
+from aegis.adapters.postgres_address import is_address, shown
 from aegis.adapters.queue_postgres import PostgresQueue
 from aegis.core.errors import Conflict, ExternalError, NotFound
 from aegis.execution.ports import Lease

@@ -6,7 +6,6 @@ hashes and versions are decided in `aegis.ledger`; here is only durability, and 
 
 from aegis.adapters.ledger_postgres.copy import CopyTarget
 from aegis.adapters.ledger_postgres.reader import PostgresLedgerReader
-from aegis.adapters.ledger_postgres.schema import is_address, shown
 from aegis.adapters.ledger_postgres.writer import PostgresLedger
 
-__all__ = ["CopyTarget", "PostgresLedger", "PostgresLedgerReader", "is_address", "shown"]
+__all__ = ["CopyTarget", "PostgresLedger", "PostgresLedgerReader"]

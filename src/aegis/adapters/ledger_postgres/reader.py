@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import psycopg
 
-from aegis.adapters.ledger_postgres.schema import COLUMNS, connect, failed, shown
+from aegis.adapters.ledger_postgres.schema import COLUMNS, connect, failed
+from aegis.adapters.postgres_address import shown
 from aegis.core.errors import ExternalError, NotFound
 from aegis.core.events import Record
 from aegis.core.ports import Blobs, Head, Query

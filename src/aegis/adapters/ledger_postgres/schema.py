@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from aegis.adapters.postgres_address import shown
 from aegis.core.errors import AegisError, Conflict, ExternalError
 from aegis.ledger.chain import StoredRow
 
 LAYOUT: Final = 1
 LOCK: Final = 0x4145474953  # "AEGIS", of the advisory lock
 COLUMNS: Final = ", ".join(StoredRow._fields)
-SCHEMES: Final = ("postgres", "postgresql")
 _WAIT: Final = 5
 """Seconds for a connection to be made; and about how long a silent peer counts as alive."""
 
@@ -44,20 +43,6 @@ CREATE TABLE IF NOT EXISTS lease (
 );
 CREATE TABLE IF NOT EXISTS bookmark (one INTEGER PRIMARY KEY CHECK (one = 1), seq BIGINT NOT NULL, runs TEXT NOT NULL);
 """
-
-
-def is_address(text: str) -> bool:
-    """Whether this names a PostgreSQL database."""
-    return urlsplit(text).scheme in SCHEMES
-
-
-def shown(address: str) -> str:
-    """An address without its password."""
-    parts = urlsplit(address)
-    if parts.password is None:
-        return address
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}@{host}"))
 
 
 def connect(address: str, *, name: str) -> psycopg.Connection[Any]:

@@ -15,8 +15,9 @@ from typing import Any, Final
 import psycopg
 
 from aegis.adapters.ledger_postgres.reader import PostgresLedgerReader
-from aegis.adapters.ledger_postgres.schema import COLUMNS, LOCK, connect, failed, prepare_tables, shown
+from aegis.adapters.ledger_postgres.schema import COLUMNS, LOCK, connect, failed, prepare_tables
 from aegis.adapters.ledger_writer import LedgerWriter
+from aegis.adapters.postgres_address import shown
 from aegis.core.errors import AegisError, Conflict, ExternalError
 from aegis.core.ports import Blobs, Clock, Entropy, Head
 from aegis.ledger.chain import EMPTY, StoredRow
@@ -24,6 +25,7 @@ from aegis.ledger.chain import EMPTY, StoredRow
 _INSERT: Final = f"INSERT INTO records ({COLUMNS}) VALUES ({', '.join(['%s'] * len(StoredRow._fields))})"  # noqa: S608 - constants and placeholders
 _EVERY: Final = 0.25
 """Seconds between two attempts to take the lease."""
+_GRACE: Final = 1.0
 
 
 class PostgresRows:
@@ -35,7 +37,7 @@ class PostgresRows:
 
     def __init__(self, address: str, *, writer: str, stores: str, waiting: Callable[[str], bool] | None = None) -> None:
         self._address, self._writer, self._stores = address, writer, stores
-        self.lost: Callable[[], None] = lambda: None
+        self.lost: Callable[[], object] = lambda: None
         self._database = connect(address, name="aegis writer")
         try:
             prepare_tables(self._database, address)
@@ -63,8 +65,12 @@ class PostgresRows:
             )
 
     def _wait(self, waiting: Callable[[str], bool] | None) -> None:
-        told = False
+        told, begun = False, time.monotonic()
         while not self._take():
+            if time.monotonic() - begun < _GRACE:
+                # The session of a writer that has just ended may need a moment to go.
+                time.sleep(_EVERY / 5)
+                continue
             row = self._database.execute("SELECT writer FROM aegis_ledger").fetchone()
             holder = row[0] if row else "another server"
             if waiting is None or (not told and not waiting(holder)):
@@ -167,7 +173,9 @@ class PostgresRows:
         return failed(error, self._address) if isinstance(error, psycopg.Error) else None
 
     def close(self) -> None:
-        """See `RowStore`: the lease goes with the session."""
+        """See `RowStore`: the lease goes with the session, and at once."""
+        with contextlib.suppress(psycopg.Error):
+            self._database.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
         self._database.close()
 
 
@@ -188,6 +196,7 @@ class PostgresLedger(LedgerWriter):
             rows.close()
             raise
         self._lease = rows
+        self.address = address
         super().__init__(
             rows, self._reader, rows.head, clock=clock, entropy=entropy, blobs=blobs, recorded_by=recorded_by
         )
@@ -202,7 +211,7 @@ class PostgresLedger(LedgerWriter):
         """The number of this writer: the next one's is higher."""
         return self._lease.epoch
 
-    def on_lost(self, call: Callable[[], None]) -> None:
+    def on_lost(self, call: Callable[[], object]) -> None:
         """What to call when another server has taken over."""
         self._lease.lost = call
 

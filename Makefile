@@ -12,7 +12,7 @@ run: setup
 test: setup
 	@$(BIN)/python tools/components.py --for test
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/pytest -n 2 --dist worksteal -q
+	@$(BIN)/pytest -n 3 --dist worksteal -q
 
 check: setup
 	@$(BIN)/ruff format --check src tests tools
@@ -28,7 +28,7 @@ test-real: setup
 	@AEGIS_REAL=1 $(BIN)/pytest -q -m real
 
 soak: setup
-	@SOAK=1 $(BIN)/pytest -q tests/e2e/test_kill.py tests/e2e/test_real_projects_server.py tests/e2e/test_adopt_real_projects.py
+	@SOAK=1 $(BIN)/pytest -q tests/e2e/test_kill.py tests/e2e/test_disk_full.py tests/e2e/test_real_projects_server.py tests/e2e/test_adopt_real_projects.py
 	@$(BIN)/python tools/soak_adopt.py
 
 setup: $(STAMP)

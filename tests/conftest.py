@@ -11,6 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from support.postgres import Postgres
 
+
 for _name in [name for name in os.environ if name.startswith(("CI_", "GITLAB_", "AEGIS_"))]:
     if _name not in ("AEGIS_CHROMIUM", "AEGIS_REAL"):
         del os.environ[_name]
@@ -24,3 +25,13 @@ def postgres() -> Iterator[Postgres]:
 
     with running_postgres() as server:
         yield server
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that need components of `make test-real`, or the minutes of `make soak`, are their business alone."""
+    other = [marker for marker, asked in (("real", "AEGIS_REAL"), ("soak", "SOAK")) if asked not in os.environ]
+    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in other)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    items.sort(key=lambda item: "test_demo" not in item.nodeid)  # the longest begins first, so that nobody waits for it

@@ -1,9 +1,8 @@
 """Figures of the ledger on this machine: durable appends, group commit, readiness with many events, verification.
 
-    python tools/bench_ledger.py [--events 2000000]
+    python tools/bench.py --only ledger
 
-`bench()` is what `make bench` calls. The large ledger is written straight into the file with a valid chain, which takes
-about 15 s per million; readiness is measured in a fresh process that was killed before it could close anything.
+The large ledger is written straight into the file with a valid chain, which takes about 15 s per million; readiness is measured in a fresh process that was killed before it could close anything.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+
+from figures import Figure, figure
 
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
@@ -29,7 +29,6 @@ from aegis.ledger.chain import GENESIS, StoredRow, Verifier
 from aegis.ledger.projections import Checkpoint
 from aegis.ledger.store import prepare, to_row
 
-Row = dict[str, Any]
 TAIL = 20_000
 
 _READY = """
@@ -109,7 +108,7 @@ def fill(folder: Path, events: int) -> None:
     database.close()
 
 
-def bench_single(folder: Path, seconds: float = 2.0) -> Row:
+def bench_single(folder: Path, seconds: float = 2.0) -> Figure:
     """Durable appends one after the other."""
     with _ledger(folder) as ledger:
         ledger.append([_draft(0)])
@@ -118,15 +117,11 @@ def bench_single(folder: Path, seconds: float = 2.0) -> Row:
             ledger.append([_draft(count)])
             count += 1
         rate = count / (time.perf_counter() - begun)
-    return {
-        "name": "ledger: single durable appends",
-        "value": round(rate),
-        "unit": "1/s",
-        "target": "≥ 217 (peers 217–937)",
-    }
+    how = "durable, one after the other; peers 217–937"
+    return figure("ledger: single durable appends", "1/s", [rate], how, target=217, at_least=True)
 
 
-def bench_group(folder: Path, submitters: int = 64, seconds: float = 3.0) -> Row:
+def bench_group(folder: Path, submitters: int = 64, seconds: float = 3.0) -> Figure:
     """Durable appends by many threads at once."""
     counts = [0] * submitters
     with _ledger(folder) as ledger:
@@ -146,15 +141,11 @@ def bench_group(folder: Path, submitters: int = 64, seconds: float = 3.0) -> Row
         for thread in threads:
             thread.join()
         rate = sum(counts) / (time.perf_counter() - begun)
-    return {
-        "name": f"ledger: group commit, {submitters} submitters",
-        "value": round(rate),
-        "unit": "1/s",
-        "target": "≥ 5300 (peers 5300–13200)",
-    }
+    name, how = f"ledger: group commit, {submitters} submitters", "durable, by threads at once; peers 5,300–13,200"
+    return figure(name, "1/s", [rate], how, target=5300, at_least=True)
 
 
-def bench_ready(folder: Path, events: int) -> Row:
+def bench_ready(folder: Path, events: int) -> Figure:
     """Seconds from a process' first line until its projection is at the head, twice: after a clean end and a kill."""
     reader = SqliteLedgerReader(folder / "ledger.sqlite")
     cursor = max(1, events - TAIL)
@@ -163,15 +154,15 @@ def bench_ready(folder: Path, events: int) -> Row:
     store = SqliteCheckpoints(folder / "checkpoints.sqlite")
     store.save(Checkpoint(name="counts", version=1, cursor=cursor, hash=at.hash, dump=b"\x80"))
     store.close()
-    worst = 0.0
+    took = []
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", _READY, str(folder)], capture_output=True, text=True, check=False)
-        worst = max(worst, float(done.stdout.split()[0]))
+        took.append(float(done.stdout.split()[0]))
     name = f"ledger: ready after kill -9, {events:,} events, {min(events, TAIL):,} to fold"
-    return {"name": name, "value": round(worst, 2), "unit": "s", "target": "≤ 5 with 2,000,000"}
+    return figure(name, "s", took, "a fresh process: opened, one projection folded to the head", target=5)
 
 
-def bench_verify(folder: Path, events: int) -> Row:
+def bench_verify(folder: Path, events: int) -> Figure:
     """Verification of the whole chain, data included."""
     reader = SqliteLedgerReader(folder / "ledger.sqlite")
     verifier, after, begun = Verifier(), 0, time.perf_counter()
@@ -183,29 +174,19 @@ def bench_verify(folder: Path, events: int) -> Row:
     found = verifier.finish()
     assert found.ok  # noqa: S101 - a figure of a broken chain would be worthless
     assert found.head == Head(seq=events, hash=found.head.hash)  # noqa: S101 - as above
-    return {
-        "name": f"ledger: verify {events:,} records",
-        "value": round(events / seconds),
-        "unit": "1/s",
-        "target": "≥ 180000 (peer: 1 M in 5.5 s)",
-    }
+    name, how = f"ledger: verify {events:,} records", "chain and data; a peer: 1 M in 5.5 s"
+    return figure(name, "1/s", [events / seconds], how, target=180_000, at_least=True)
 
 
-def bench(events: int = 200_000) -> list[Row]:
-    """Every figure, each with name, value, unit and target."""
-    rows: list[Row] = []
+def figures(options: argparse.Namespace) -> Iterator[Figure]:
+    """Every figure of the ledger alone, against its peers."""
+    events = min(options.events, 200_000)
     with tempfile.TemporaryDirectory(prefix="aegis-bench-") as folder:
         root = Path(folder)
-        rows += [bench_single(root / "single"), bench_group(root / "group")]
+        yield bench_single(root / "single")
+        yield bench_group(root / "group")
         large = root / "large"
         large.mkdir()
         fill(large, events)
-        rows += [bench_verify(large, events), bench_ready(large, events)]
-    return rows
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000)
-    for one in bench(parser.parse_args().events):
-        print(f"{one['name']:<70} {one['value']:>12} {one['unit']:<4} {one['target']}")
+        yield bench_verify(large, events)
+        yield bench_ready(large, events)

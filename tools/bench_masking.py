@@ -1,18 +1,18 @@
 """How fast logs are masked: 200 secrets in all their encodings, over three kinds of logs, in processor time.
 
-    python tools/bench_masking.py
-
-`bench()` is what `make bench` calls.
+python tools/bench.py --only masking
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import random
 import string
-import sys
 import time
-from typing import Any
+from collections.abc import Iterator
+
+from figures import Figure, figure
 
 from aegis.secrets.masking import SecretMasker
 
@@ -64,26 +64,10 @@ def speed(values: dict[str, str], log: bytes, chunk: int) -> float:
     return best
 
 
-def bench() -> list[dict[str, Any]]:
-    """One row for each kind of log, at the slower size of pieces."""
+def figures(_: argparse.Namespace) -> Iterator[Figure]:
+    """One figure for each kind of log, at the slower size of pieces."""
     values = secrets()
-    return [
-        {
-            "name": f"masking, {SECRETS} secrets, {name}",
-            "value": min(speed(values, log, chunk) for chunk in CHUNKS),
-            "unit": "MB/s",
-            "target": TARGET,
-        }
-        for name, log in logs(values).items()
-    ]
-
-
-def main() -> int:
-    """Print the rows."""
-    for row in bench():
-        sys.stdout.write(f"{row['name']}: {row['value']:.0f} MB/s (target {row['target']:.0f})\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    how = "processor time, pieces of 4 and 64 KiB, the slower"
+    for name, log in logs(values).items():
+        found = [min(speed(values, log, chunk) for chunk in CHUNKS)]
+        yield figure(f"masking, {SECRETS} secrets, {name}", "MB/s", found, how, target=TARGET, at_least=True)

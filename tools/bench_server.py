@@ -5,6 +5,7 @@ Everything goes through the doors that people have (`tests/support/server.py`), 
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from bench import Figure, figure
+from figures import Figure, figure
 
 from aegis.core import events
 from support.server import SERVER, TeamServer, children, is_type, service_files
@@ -35,7 +36,7 @@ NOT_OURS: Final = ("traefik", "-m web")
 """What the splitter and the workloads have on their command lines."""
 
 
-def figures() -> Iterator[Figure]:
+def figures(_: argparse.Namespace | None = None) -> Iterator[Figure]:
     """All of them; about a minute."""
     with tempfile.TemporaryDirectory(prefix="aegis-bench-") as folder:
         server = TeamServer(root=Path(folder) / "two")

@@ -1,4 +1,4 @@
-"""Find or install the programs that tests drive: Chromium and skopeo. Says which it took.
+"""Find or install the programs that tests drive: Chromium, skopeo and a Korean font, for `real` those of `go_programs`, too.
 
 The system's own first; else Debian's packages where this runs as root; else, for Chromium, Playwright's download.
 """
@@ -11,6 +11,8 @@ import pathlib
 import shutil
 import subprocess
 import sys
+
+import go_programs
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -64,13 +66,42 @@ def program(name: str) -> bool:
     return False
 
 
+def korean() -> bool:
+    """A font with Korean, so that pages are drawn as people see them. Nothing fails without: then boxes are drawn."""
+    asked = ["fc-list", ":lang=ko", "family"]
+    for attempt in (lambda: True, lambda: apt("fontconfig", "fonts-nanum")):
+        if attempt() and shutil.which("fc-list"):
+            names = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+            if names:
+                say(f"Korean: {min(names)}")
+                return True
+    say("no font with Korean; install fonts-nanum or another one with your system's packages")
+    return True
+
+
+def postgres() -> bool:
+    """PostgreSQL's own programs, which Debian keeps apart from PATH."""
+    places = pathlib.Path("/usr/lib/postgresql")
+    if found(("initdb",)) or any(places.glob("*/bin/initdb")):
+        say("PostgreSQL: found")
+        return True
+    if apt("postgresql") and any(places.glob("*/bin/initdb")):
+        say("PostgreSQL: installed")
+        return True
+    say("PostgreSQL is missing; install it with your system's packages")
+    return False
+
+
 def main() -> int:
     """Find everything for a purpose."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--for", dest="purpose", choices=("test", "real"), default="test")
-    parser.parse_args()
+    purpose = parser.parse_args().purpose
     pathlib.Path(".cache").mkdir(exist_ok=True)
-    return 0 if all([chromium(), program("skopeo")]) else 1
+    found = [chromium(), program("skopeo"), postgres(), korean()]
+    if purpose == "real":
+        found.append(go_programs.everything())
+    return 0 if all(found) else 1
 
 
 if __name__ == "__main__":

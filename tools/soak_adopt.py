@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+# Well-known projects in pure Python whose source distribution carries tests that pytest collects: else nothing can be compared.
 PROJECTS = [
     "attrs",
     "cachetools",
@@ -64,7 +65,6 @@ PROJECTS = [
     "markdown",
     "markupsafe",
     "marshmallow",
-    "mergedeep",
     "more-itertools",
     "mypy-extensions",
     "natsort",
@@ -72,10 +72,8 @@ PROJECTS = [
     "oauthlib",
     "packaging",
     "pathspec",
-    "pefile",
     "platformdirs",
     "pluggy",
-    "ply",
     "prettytable",
     "ptyprocess",
     "pycparser",
@@ -101,24 +99,21 @@ PROJECTS = [
     "text-unidecode",
     "tinycss2",
     "toml",
-    "tomli",
     "tomlkit",
     "toolz",
     "typing-extensions",
     "uritemplate",
     "urllib3",
-    "voluptuous",
     "wcwidth",
     "webcolors",
     "webencodings",
-    "websockets",
     "werkzeug",
     "wsproto",
     "xmltodict",
     "zipp",
 ]
 AEGIS = str(Path(sysconfig.get_path("scripts"), "aegis"))
-SECONDS = 300
+SECONDS = 900
 
 
 @dataclass
@@ -191,20 +186,28 @@ def way(name: str, scratch: Path) -> Any:
     tested = document(folder, "project", "test", "--kind", "unit")
     counts = tested.get("counts") or {}
     tests = int(counts.get("tests", 0))
-    yield "test", tests, error(tested) or different(folder, tested)
+    why = error(tested) or different(folder, body, tested)
+    if why and not error(
+        tested
+    ):  # once more: tests that look at the clock fail now and then under load, here and there
+        tested = document(folder, "project", "test", "--kind", "unit")
+        why = error(tested) or different(folder, body, tested)
+    yield "test", tests, why
     (folder / "PKG-INFO").unlink(missing_ok=True)
     commit(folder)
     yield "wheel", tests, error(document(folder, "wheel", "build"))
 
 
-def different(folder: Path, tested: dict[str, Any]) -> str:
+def different(folder: Path, body: dict[str, Any], tested: dict[str, Any]) -> str:
     """Why the counts are not plain pytest's; failures that plain pytest has too are the project's own."""
+    suite = body["project"]["suite"]
+    named = suite["paths"] if suite["runner"] == "unittest" else []
     counts = tested.get("counts")
     if not counts or not counts["tests"]:
         return tested.get("message") or "no test was collected"
     if not tested["code"]:
         return ""
-    argv = [folder / ".venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    argv = [folder / ".venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *named]
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
     found = {word.rstrip("s"): int(n) for n, word in re.findall(r"(\d+) (failed|errors?)\b", done.stdout[-400:])}
     mine = (counts["failures"], counts["errors"])

@@ -54,6 +54,32 @@ class BlobsContract:
         expected = "sha256:" + hashlib.sha256(b"mine").hexdigest()
         assert blobs.put_stream([b"mine"], expected=expected) == (expected, 4)
 
+    def test_content_is_kept_by_sha512_where_that_is_expected(self, blobs: Blobs) -> None:
+        expected = "sha512:" + hashlib.sha512(b"mine").hexdigest()
+        assert blobs.put_stream([b"mine"], expected=expected) == (expected, 4)
+        assert blobs.get(expected) == b"mine"
+        assert b"".join(blobs.open(expected)) == b"mine"
+        with pytest.raises(Conflict):
+            blobs.put_stream([b"other"], expected=expected)
+
+    def test_a_file_at_hand_holds_what_was_put(self, blobs: Blobs) -> None:
+        digest = blobs.put(b"0123456789")
+        file = blobs.file(digest)
+        if file is not None:  # a store that is elsewhere has none
+            with file:
+                assert file.read() == b"0123456789"
+        assert blobs.file(ABSENT) is None
+
+    def test_what_is_kept_can_be_listed_and_checked(self, blobs: Blobs) -> None:
+        begun = time.time()
+        kept = {blobs.put(b"one"), blobs.put(b"two")}
+        listed = dict(blobs.digests())
+        assert set(listed) == kept
+        assert all(begun - 60 < since < begun + 600 for since in listed.values())
+        assert all(blobs.check(digest) for digest in kept)
+        with pytest.raises(NotFound):
+            blobs.check(ABSENT)
+
     def test_reading_in_chunks_gives_ranges_in_chunks_of_at_most_one_mebibyte(self, blobs: Blobs) -> None:
         data = os.urandom(2 * 1024 * 1024 + 5)
         digest = blobs.put(data)
@@ -117,6 +143,30 @@ class TestDirectoryBlobs(BlobsContract):
         (tmp_path / "blobs" / "sha256" / name[:2] / name).write_bytes(b"")
         with pytest.raises(ExternalError):
             list(blobs.open(f"sha256:{name}"))
+
+    def test_a_file_is_handed_out_only_while_nobody_has_written_to_it(
+        self, blobs: DirectoryBlobs, tmp_path: Path
+    ) -> None:
+        digest = blobs.put(b"whole")
+        name = digest.removeprefix("sha256:")
+        path = tmp_path / "blobs" / "sha256" / name[:2] / name
+        path.write_bytes(b"whale")
+        os.utime(path, (1, 1))
+        assert blobs.file(digest) is None
+        assert not blobs.check(digest)
+        path.write_bytes(b"whole")
+        assert blobs.check(digest)
+        handed = blobs.file(digest)
+        assert handed is not None
+        handed.close()
+
+    def test_a_file_is_adopted_by_moving_it(self, blobs: DirectoryBlobs, tmp_path: Path) -> None:
+        for _ in range(2):
+            (tmp_path / "aside").write_bytes(b"mine")
+            digest = "sha256:" + hashlib.sha256(b"mine").hexdigest()
+            blobs.adopt(tmp_path / "aside", digest)
+            assert blobs.get(digest) == b"mine"
+            assert not (tmp_path / "aside").exists()
 
     def test_a_torn_file_is_mended_by_putting_it_again(self, blobs: DirectoryBlobs, tmp_path: Path) -> None:
         digest = blobs.put(b"whole")

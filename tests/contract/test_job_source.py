@@ -127,6 +127,38 @@ class JobSourceContract:
         assert run.state is State.CANCELED
         assert source.update(given.job.id) is Signal.ABORT
 
+    def test_a_remote_runner_that_falls_silent_loses_its_job_which_is_tried_once_more(
+        self, engine: Engine, source: JobSource, clock: FakeClock
+    ) -> None:
+        fleet = Runner(name="fleet", isolation="container", resumable=True)
+        engine.submit(job("a", "true"))
+        given = source.acquire(fleet)
+        assert given is not None
+        clock.advance(119)
+        assert source.update(given.job.id) is Signal.CONTINUE
+        clock.advance(121)
+        again = source.acquire(fleet)
+        assert again is not None
+        assert (again.spec.name, again.job.attempt) == ("a", 2)
+        assert source.update(given.job.id) is Signal.ABORT
+        with pytest.raises(Conflict):
+            source.finish(given.job.id, PASSED)
+
+    def test_every_job_that_becomes_pending_is_told(self, engine: Engine, source: JobSource) -> None:
+        before = source.offered()
+        assert source.offered(before, timeout=0.0) == before
+        with ThreadPoolExecutor(1) as threads:
+            heard = threads.submit(source.offered, before, 30.0)
+            engine.submit(job("a", "true"), job("b", "true"))
+            assert heard.result(30) > before
+
+    def test_a_runner_gets_only_what_it_takes(self, engine: Engine, source: JobSource) -> None:
+        engine.submit(job("a", "true"))
+        picky = Runner(name="picky", isolation="container", untagged=False)
+        assert source.acquire(picky) is None
+        assert source.acquire(Runner(name="foreign", isolation="container", admits=lambda _run, _spec: False)) is None
+        assert source.acquire(RUNNER) is not None
+
     def test_a_silent_lease_ends_and_the_job_is_tried_once_more(
         self, engine: Engine, source: JobSource, clock: FakeClock
     ) -> None:

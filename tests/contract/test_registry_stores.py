@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import threading
 import time
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from aegis.adapters import uploads_directory
+from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.core.errors import Conflict, ExternalError, NotFound
@@ -198,6 +202,17 @@ class UploadsContract:
         with pytest.raises(NotFound):
             uploads.append("../../etc/passwd", "a", [])
 
+    def test_a_finished_upload_becomes_a_blob_by_either_digest(self, uploads: Uploads) -> None:
+        for algorithm in ("sha256", "sha512"):
+            digest = f"{algorithm}:{hashlib.new(algorithm, b'hello').hexdigest()}"
+            name = uploads.start("a")
+            uploads.append(name, "a", [b"he", b"llo"])
+            with pytest.raises(Conflict):
+                uploads.commit(name, "a", digest.replace("2", "3"))
+            assert uploads.commit(name, "a", digest) == 5
+            with pytest.raises(NotFound):
+                uploads.size(name, "a")
+
     def test_what_was_discarded_is_gone(self, uploads: Uploads) -> None:
         name = uploads.start("a")
         uploads.discard(name, "a")
@@ -218,12 +233,39 @@ class UploadsContract:
 class TestDirectoryUploads(UploadsContract):
     @pytest.fixture
     def uploads(self, tmp_path: Path) -> DirectoryUploads:
-        return DirectoryUploads(tmp_path / "uploads")
+        return DirectoryUploads(tmp_path / "uploads", DirectoryBlobs(tmp_path / "blobs"))
+
+    def test_an_upload_is_finished_after_a_restart(self, uploads: DirectoryUploads, tmp_path: Path) -> None:
+        name = uploads.start("a")
+        uploads.append(name, "a", [b"he"])
+        blobs = DirectoryBlobs(tmp_path / "blobs")
+        again = DirectoryUploads(tmp_path / "uploads", blobs)
+        again.append(name, "a", [b"llo"])
+        digest = f"sha256:{hashlib.sha256(b'hello').hexdigest()}"
+        assert again.commit(name, "a", digest) == 5
+        assert blobs.get(digest) == b"hello"
+
+    def test_a_full_disk_leaves_an_upload_as_it_was(
+        self, uploads: DirectoryUploads, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = uploads.start("a")
+        uploads.append(name, "a", [b"he"])
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(uploads_directory, "_WRITEBACK", 3)
+            patched.setattr(uploads_directory.os, "fdatasync", full)
+            with pytest.raises(ExternalError, match="disk"):
+                uploads.append(name, "a", [b"l", b"lo"])
+        assert uploads.append(name, "a", [b"llo"], offset=2) == 5
+        assert uploads.commit(name, "a", f"sha256:{hashlib.sha256(b'hello').hexdigest()}") == 5
 
     def test_leavings_of_more_than_a_day_are_swept(self, uploads: DirectoryUploads, tmp_path: Path) -> None:
         old, new = uploads.start("a"), uploads.start("a")
         day_ago = time.time() - 25 * 3600
         for path in (tmp_path / "uploads").glob(f"{old}*"):
             os.utime(path, (day_ago, day_ago))
-        DirectoryUploads(tmp_path / "uploads")
+        DirectoryUploads(tmp_path / "uploads", DirectoryBlobs(tmp_path / "blobs"))
         assert {path.name for path in (tmp_path / "uploads").iterdir()} == {new, f"{new}.owner"}

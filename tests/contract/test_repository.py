@@ -128,18 +128,20 @@ class RepositoryContract:
             "refs/heads/topic", {"a": b"11\n2\n3\n4\n5\n", "t": b""}, message="y", author=ADA, expect=base
         )
         assert repository.merge_base(ours, theirs) == base
-        made = repository.merge(theirs, MAIN, message="Merge topic", author=ADA, expect=ours)
+        made = repository.merged(theirs, ours, message="Merge topic", author=ADA)
+        assert repository.resolve(MAIN) == ours, "no ref moves"
+        repository.set_ref(MAIN, made, expect=ours)
         assert repository.read(made, "a") == b"11\n2\n3\n4\n55\n"
         assert [e.path for e in repository.entries(made)] == ["a", "m", "t"]
         assert repository.log(MAIN)[0].parents == (ours, theirs)
         with pytest.raises(Conflict):
-            repository.merge(theirs, MAIN, message="again", author=ADA, expect=made)
+            repository.merged(theirs, made, message="again", author=ADA)
 
     def test_a_merge_that_could_be_fast_forward_still_makes_a_commit(self, repository: GitRepository) -> None:
         base = repository.commit(MAIN, {"a": b"1"}, message="x", author=ADA, expect=None)
         repository.set_ref("refs/heads/topic", base, expect=None)
         theirs = repository.commit("refs/heads/topic", {"b": b"1"}, message="y", author=ADA, expect=base)
-        made = repository.merge(theirs, MAIN, message="m", author=ADA, expect=base)
+        made = repository.merged(theirs, base, message="m", author=ADA)
         assert repository.log(made)[0].parents == (base, theirs)
 
     def test_a_clash_names_the_paths_and_moves_nothing(self, repository: GitRepository) -> None:
@@ -148,7 +150,7 @@ class RepositoryContract:
         ours = repository.commit(MAIN, {"a": b"2"}, message="x", author=ADA, expect=base)
         theirs = repository.commit("refs/heads/topic", {"a": b"3", "b": b"4"}, message="y", author=ADA, expect=base)
         with pytest.raises(Conflict) as caught:
-            repository.merge(theirs, MAIN, message="m", author=ADA, expect=ours)
+            repository.merged(theirs, ours, message="m", author=ADA)
         assert "changed a" in caught.value.message
         assert "b" not in caught.value.message.removeprefix("both sides changed").split(", ")
         assert repository.resolve(MAIN) == ours
@@ -158,7 +160,7 @@ class RepositoryContract:
         theirs = repository.commit("refs/heads/other", {"b": b"3"}, message="y", author=ADA, expect=None)
         assert repository.merge_base(ours, theirs) is None
         with pytest.raises(Conflict):
-            repository.merge(theirs, MAIN, message="m", author=ADA, expect=ours)
+            repository.merged(theirs, ours, message="m", author=ADA)
 
     def test_of_two_simultaneous_writers_exactly_one_wins(self, repository: GitRepository) -> None:
         base = repository.commit(MAIN, {"a": b"0"}, message="x", author=ADA, expect=None)

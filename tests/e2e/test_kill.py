@@ -25,6 +25,7 @@ from support.server import (
     TeamServer,
     children,
     finished,
+    free_port,
     gone,
     is_type,
     team,
@@ -255,6 +256,7 @@ def test_a_bad_version_is_taken_back_although_the_server_was_killed_in_between(t
 
 
 POINTS = [
+    ("aegis.delivery.entrance:Entrance.git_received", "before", 1),
     ("aegis.delivery.handlers.releases:_tag", "after", 1),
     ("aegis.delivery.handlers.manifests:write", "after", 2),
 ]
@@ -306,6 +308,50 @@ def test_a_release_reaches_production_wherever_the_server_was_killed(
         assert not [one for one in records if one["type"] in ("aegis.promotion.voided", "aegis.artifact.quarantined")]
         url = server.cell("production")["url"]
         until(lambda: httpx.get(url, trust_env=False).status_code == 200)
+
+
+def test_a_merge_that_was_cut_off_from_its_record_is_taken_up_as_the_merge_it_was(tmp_path: Path) -> None:
+    with dying(tmp_path / "case", "aegis.delivery.handlers.merge_requests:record_merge", "before") as server:
+        server.service()
+        server.wait("the first release", is_type("aegis.release.created"), unless=trouble)
+        ana, ben = server.as_("ana"), server.person("ben")
+        since = server.head()
+        files = {"src/web/__main__.py": SERVER.replace("VERSION = 1", "VERSION = 2")}
+        server.push("team/web", "two", files, by="ana", start="main", message="feat: two")
+        asked = {"project": "team/web", "source": "two", "target": "main", "title": "two"}
+        number = ana.execute("open-merge-request", asked)["values"]["number"]
+        server.wait("the note", is_type("aegis.merge-request.noted"), since=since, unless=trouble)
+        with suppress(AegisError):
+            server.as_(ben.id).execute("merge", {"project": "team/web", "number": number})
+        server.died()
+        known = server.ledger()
+        assert not [one for one in known if one["type"] == "dev.cdevents.change.merged"]
+        server.start()
+        merged, released = server.wait_all(
+            "the release", [is_type("dev.cdevents.change.merged"), is_type("aegis.release.created")],
+            since=since, unless=trouble,
+        )  # fmt: skip
+        assert merged["data"]["merged_by"] == "ben"
+        assert released["data"]["release"]["commit"] == merged["data"]["commit"]
+        assert sorted(released["data"]["release"]["involved"]) == ["ana", "ben"]
+        assert released["data"]["release"]["unmapped"] == []
+        intact(server, known)
+
+
+def test_ready_means_that_what_ran_before_answers_also_at_another_port(tmp_path: Path) -> None:
+    with team(tmp_path / "server") as server:
+        server.service()
+        waiting = server.proposed()["data"]["promotion"]
+        since, cell = server.head(), server.cell("staging")
+        server.kill()
+        server.port = free_port()
+        server.start()
+        again = server.cell("staging")
+        assert [httpx.get(again["url"], trust_env=False).status_code for _ in range(5)] == [200] * 5
+        assert again["digest"] == cell["digest"]
+        promotion = {"promotion": waiting["id"], "plan_hash": waiting["plan_hash"]}
+        server.as_("rita").execute("approve", promotion)  # of before: image names are those of the first start
+        assert server.wait("production", finished(waiting["id"]), since=since)["data"]["ok"]
 
 
 def onward(server: TeamServer) -> None:

@@ -55,7 +55,7 @@ def visit(browser: Any) -> Iterator[Any]:
         cookies = {"aegis_language": language} | ({"aegis_session": f"cookie-{who}"} if who else {})
         context.add_cookies([{"name": name, "value": value, "url": served.url} for name, value in cookies.items()])
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.goto(served.url + path)

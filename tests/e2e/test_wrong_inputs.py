@@ -199,7 +199,7 @@ def test_a_job_that_prints_its_token_shows_a_mask(server: TeamServer) -> None:
 def test_sigterm_in_the_middle_of_a_job_ends_everything_and_leaves_no_process(tmp_path: Path) -> None:
     with team(tmp_path / "server") as server:
         server.service()
-        server.in_production()
+        server.proposed()
         since = server.head()
         server.push("team/web", "slow", {"job.sh": "sleep 600\n"}, by="ana", start="main")
         server.wait("the job", is_type("dev.cdevents.taskrun.started"), since=since)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.registry_sqlite import SqliteImages
+from aegis.adapters.turns_memory import MemoryPins
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.build.layers import Entry, write_layer
 from aegis.build.locks import read_lock
@@ -30,7 +31,7 @@ from aegis.core.ids import sha256
 from aegis.registry.distribution import read_distribution
 from aegis.registry.manifest import read_manifest
 from aegis.registry.oci import OciRegistry
-from aegis.registry.pypi import negotiate
+from aegis.registry.simple import negotiate
 
 PARTS = st.text("abcä .-_", min_size=1, max_size=6).filter(lambda text: text not in {".", ".."})
 FILES = st.dictionaries(st.lists(PARTS, min_size=1, max_size=4).map(tuple), st.binary(max_size=200), max_size=12)
@@ -75,10 +76,9 @@ def test_a_layer_keeps_every_byte_and_depends_on_content_alone(files: dict[tuple
 @given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=6))
 def test_an_upload_is_the_same_blob_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        images = SqliteImages(Path(folder) / "registry.db")
-        registry = OciRegistry(
-            blobs=DirectoryBlobs(Path(folder) / "blobs"), images=images, uploads=DirectoryUploads(Path(folder) / "up")
-        )
+        images, blobs = SqliteImages(Path(folder) / "registry.db"), DirectoryBlobs(Path(folder) / "blobs")
+        uploads = DirectoryUploads(Path(folder) / "up", blobs)
+        registry = OciRegistry(blobs=blobs, images=images, uploads=uploads, pins=MemoryPins())
         repository = registry.repository("a/b", actor="test")
         upload = repository.start_upload()
         edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})

@@ -38,6 +38,9 @@ class GitServer:
     refused: list[str] = field(default_factory=list)
     reply: Sequence[str] = ()
     failure: AegisError | None = None
+    hindrance: AegisError | None = None
+    """Raised before anything moves."""
+    begun: list[Push] = field(default_factory=list)
 
     def token(self, identity: str, *groups: str) -> str:
         self.tokens[identity] = secrets.token_hex(12)
@@ -57,6 +60,11 @@ class GitServer:
     def permit(self, grant: GitGrant, project: str, action: Action) -> None:
         if action == "push" and grant.identity in self.readers:
             raise Denied("git-read-only", f"{grant.identity} may read {project} only")
+
+    def on_begin(self, push: Push) -> None:
+        self.begun.append(push)
+        if self.hindrance is not None:
+            raise self.hindrance
 
     def on_push(self, push: Push) -> Sequence[str]:
         self.pushes.append(push)
@@ -90,6 +98,7 @@ async def _serve(server: GitServer, listener: socket.socket, started: threading.
         identify=server.identify,
         permit=server.permit,
         protections=lambda _project: server.protections,
+        on_begin=server.on_begin,
         on_push=server.on_push,
         on_refused=lambda _grant, _project, why: server.refused.extend(why),
     )

@@ -10,6 +10,8 @@ from typing import Any
 
 import uvicorn
 
+from aegis.adapters.zero_copy import ZeroCopyProtocol
+
 
 @contextmanager
 def serving(application: Any) -> Iterator[str]:
@@ -24,7 +26,7 @@ def serving(application: Any) -> Iterator[str]:
             await super().startup(sockets=sockets)
             ready.set()
 
-    server = Server(uvicorn.Config(application, log_level="error", lifespan="off", ws="none"))
+    server = Server(uvicorn.Config(application, log_level="error", lifespan="off", ws="none", http=ZeroCopyProtocol))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     if not ready.wait(20):

@@ -71,6 +71,11 @@ gates:
   templates: pass
   isolation: optional
 runner: {concurrency: 2, isolation: optional, timeout: 2m}
+registries:
+  packages:
+    team: {own: ["team-*"]}
+  cleanup:
+    - {repositories: "*", keep: 1, older_than: 30d}
 """
 
 PIPELINE = """

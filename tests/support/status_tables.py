@@ -46,7 +46,9 @@ def _apply(machine: Board, event: str, name: str) -> None:
     if event in {"play", "retry"}:
         machine.play(name)
         return
-    states = {"run": State.RUNNING, "success": State.SUCCESS, "drop": State.FAILED, "cancel": State.CANCELED}
+    states = {
+        "run": State.RUNNING, "enqueue": State.PENDING, "wait": State.WAITING_FOR_RESOURCE, "success": State.SUCCESS, "drop": State.FAILED, "cancel": State.CANCELED,
+    }  # fmt: skip
     machine.change(name, states[event])
 
 

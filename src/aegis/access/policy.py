@@ -42,7 +42,11 @@ SCOPES: Final[Mapping[str, str]] = {
     "login-link": "write",
     "create-project": "administer",
     "administer": "administer",
+    "manage-runners": "administer",
     "delete-image": "administer",
+    "clean-up-registry": "administer",
+    "scrub-registry": "administer",
+    "apply-retention": "administer",
     "push-image": "write",
     "upload-package": "write",
     "upload-evidence": "write",
@@ -75,6 +79,7 @@ _PRINCIPALS: Final[Mapping[Kind, str]] = {
     Kind.DEPLOY: "Deploy",
     Kind.RUNNER: "Runner",
     Kind.LOGIN_LINK: "Link",
+    Kind.REGISTRATION: "Link",
 }
 
 

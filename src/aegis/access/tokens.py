@@ -2,7 +2,8 @@
 
 Only the SHA-256 of a token is ever kept: tokens are 256 random bits, so a slow hash would protect nothing more. Which
 tokens count is folded from the ledger. Job tokens are not kept at all: they are signed, carry their job, and count
-only while the caller says that this attempt of this job still runs. Entropy, time and keys are given.
+only while the caller says that this attempt of this job still runs. Registry tokens are signed likewise: for minutes,
+for named repositories, never for more than the credential they were made from. Entropy, time and keys are given.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from aegis.core import codec
 from aegis.core.errors import AegisError, Conflict, Denied
 from aegis.core.events import Draft, Record, SessionOpened, TokenIssued, TokenRevoked
 
+C = TypeVar("C")
 PREFIX: Final = "aegis_"
 JOB_PREFIX: Final = "aegisjob"
+RUNNER_PREFIX: Final = "glrt-"
+REGISTRATION_PREFIX: Final = "GR1348941"
+"""GitLab's own prefixes, by which `gitlab-runner` knows how to register with a token."""
+REGISTRY_PREFIX: Final = "aegisreg"
 TOKEN_BYTES: Final = 32
 ALL: Final = "*"
 
@@ -36,6 +42,8 @@ class Kind(StrEnum):
     RUNNER = "runner"
     JOB = "job"
     LOGIN_LINK = "login-link"
+    REGISTRATION = "registration"
+    """Registers runners (the old way); speaks for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +74,12 @@ class Minted:
     hash: str
 
 
-def mint(entropy: bytes) -> Minted:
+def mint(entropy: bytes, *, prefix: str = PREFIX) -> Minted:
     """A token of 32 given random bytes; `ValueError` for fewer or more."""
     if len(entropy) != TOKEN_BYTES:
         msg = f"a token needs {TOKEN_BYTES} random bytes, not {len(entropy)}"
         raise ValueError(msg)
-    plain = PREFIX + _text(entropy)
+    plain = prefix + _text(entropy)
     digest = token_hash(plain)
     # Named by a hash of its hash: a name that gives nothing away and cannot be looked up as a token.
     return Minted(id=f"token-{hashlib.sha256(digest.encode()).hexdigest()[:16]}", plain=plain, hash=digest)
@@ -235,26 +243,16 @@ class JobClaim:
 
 def mint_job_token(secret: bytes, *, run: str, job: str, attempt: int, project: str, expires_at: datetime) -> str:
     """A token for one attempt of one job: `aegisjob.<payload>.<mac>`. `ValueError` for a secret under 32 bytes."""
-    _check_secret(secret)
     claim = JobClaim(run=run, job=job, attempt=attempt, project=project, expires_at=expires_at)
-    payload = _text(codec.encode(claim))
-    return f"{JOB_PREFIX}.{payload}.{_mac(secret, payload)}"
+    return _signed(secret, JOB_PREFIX, codec.encode(claim))
 
 
 def read_job_token(
     secret: bytes, token: str, now: datetime, *, alive: Callable[[JobClaim], bool] = lambda _: True
 ) -> Grant | None:
     """The grant of a job token, or None where it is not ours, past its end, or `alive` says the job is over."""
-    _check_secret(secret)
-    prefix, _, rest = token.partition(".")
-    payload, _, mac = rest.partition(".")
-    if prefix != JOB_PREFIX or not token.isascii() or not hmac.compare_digest(mac, _mac(secret, payload)):
-        return None
-    try:
-        claim = codec.decode(_bytes(payload), JobClaim)
-    except (AegisError, binascii.Error):
-        return None
-    if claim.version != 1 or claim.expires_at <= now or not alive(claim):
+    claim = _verified(secret, JOB_PREFIX, token, JobClaim)
+    if claim is None or claim.version != 1 or claim.expires_at <= now or not alive(claim):
         return None
     return Grant(
         identity=f"job/{claim.job}",
@@ -267,14 +265,66 @@ def read_job_token(
     )
 
 
+# -- registry tokens --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryClaim:
+    """What a registry token says: for whom it was made, and which actions on which repositories it covers."""
+
+    grant: Grant
+    access: Mapping[str, tuple[str, ...]]
+    expires_at: datetime
+    version: int = field(default=1)
+
+
+def mint_registry_token(
+    secret: bytes, grant: Grant, access: Mapping[str, tuple[str, ...]], *, expires_at: datetime
+) -> str:  # fmt: skip
+    """A token for `access` alone: `aegisreg.<payload>.<mac>`. `ValueError` for a secret under 32 bytes."""
+    return _signed(
+        secret, REGISTRY_PREFIX, codec.encode(RegistryClaim(grant=grant, access=access, expires_at=expires_at))
+    )
+
+
+def read_registry_token(secret: bytes, token: str, now: datetime) -> RegistryClaim | None:
+    """What a registry token says, or None where it is not ours or past its end.
+
+    Whether the credential behind it still counts (a token not revoked, a job not over) is for the caller to ask.
+    """
+    claim = _verified(secret, REGISTRY_PREFIX, token, RegistryClaim)
+    return None if claim is None or claim.version != 1 or claim.expires_at <= now else claim
+
+
+# -- signing ----------------------------------------------------------------------------------------------
+
+
+def _signed(secret: bytes, prefix: str, claim: bytes) -> str:
+    _check_secret(secret)
+    payload = _text(claim)
+    return f"{prefix}.{payload}.{_mac(secret, prefix, payload)}"
+
+
+def _verified(secret: bytes, prefix: str, token: str, kind: type[C]) -> C | None:
+    _check_secret(secret)
+    said, _, rest = token.partition(".")
+    payload, _, mac = rest.partition(".")
+    if said != prefix or not token.isascii() or not hmac.compare_digest(mac, _mac(secret, prefix, payload)):
+        return None
+    try:
+        return codec.decode(_bytes(payload), kind)
+    except (AegisError, binascii.Error):
+        return None
+
+
 def _check_secret(secret: bytes) -> None:
     if len(secret) < TOKEN_BYTES:
-        msg = f"the secret of job tokens needs at least {TOKEN_BYTES} bytes"
+        msg = f"the secret of signed tokens needs at least {TOKEN_BYTES} bytes"
         raise ValueError(msg)
 
 
-def _mac(secret: bytes, payload: str) -> str:
-    return _text(hmac.new(secret, f"{JOB_PREFIX}.{payload}".encode(), hashlib.sha256).digest())
+def _mac(secret: bytes, prefix: str, payload: str) -> str:
+    return _text(hmac.new(secret, f"{prefix}.{payload}".encode(), hashlib.sha256).digest())
 
 
 def _text(data: bytes) -> str:

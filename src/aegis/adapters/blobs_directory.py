@@ -1,9 +1,13 @@
 """`Blobs` in a directory: one file per digest, fanned out, written aside and renamed, verified when read.
 
 A file is there whole or not at all: it is written to `tmp/`, flushed to the disk, and renamed to
-`sha256/<first two>/<digest>`; the folder is flushed after it. Two writers of the same content both succeed. What is
-left in `tmp/` by a killed process is swept at the next start, once it is older than a day, so that a second
+`<algorithm>/<first two>/<digest>`; the folder is flushed after it. Two writers of the same content both succeed. What
+is left in `tmp/` by a killed process is swept at the next start, once it is older than a day, so that a second
 process on the same directory keeps what it is writing.
+
+Every read is verified. Hashing costs more than sending, so what was found right is remembered for an hour by the
+file's inode, size and times of change: until somebody writes to the file it may then be handed out as it is (`file`).
+What the disk itself corrupts later is found by the scrubbing that `check` serves.
 
 It deliberately does not decide what may be forgotten: retention asks for `delete`.
 """
@@ -15,7 +19,9 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -24,7 +30,9 @@ from aegis.core.errors import Conflict, ExternalError, NotFound
 
 CHUNK: Final = 1024 * 1024
 _STALE_SECONDS: Final = 24 * 3600
-_SHA256: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_TRUST_SECONDS: Final = 3600.0
+_TRUSTED: Final = 4096  # files remembered as verified
+_DIGEST: Final = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
 
 
 class DirectoryBlobs:
@@ -32,9 +40,11 @@ class DirectoryBlobs:
 
     def __init__(self, path: Path) -> None:
         self._root = path
-        self._files = path / "sha256"
         self._aside = path / "tmp"
-        for folder in (path, self._files, self._aside):
+        self._trusted: OrderedDict[str, tuple[tuple[int, ...], float]] = OrderedDict()
+        self._bad: dict[str, tuple[int, ...]] = {}
+        self._guard = threading.Lock()
+        for folder in (path, path / "sha256", self._aside):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sweep()
 
@@ -49,19 +59,31 @@ class DirectoryBlobs:
 
     def put_stream(self, source: BinaryIO | Iterable[bytes], *, expected: str | None = None) -> tuple[str, int]:
         """Keep a stream in constant memory; digest and size. `Conflict` when it is not `expected`."""
-        hashed = hashlib.sha256()
+        hashed = hasher(expected)
         size = 0
         with self._aside_file() as (handle, name):
             for chunk in _chunks(source):
                 hashed.update(chunk)
                 size += len(chunk)
                 handle.write(chunk)
-            digest = f"sha256:{hashed.hexdigest()}"
+            digest = f"{hashed.name}:{hashed.hexdigest()}"
             if expected is not None and digest != expected:
                 raise Conflict("blob-digest", f"the content has the digest {digest}, expected was {expected}")
             if not self._is_whole(digest, size):
                 self._keep(handle, name, digest)
         return digest, size
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Move a file of this file system here whose digest the caller has computed. Durable when it returns."""
+        try:
+            size = path.stat().st_size
+            if self._is_whole(digest, size):
+                path.unlink()
+                return
+            with path.open("rb") as handle:
+                self._keep(handle, str(path), digest)
+        except OSError as error:
+            raise _failed(error) from error
 
     def get(self, digest: str) -> bytes:
         """The bytes; `NotFound`; `ExternalError` when what is stored no longer matches its digest."""
@@ -71,7 +93,9 @@ class DirectoryBlobs:
             raise _absent(digest) from None
         except OSError as error:
             raise _failed(error) from error
-        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+        hashed = hasher(digest)
+        hashed.update(data)
+        if f"{hashed.name}:{hashed.hexdigest()}" != digest:
             raise _damaged(digest)
         return data
 
@@ -86,8 +110,45 @@ class DirectoryBlobs:
         size = self.size(digest)
         if size is None:
             raise _absent(digest)
+        if self._is_bad(digest):
+            raise _damaged(digest)
         wanted = max(0, size - offset) if length is None else min(length, max(0, size - offset))
-        return _read(self._path(digest), offset, wanted, digest, whole=wanted == size)
+        return self._read(offset, wanted, digest, whole=wanted == size)
+
+    def file(self, digest: str) -> BinaryIO | None:
+        """The bytes as a file, once they are known to be right; None while they are not: `open` verifies them."""
+        try:
+            handle = self._path(digest).open("rb", buffering=0)
+        except (FileNotFoundError, NotFound):
+            return None
+        except OSError as error:
+            raise _failed(error) from error
+        if self._is_trusted(digest, handle):
+            return handle
+        handle.close()
+        return None
+
+    def check(self, digest: str) -> bool:
+        """Read it whole, past what is remembered; whether it still has its digest. `NotFound`."""
+        with self._guard:
+            self._trusted.pop(digest, None)
+            self._bad.pop(digest, None)
+        try:
+            for _ in self.open(digest):
+                pass
+        except ExternalError as error:
+            if error.code == "blob-damaged":
+                return False
+            raise
+        return True
+
+    def digests(self) -> Iterator[tuple[str, float]]:
+        """All that is kept, in no order: digest, and seconds (Unix time) since when."""
+        for algorithm in ("sha256", "sha512"):
+            for folder in sorted(self._root.glob(f"{algorithm}/*")):
+                for path in sorted(folder.iterdir()):
+                    with contextlib.suppress(FileNotFoundError):
+                        yield f"{algorithm}:{path.name}", path.stat().st_mtime
 
     def size(self, digest: str) -> int | None:
         """Bytes, or None where it is not kept."""
@@ -102,14 +163,14 @@ class DirectoryBlobs:
             self._path(digest).unlink(missing_ok=True)
 
     def _path(self, digest: str) -> Path:
-        if _SHA256.fullmatch(digest) is None:
+        if _DIGEST.fullmatch(digest) is None:
             raise _absent(digest)
-        name = digest.removeprefix("sha256:")
-        return self._files / name[:2] / name
+        algorithm, _, name = digest.partition(":")
+        return self._root / algorithm / name[:2] / name
 
     def _is_whole(self, digest: str, size: int) -> bool:
         # A file of another length is damage (a disk error, an alien hand); writing it again mends it.
-        return self.size(digest) == size
+        return self.size(digest) == size and not self._is_bad(digest)
 
     @contextlib.contextmanager
     def _aside_file(self) -> Iterator[tuple[BinaryIO, str]]:
@@ -129,11 +190,62 @@ class DirectoryBlobs:
         os.fsync(handle.fileno())
         target = self._path(digest)
         fresh = not target.parent.is_dir()
-        target.parent.mkdir(mode=0o700, exist_ok=True)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(name).replace(target)
+        self._trust(digest, handle)
         _flush_folder(target.parent)
         if fresh:
-            _flush_folder(self._files)
+            _flush_folder(target.parent.parent)
+            _flush_folder(self._root)
+
+    def _trust(self, digest: str, handle: BinaryIO) -> None:
+        with self._guard:
+            self._trusted[digest] = (_state(handle), time.monotonic())
+            while len(self._trusted) > _TRUSTED:
+                self._trusted.popitem(last=False)
+
+    def _is_trusted(self, digest: str, handle: BinaryIO) -> bool:
+        with self._guard:
+            state, since = self._trusted.get(digest, ((), 0.0))
+        return state == _state(handle) and time.monotonic() - since < _TRUST_SECONDS
+
+    def _read(self, offset: int, wanted: int, digest: str, *, whole: bool) -> Iterator[bytes]:
+        # The file is opened with the first chunk: who never asks for one leaves nothing open.
+        hashed = hasher(digest)
+        try:
+            with self._path(digest).open("rb") as handle:
+                state = _state(handle)
+                handle.seek(offset)
+                if whole and wanted == 0:
+                    self._verified(hashed, digest, handle, state)
+                while wanted > 0:
+                    chunk = handle.read(min(CHUNK, wanted))
+                    if not chunk:
+                        raise ExternalError("blob-damaged", f"{digest} became shorter while it was read")
+                    wanted -= len(chunk)
+                    if whole:
+                        hashed.update(chunk)
+                        if wanted == 0:
+                            self._verified(hashed, digest, handle, state)
+                    yield chunk
+        except FileNotFoundError:
+            raise _absent(digest) from None
+        except OSError as error:
+            raise _failed(error) from error
+
+    def _is_bad(self, digest: str) -> bool:
+        """Whether this very file was found damaged before: it is refused at once, and writing it again mends it."""
+        with self._guard:
+            state = self._bad.get(digest)
+        return state is not None and state == _state_of(self._path(digest))
+
+    def _verified(self, hashed: hashlib._Hash, digest: str, handle: BinaryIO, state: tuple[int, ...]) -> None:
+        if f"{hashed.name}:{hashed.hexdigest()}" != digest:
+            with self._guard:
+                self._bad[digest] = state
+            raise _damaged(digest)
+        if _state(handle) == state:
+            self._trust(digest, handle)
 
     def _sweep(self) -> None:
         before = time.time() - _STALE_SECONDS
@@ -152,28 +264,24 @@ def _chunks(source: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _read(path: Path, offset: int, wanted: int, digest: str, *, whole: bool) -> Iterator[bytes]:
-    # The file is opened with the first chunk: who never asks for one leaves nothing open.
-    hashed = hashlib.sha256()
-    if whole and wanted == 0 and f"sha256:{hashed.hexdigest()}" != digest:
-        raise _damaged(digest)
+def hasher(digest: str | None) -> hashlib._Hash:
+    """What computes digests of the same algorithm; sha256 where none is named."""
+    return hashlib.new("sha512" if digest is not None and digest.startswith("sha512:") else "sha256")
+
+
+def _state(handle: BinaryIO) -> tuple[int, ...]:
+    return _facts(os.fstat(handle.fileno()))
+
+
+def _state_of(path: Path) -> tuple[int, ...]:
     try:
-        with path.open("rb") as handle:
-            handle.seek(offset)
-            while wanted > 0:
-                chunk = handle.read(min(CHUNK, wanted))
-                if not chunk:
-                    raise ExternalError("blob-damaged", f"{digest} became shorter while it was read")
-                wanted -= len(chunk)
-                if whole:
-                    hashed.update(chunk)
-                    if wanted == 0 and f"sha256:{hashed.hexdigest()}" != digest:
-                        raise _damaged(digest)
-                yield chunk
+        return _facts(path.stat())
     except FileNotFoundError:
-        raise _absent(digest) from None
-    except OSError as error:
-        raise _failed(error) from error
+        return ()
+
+
+def _facts(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _flush_folder(folder: Path) -> None:

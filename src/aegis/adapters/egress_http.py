@@ -11,11 +11,12 @@ pinning cannot.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -24,7 +25,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from aegis.core.errors import ExternalError
-from aegis.core.ports import Response
+from aegis.core.ports import Response, Streamed
 
 Resolve = Callable[[str, int], Sequence[str]]
 
@@ -80,21 +81,37 @@ class HttpEgress:
         timeout: float = 30.0,
     ) -> Response:
         """The answer, whatever its status; `ExternalError` when there is none or the host is not allowed."""
+        with self.stream(method, url, headers=headers, body=body, limit=limit, timeout=timeout) as answer:
+            return Response(status=answer.status, headers=answer.headers, body=b"".join(answer.pieces))
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        limit: int = 64 * 1024 * 1024,
+        timeout: float = 30.0,
+    ) -> Iterator[Streamed]:
+        """The answer with its body as it arrives; it ends with the `with` block."""
         deadline = time.monotonic() + timeout
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         target = self._target(url)
         for _ in range(_MAXIMUM_REDIRECTS + 1):
-            response = self._once(method, target, sent, body, limit=limit, deadline=deadline)
-            location = response.headers.get("location")
-            if response.status not in _REDIRECTS or not location:
-                return response
+            with self._once(method, target, sent, body, limit=limit, deadline=deadline) as answer:
+                location = answer.headers.get("location")
+                if answer.status not in _REDIRECTS or not location:
+                    yield answer
+                    return
             following = self._target(urljoin(target.url, location))
             if target.scheme == "https" and following.scheme == "http":
                 raise ExternalError("egress-downgrade", f"{target.host} redirects from https to http")
             if following.origin != target.origin:
                 sent = {name: value for name, value in sent.items() if name in _KEPT_HEADERS}
                 body = None if method not in {"GET", "HEAD"} else body
-            if response.status == 303 or (response.status in {301, 302} and method == "POST"):
+            if answer.status == 303 or (answer.status in {301, 302} and method == "POST"):
                 method, body = "GET", None
             target = following
         raise ExternalError("egress-redirects", f"{url} redirects more than {_MAXIMUM_REDIRECTS} times")
@@ -120,6 +137,7 @@ class HttpEgress:
             )
         return _Target(scheme=parts.scheme, host=host, port=number, url=url)
 
+    @contextlib.contextmanager
     def _once(
         self,
         method: str,
@@ -129,14 +147,33 @@ class HttpEgress:
         *,
         limit: int,
         deadline: float,
-    ) -> Response:
+    ) -> Iterator[Streamed]:
+        with contextlib.ExitStack() as stack:
+            yield self._reached(stack, method, target, headers, body, limit=limit, deadline=deadline)
+
+    def _reached(
+        self,
+        stack: contextlib.ExitStack,
+        method: str,
+        target: _Target,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        limit: int,
+        deadline: float,
+    ) -> Streamed:
+        """The answer of the first of the host's addresses that takes the connection."""
+        addresses: tuple[str, ...] = (target.host,)
         if self._rules.proxy and f"{target.host}:{target.port}" not in self._rules.private:
             self._refuse_private_literal(target)
-            return self._send(method, target, target.host, headers, body, limit=limit, deadline=deadline)
+        else:
+            addresses = self._checked(target)
         failure: ExternalError | None = None
-        for address in self._checked(target):
+        for address in addresses:
             try:
-                return self._send(method, target, address, headers, body, limit=limit, deadline=deadline)
+                return stack.enter_context(
+                    self._send(method, target, address, headers, body, limit=limit, deadline=deadline)
+                )
             except ExternalError as error:
                 if error.code != "egress-connect":
                     raise
@@ -164,6 +201,7 @@ class HttpEgress:
         if not _is_public(target.host):
             raise ExternalError("egress-private", f"{target.host} is not a public address")
 
+    @contextlib.contextmanager
     def _send(
         self,
         method: str,
@@ -174,7 +212,7 @@ class HttpEgress:
         *,
         limit: int,
         deadline: float,
-    ) -> Response:
+    ) -> Iterator[Streamed]:
         left = deadline - time.monotonic()
         if left <= 0:
             raise _late(target)
@@ -188,10 +226,10 @@ class HttpEgress:
                 httpx.Client(verify=self._context, trust_env=False, proxy=proxy, timeout=left) as client,
                 client.stream(method, url, headers=sent, content=body, extensions=extensions) as answer,
             ):
-                return Response(
+                yield Streamed(
                     status=answer.status_code,
                     headers={name.lower(): value for name, value in answer.headers.items()},
-                    body=_body(answer, target, limit, deadline),
+                    pieces=_pieces(answer, target, limit, deadline),
                 )
         except httpx.TimeoutException as error:
             raise _late(target) from error
@@ -203,16 +241,16 @@ class HttpEgress:
             raise ExternalError("egress-failed", f"{target.host}: {error}", retryable=True) from error
 
 
-def _body(answer: httpx.Response, target: _Target, limit: int, deadline: float) -> bytes:
-    """The whole body, decoded; refused beyond `limit` bytes or after the deadline."""
-    parts = bytearray()
+def _pieces(answer: httpx.Response, target: _Target, limit: int, deadline: float) -> Iterator[bytes]:
+    """The body as it arrives, decoded; refused beyond `limit` bytes or after the deadline."""
+    size = 0
     for chunk in answer.iter_bytes():
-        parts += chunk
-        if len(parts) > limit:
+        size += len(chunk)
+        if size > limit:
             raise ExternalError("egress-too-large", f"{target.host} answers with more than {limit} bytes")
         if time.monotonic() > deadline:
             raise _late(target)
-    return bytes(parts)
+        yield chunk
 
 
 def _late(target: _Target) -> ExternalError:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from aegis.adapters.executor_process import Starter, StepSandbox, outside_places
+from aegis.adapters.executor_process import StepSandbox, outside_places
+from aegis.adapters.executor_starter import Starter
 from aegis.core.errors import ExternalError
 from aegis.execution.ports import Place, Sandbox, SandboxRequest
 
@@ -156,8 +157,9 @@ class NamespaceExecutor:
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
         place = request.place
+        root = _real(place.root.parent)
         for path in (*self._read_only, *request.read_only):
-            if place.root.resolve().is_relative_to(path.resolve()):
+            if f"{root}/".startswith(f"{_real(path).rstrip('/')}/"):
                 raise ExternalError(
                     "shows-too-much",
                     f"{path} cannot be shown to jobs: it holds the directory of all jobs",
@@ -186,6 +188,12 @@ class NamespaceExecutor:
     async def close(self) -> None:
         """See `Executor`."""
         await self._starter.close()
+
+
+@functools.lru_cache(maxsize=1000)
+def _real(path: Path) -> str:
+    """Where a directory of tools lies; asked for every job, and the same for all of them."""
+    return os.path.realpath(path)
 
 
 def _world_readable(path: Path) -> bool:

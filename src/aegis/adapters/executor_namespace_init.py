@@ -2,9 +2,11 @@
 # ruff: noqa: PTH101, PTH102, PTH103, PTH106, PTH110, PTH112, PTH114, PTH115, PTH120, PTH123, PTH208, PTH211
 """The first process of a step: makes the step's world, starts its shell, and takes everything down with it.
 
-Run as a program of its own (`python -I -S`), with nothing but the standard library, because it starts for every step.
-The request is one marshalled mapping on standard input (the same interpreter wrote it); what happened is one line on the
-descriptor that the request names: `exit <code>`, or `error <stage>: <text>` when the step could not be started.
+Run as a program of its own (`python -I -S`), with nothing but the standard library. With the number of a socket as its
+argument it is the keeper: for each message with three descriptors (request, output, report) it forks a step and answers its
+process id. Without, it is one step, with the request on standard input. The request is one marshalled mapping (the same
+interpreter wrote it); what happened is one line on the report: `exit <code>`, or `error <stage>: <text>` when the step
+could not be started.
 
 Modes. `root`: started by the machine's root; the mounts belong to the machine, the job gets an unprivileged identity
 of its own and then a user namespace without rights over them. `user`: an ordinary user's namespaces. `process`: no
@@ -37,6 +39,8 @@ SYS_MOUNT_SETATTR = 442
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 36, 38
 INNER_ID = 1000
+REPORT = 99
+"""The descriptor of a kept step's report."""
 LINUX = sys.platform == "linux"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt")
 HIDDEN = ("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers")
@@ -352,14 +356,14 @@ def plain(request: dict[str, Any]) -> NoReturn:
     os._exit(0)
 
 
-def main() -> NoReturn:
-    """Read the request and carry it out."""
-    # Until somebody can act on it, the wish to stop waits: a shell without its keeper would be left over.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    given = sys.stdin.buffer.read()
-    if not given:
+def step(given: int) -> NoReturn:
+    """Read one request and carry it out."""
+    parts = []
+    while part := os.read(given, 1 << 20):
+        parts.append(part)
+    if not parts:
         os._exit(0)  # started ahead and not needed
-    request = marshal.loads(given)  # noqa: S302 - written by the runner that started this
+    request = marshal.loads(b"".join(parts))  # noqa: S302 - written by the runner that started this
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
@@ -372,6 +376,52 @@ def main() -> NoReturn:
     if request["mode"] == "process":
         plain(request)
     isolated(request)
+
+
+def keep(number: int) -> NoReturn:
+    """Fork a step for each message until the runner is gone. What is loaded here need not be loaded for every step."""
+    import socket  # noqa: PLC0415 - a step that is a program of its own does without
+
+    if LINUX:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+    def reap(_signal: int, _frame: object) -> None:
+        # The runner sees the ends through descriptors of its own; here they are only counted.
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+
+    signal.signal(signal.SIGCHLD, reap)
+    door = socket.socket(fileno=number)
+    while True:
+        message, given, _, _ = socket.recv_fds(door, 1, 3)
+        if not message or len(given) != 3:
+            os._exit(0)
+        child = os.fork()
+        if child == 0:
+            door.close()
+            os.setsid()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(given[1], 1)
+            os.dup2(given[1], 2)
+            os.close(given[1])
+            # The number that the request names, whatever it is here.
+            os.dup2(given[2], REPORT, inheritable=False)
+            step(given[0])
+        for descriptor in given:
+            os.close(descriptor)
+        door.send(b"%10d" % child)
+
+
+def main() -> NoReturn:
+    """Keep, or carry out one step."""
+    # Until somebody can act on it, the wish to stop waits: a shell without its keeper would be left over.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    if len(sys.argv) > 1:
+        keep(int(sys.argv[1]))
+    step(0)
 
 
 if __name__ == "__main__":

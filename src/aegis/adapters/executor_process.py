@@ -1,7 +1,6 @@
 """`Executor` without isolation: a job is a process tree of this user. For local runs where nothing better is there.
 
-`StepSandbox` is shared with the namespace executor: both start `executor_namespace_init.py` for every step and speak
-its one protocol. On Linux a subreaper finds descendants that made sessions of their own; elsewhere only the step's
+`StepSandbox` is shared with the namespace executor: both have `executor_namespace_init.py` carry out every step. On Linux a subreaper finds descendants that made sessions of their own; elsewhere only the step's
 process group is ended.
 """
 
@@ -9,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import marshal
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from aegis.adapters.executor_starter import Started, Starter
 from aegis.core.errors import ExternalError
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink
 
-_INIT: Final = str(Path(__file__).with_name("executor_namespace_init.py"))
 _READ: Final = 64 * 1024
 _DRAIN_SECONDS: Final = 3.0
 
 
+@functools.cache
 def shell() -> str:
     """The shell of every step: bash, or the system's `sh` where there is no bash."""
     return shutil.which("bash", path="/bin:/usr/bin:/usr/local/bin") or "/bin/sh"
@@ -37,59 +36,6 @@ def outside_places(root: Path) -> dict[str, Path]:
     return {name: root / name for name in ("work", "tmp", "home", "files")}
 
 
-@dataclass(frozen=True, slots=True)
-class _Started:
-    """An init program that waits for its request. `report` is read here, `told` is the same pipe's end over there."""
-
-    process: asyncio.subprocess.Process
-    report: int
-    told: int
-
-
-async def _start() -> _Started:
-    reader, writer = os.pipe()
-    try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", _INIT,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            pass_fds=(writer,), env={}, start_new_session=True,
-        )  # fmt: skip
-    except OSError as error:
-        os.close(reader)
-        raise ExternalError("executor", f"a step could not be started: {error.strerror}") from error
-    finally:
-        os.close(writer)
-    return _Started(process, reader, writer)
-
-
-class Starter:
-    """Keeps one init program started ahead, so that a step does not wait for an interpreter."""
-
-    def __init__(self) -> None:
-        self._ahead: asyncio.Task[_Started] | None = None
-
-    async def take(self) -> _Started:
-        """A started program; the next is started meanwhile."""
-        ahead, self._ahead = self._ahead, None
-        started = await _start() if ahead is None else await ahead
-        if started.process.returncode is not None:
-            os.close(started.report)
-            started = await _start()
-        self._ahead = asyncio.create_task(_start())
-        return started
-
-    async def close(self) -> None:
-        """End the program that waits."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
-            return
-        with contextlib.suppress(ExternalError):
-            started = await ahead
-            os.close(started.report)
-            # Without a request it leaves.
-            await started.process.communicate(b"")
-
-
 class StepSandbox:
     """Runs the steps of one job through the init program. `settings` are its request, apart from the step."""
 
@@ -98,7 +44,7 @@ class StepSandbox:
         self._request = request
         self._settings = settings
         self._grace = grace
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Started | None = None
         self._stopped = False
         self._steps = 0
 
@@ -111,17 +57,16 @@ class StepSandbox:
         (place.files / name).write_bytes(script)
         document = self._document(f"{place.inner_files}/{name}", environment)
         started = await self._starter.take()
-        process = started.process
-        self._process = process
+        self._process = started
         if self._stopped:
             self._terminate()
         try:
-            await self._carry(process, {**document, "report": started.told, "parent": os.getpid()}, sink)
+            await self._carry(started, {**document, "report": started.told, "parent": started.parent}, sink)
             with os.fdopen(started.report, "rb", closefd=False) as file:
                 return self._outcome(file.read())
         finally:
             await self._end()
-            os.close(started.report)
+            started.close()
 
     def _document(self, script: str, environment: Mapping[str, str]) -> dict[str, Any]:
         limits = self._request.limits
@@ -135,23 +80,16 @@ class StepSandbox:
         }
 
     @staticmethod
-    async def _carry(process: asyncio.subprocess.Process, document: Mapping[str, Any], sink: TraceSink) -> None:
-        if process.stdin is None or process.stdout is None:
-            raise ExternalError("executor", "a step was started without its pipes")
-        # A process that is gone already says why in its report.
-        with contextlib.suppress(ConnectionError):
-            process.stdin.write(marshal.dumps(dict(document)))
-            await process.stdin.drain()
-        process.stdin.close()
-        stream = process.stdout
+    async def _carry(started: Started, document: Mapping[str, Any], sink: TraceSink) -> None:
+        await started.give(marshal.dumps(dict(document)))
 
         async def copy() -> None:
-            while data := await stream.read(_READ):
+            while data := await started.output.read(_READ):
                 await sink.write(data)
 
         copying = asyncio.create_task(copy())
         try:
-            await asyncio.wait({copying, asyncio.create_task(process.wait())}, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait({copying, asyncio.create_task(started.wait())}, return_when=asyncio.FIRST_EXCEPTION)
             await asyncio.wait_for(copying, _DRAIN_SECONDS)
         finally:
             copying.cancel()
@@ -171,26 +109,24 @@ class StepSandbox:
         self._stopped = True
         self._terminate()
         process = self._process
-        if process is not None and process.returncode is None:
+        if process is not None and not process.ended:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), self._grace + 2.0)
                 return
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            process.signal(signal.SIGKILL)
 
     def _terminate(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+        if self._process is not None and not self._process.ended:
+            self._process.signal(signal.SIGTERM)
 
     async def _end(self) -> None:
         process = self._process
-        if process is not None and process.returncode is None:
+        if process is not None and not process.ended:
             self._terminate()
             try:
                 await asyncio.wait_for(process.wait(), self._grace + 2.0)
             except TimeoutError:
-                process.kill()
+                process.signal(signal.SIGKILL)
                 await process.wait()
         self._process = None
 

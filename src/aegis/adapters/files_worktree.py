@@ -188,6 +188,11 @@ def head(tree: WorkTree) -> Head:
     )
 
 
+def remote(tree: WorkTree) -> str:
+    """The address of the remote `origin`; empty where there is none."""
+    return _ask(tree, "config", "--get", "remote.origin.url") or ""
+
+
 def resolve(tree: WorkTree, revision: str) -> str:
     """The commit that a revision names; `NotFound`."""
     found = _ask(tree, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")

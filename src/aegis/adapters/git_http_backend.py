@@ -63,6 +63,8 @@ class GitHttpBackend:
         try:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aegis-push-")))
             await asyncio.to_thread(_write_hooks, scratch, conversation)
+            if conversation.begin is not None:
+                await asyncio.to_thread(conversation.begin)
             process = await asyncio.create_subprocess_exec(
                 self._git, "http-backend",
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -140,42 +140,51 @@ class GitRepository:
     ) -> str:
         """See the port. A file that is there keeps its mode; a new one is `100644`. What is not there is not deleted."""
         _checked_ref(ref)
-        for path in files:
-            _quoted(path)
-        modes = self._modes(expect, tuple(files)) if expect else {}
-        scratch = f"{HIDDEN}scratch/{secrets.token_hex(8)}"
-        header = _commit_header(scratch, message, _identity(author, self._now()), expect)
-        stream = b"".join((header, *_file_changes(files, modes), b"\nget-mark :1\n"))
-        answer = self._run("fast-import", "--quiet", "--date-format=raw-permissive", "--cat-blob-fd=1", stdin=stream)
-        if answer.code:
-            if expect is not None:
-                self.resolve(expect)  # NotFound says it better
-            raise ExternalError("git-commit", f"git refused the commit: {_first(answer.error)}")
-        made = answer.out.decode().strip()
+        made, scratch = self._written(files, expect, message, author)
         try:
             self._swap([(ref, made, expect or NOBODY)])
         finally:
             self._run("update-ref", "-d", scratch)
         return made
 
-    def merge(self, source: str, target_ref: str, *, message: str, author: str, expect: str) -> str:
+    def committed(self, files: Mapping[str, bytes | None], *, base: str | None, message: str, author: str) -> str:
+        """See the port."""
+        made, scratch = self._written(files, base, message, author)
+        self._run("update-ref", "-d", scratch)
+        return made
+
+    def _written(
+        self, files: Mapping[str, bytes | None], base: str | None, message: str, author: str
+    ) -> tuple[str, str]:
+        """The commit, and the hidden ref that holds it until another one does."""
+        for path in files:
+            _quoted(path)
+        modes = self._modes(base, tuple(files)) if base else {}
+        scratch = f"{HIDDEN}scratch/{secrets.token_hex(8)}"
+        header = _commit_header(scratch, message, _identity(author, self._now()), base)
+        stream = b"".join((header, *_file_changes(files, modes), b"\nget-mark :1\n"))
+        answer = self._run("fast-import", "--quiet", "--date-format=raw-permissive", "--cat-blob-fd=1", stdin=stream)
+        if answer.code:
+            if base is not None:
+                self.resolve(base)  # NotFound says it better
+            raise ExternalError("git-commit", f"git refused the commit: {_first(answer.error)}")
+        return answer.out.decode().strip(), scratch
+
+    def merged(self, source: str, into: str, *, message: str, author: str) -> str:
         """See the port. Always a merge commit, also where a fast-forward could do; nothing to merge is `Conflict`."""
-        _checked_ref(target_ref)
-        if self.merge_base(source, expect) == source:
-            raise Conflict("nothing-to-merge", f"{target_ref} already has everything of {source[:12]}")
-        tree = self._merged_tree(expect, source)
+        if self.merge_base(source, into) == source:
+            raise Conflict("nothing-to-merge", f"{into[:12]} already has everything of {source[:12]}")
+        tree = self._merged_tree(into, source)
         name, email, stamp = _identity(author, self._now())
         answer = self._run(
-            "commit-tree", tree, "-p", expect, "-p", source, "-F", "-",
+            "commit-tree", tree, "-p", into, "-p", source, "-F", "-",
             stdin=message.encode("utf-8", "surrogateescape"),
             extra={
                 "GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email, "GIT_AUTHOR_DATE": stamp,
                 "GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email, "GIT_COMMITTER_DATE": stamp,
             },
         )  # fmt: skip
-        made = self._done(answer).decode().strip()
-        self._swap([(target_ref, made, expect)])
-        return made
+        return self._done(answer).decode().strip()
 
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:
         """See the port."""
@@ -183,7 +192,7 @@ class GitRepository:
         self._swap([(ref, self._checked(commit), expect or NOBODY)])
 
     def delete_ref(self, ref: str, *, expect: str) -> None:
-        """Remove a ref atomically; `Conflict` when it is not at `expect`."""
+        """See the port."""
         _checked_ref(ref)
         self._swap([(ref, NOBODY, expect)])
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from aegis.adapters.anchors_file import AnchorFile
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.ledger_sqlite import SqliteLedger, SqliteLedgerReader
 from aegis.adapters.postgres_address import is_address, shown
+from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.core import codec
 from aegis.core.errors import ExternalError, NotFound, UserError
 from aegis.core.ports import Blobs, Clock, Entropy, Head
@@ -48,6 +50,7 @@ class Verified:
 
 if TYPE_CHECKING:
     from aegis.adapters.ledger_postgres import PostgresLedger, PostgresLedgerReader
+    from aegis.adapters.queue_postgres import PostgresQueue
 
     Reader = SqliteLedgerReader | PostgresLedgerReader
 
@@ -89,12 +92,31 @@ def open_writer(
             f"{data} holds a ledger in a file already",
             hint=f"aegis ledger copy --data {data} --to {shown(address)}",
         )
+    _needs_psycopg()
     from aegis.adapters.ledger_postgres import PostgresLedger  # noqa: PLC0415 - most ledgers are files
 
     return PostgresLedger(
         address, clock=clock, entropy=entropy, blobs=blobs, recorded_by="server",
         stores=keep_address(data, address, entropy), writer=f"process {os.getpid()} of {socket_name()}", waiting=waiting,
     )  # fmt: skip
+
+
+def _needs_psycopg() -> None:
+    if find_spec("psycopg") is None:
+        raise UserError(
+            "postgres-missing",
+            "the library for PostgreSQL is not installed",
+            hint="pip install 'aegis-delivery[postgres]'",
+        )
+
+
+def open_queue(ledger: SqliteLedger | PostgresLedger, data: Path) -> SqliteQueue | PostgresQueue:
+    """The job queue's store, beside the ledger."""
+    if isinstance(ledger, SqliteLedger):
+        return SqliteQueue(data / "queue.sqlite")
+    from aegis.adapters.queue_postgres import PostgresQueue  # noqa: PLC0415 - most ledgers are files
+
+    return PostgresQueue(ledger.address)
 
 
 def socket_name() -> str:
@@ -107,6 +129,7 @@ def open_ledger(data: Path) -> Reader:
     # Opening a blob store makes its folders; a reader makes nothing.
     blobs = DirectoryBlobs(data / BLOBS_DIRECTORY) if (data / BLOBS_DIRECTORY).is_dir() else None
     if address := address_of(data):
+        _needs_psycopg()
         from aegis.adapters.ledger_postgres import PostgresLedgerReader  # noqa: PLC0415 - most ledgers are files
 
         return PostgresLedgerReader(address, blobs=blobs)

@@ -6,17 +6,21 @@ Everything works without Git too; then the directory is the project and nothing 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aegis.adapters import files_worktree
 from aegis.adapters.files_worktree import CommitFiles, WorkTree, WorkTreeFiles
+from aegis.bootstrap.instance import Instance
 from aegis.core.errors import NotFound, UserError
 from aegis.core.plan import Variable
 from aegis.pipeline.ports import Files
 from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest
+
+if TYPE_CHECKING:
+    from aegis.pipeline.forecast import Forecast
 
 ROOT: Final = ".gitlab-ci.yml"
 _NOT_PATH: Final = re.compile(r"[^a-z0-9._-]+")
@@ -34,6 +38,7 @@ class Occasion:
     ref: str | None = None
     tag: str | None = None
     merge_request: bool = False
+    merged_result: bool = False
     target: str | None = None
     source: str | None = None
     variables: tuple[Variable, ...] = ()
@@ -74,12 +79,14 @@ def locate(file: str | None) -> Local:
     return Local(directory=root, file=path.relative_to(root).as_posix(), tree=tree)
 
 
-def check(file: str | None) -> Compilation:
-    """What `lint` says. Git is asked only where the file itself asks for lists of files."""
-    from aegis.pipeline.compile import check_pipeline  # noqa: PLC0415 - start-up is a feature
+def check(file: str | None, *, advise: bool = True) -> Compilation:
+    """What `lint` says, with advice among the warnings. Git is asked only where the file itself asks for lists of files."""
+    from aegis.pipeline.compile import inspect_pipeline  # noqa: PLC0415 - start-up is a feature
 
     local = locate(file)
-    return check_pipeline(CompileRequest(files=local.files(), root=local.file))
+    found = inspect_pipeline(CompileRequest(files=local.files(), root=local.file, elsewhere=Instance(local)))
+    compilation = found.compilation
+    return replace(compilation, warnings=(*compilation.warnings, *found.advice())) if advise else compilation
 
 
 def request(local: Local, occasion: Occasion) -> CompileRequest:
@@ -98,8 +105,11 @@ def request(local: Local, occasion: Occasion) -> CompileRequest:
         ref_kind="tag" if occasion.tag else "branch",
         source=occasion.source or ("merge_request_event" if occasion.merge_request else "push"),
         default_branch=default,
+        protected=ref == default and not occasion.tag,
         before=head.before if head is not None and ref == checked_out else None,
         changed=_changed(local, occasion, ref, checked_out, default),
+        comparisons=_Comparisons(local) if local.tree is not None and occasion.changed is None else {},
+        elsewhere=Instance(local),
         pipeline_variables=occasion.variables,
         commit_message=head.message if head is not None else "",
         commit_author=head.author if head is not None else "",
@@ -110,8 +120,36 @@ def request(local: Local, occasion: Occasion) -> CompileRequest:
     if not (occasion.merge_request or occasion.source == "merge_request_event"):
         return made
     target = occasion.target or default
-    merge = MergeRequest(number=1, source_branch=ref, target_branch=target, target_sha=_target(local, target))
+    merge = MergeRequest(
+        number=1,
+        source_branch=ref,
+        target_branch=target,
+        target_sha=_target(local, target),
+        source_sha=commit,
+        merged_result=occasion.merged_result,
+    )
     return replace(made, merge_request=merge, source="merge_request_event")
+
+
+class _Comparisons(Mapping[str, tuple[str, ...]]):
+    """What the work tree changed since it left each revision that `compare_to` may name."""
+
+    def __init__(self, local: Local) -> None:
+        self._local = local
+
+    def __getitem__(self, ref: str) -> tuple[str, ...]:
+        tree = self._local.tree
+        for name in (ref, f"origin/{ref}"):
+            base = files_worktree.merge_base(tree, "HEAD", name) if tree is not None else None
+            if tree is not None and base is not None:
+                return files_worktree.changed_since(tree, base)
+        raise KeyError(ref)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 def _target(local: Local, branch: str) -> str:
@@ -149,11 +187,20 @@ def project_path(local: Local, remote: str) -> str:
     return f"local/{name}"
 
 
-def compile_local(file: str | None, occasion: Occasion) -> Compilation:
-    """What `preview` shows."""
-    from aegis.pipeline.compile import compile_pipeline  # noqa: PLC0415 - start-up is a feature
+def compile_and_forecast(
+    file: str | None, occasion: Occasion, data: str | None = None
+) -> tuple[Compilation, Forecast | None]:
+    """What `preview` shows, with the expected course from the ledger of local runs and of a server's data directory."""
+    from aegis.bootstrap.history import usual_seconds  # noqa: PLC0415 - start-up is a feature
+    from aegis.pipeline.compile import compile_pipeline  # noqa: PLC0415
+    from aegis.pipeline.forecast import forecast  # noqa: PLC0415
 
-    return compile_pipeline(request(locate(file), occasion))
+    local = locate(file)
+    asked = request(local, occasion)
+    found = compile_pipeline(asked)
+    if found.plan is None:
+        return found, None
+    return found, forecast(found.plan, usual_seconds(local.directory, asked.project, data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

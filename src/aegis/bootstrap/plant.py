@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.cache_index_directory import DirectoryCacheIndex
@@ -20,10 +20,8 @@ from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_avail
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.git_http_backend import GitHttpBackend
 from aegis.adapters.githost_directory import DirectoryGitHost
-from aegis.adapters.ledger_postgres import PostgresLedger
+from aegis.adapters.job_files_sqlite import SqliteJobFiles
 from aegis.adapters.ledger_sqlite import SqliteLedger
-from aegis.adapters.queue_postgres import PostgresQueue
-from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
 from aegis.adapters.sync_own import OwnSync
 from aegis.adapters.traces_directory import DirectoryTraces
@@ -32,7 +30,8 @@ from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
-from aegis.bootstrap.ledger import BLOBS_DIRECTORY, open_writer
+from aegis.bootstrap.ledger import BLOBS_DIRECTORY, open_queue, open_writer
+from aegis.bootstrap.registries import Stores, registries
 from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
@@ -41,18 +40,24 @@ from aegis.delivery.credentials import JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
+from aegis.delivery.options import Options
 from aegis.delivery.queries.world import World
+from aegis.delivery.runner_book import RunnerBook
+from aegis.delivery.runner_door import RunnerDoor
 from aegis.delivery.tokens import TokenBook
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
+from aegis.execution.resources import UNORDERED
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.gitops.ports import ImageLayer, PulledImage
 from aegis.ledger.projections import ProjectionRunner
 from aegis.notify.inbox import Inbox
 from aegis.observe.metrics import Metrics
 from aegis.registry.oci import OciRegistry
-from aegis.registry.pypi import PackageIndexes
 from aegis.secrets.masking import SecretMasker
+
+if TYPE_CHECKING:
+    from aegis.adapters.ledger_postgres import PostgresLedger
 
 PRIVATE: Final = 0o700
 
@@ -66,6 +71,7 @@ class Plant:
     dispatcher: Dispatcher
     entrance: Entrance
     git_door: HostedGitDoor
+    runner_door: RunnerDoor
     ledger: SqliteLedger | PostgresLedger
     projections: ProjectionRunner
     checkpoints: SqliteCheckpoints
@@ -99,9 +105,13 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     host = DirectoryGitHost(data / "git")
     images, indexes = SqliteImages(data / "images.sqlite"), SqliteIndexes(data / "packages.sqlite")
     traces = DirectoryTraces(data / "traces")
-    queue = PostgresQueue(ledger.address) if isinstance(ledger, PostgresLedger) else SqliteQueue(data / "queue.sqlite")
-    registry = OciRegistry(blobs=blobs, images=images, uploads=DirectoryUploads(data / "uploads"))
-    packages = PackageIndexes(blobs=blobs, store=indexes, clock=clock)
+    queue = open_queue(ledger, data)
+    job_files = SqliteJobFiles(data / "job-files.sqlite")
+    registry, packages = registries(
+        Stores(blobs=blobs, images=images, indexes=indexes, uploads=DirectoryUploads(data / "uploads", blobs)),
+        clock,
+        lambda: context.options.registries,
+    )
     pairs = [(service, one.name) for service, spec in adopted.options.services.items() for one in spec.environments]
     traffic = TraefikTraffic(data / "traffic", binary=find_binary(), clock=clock, pairs=pairs, conceal=(data,))
     cluster = LocalCluster(
@@ -123,12 +133,14 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         queue=queue,
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
+        process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
-        declarations=FileDeclarations(), host=host, engine=engine, images=registry, packages=packages,
+        declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
-        tokens=TokenBook(ledger, threading.Lock()), url=url,
+        tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
+        registry=registry_name(data, url),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
     registry.on_manifest = entrance.image_pushed
@@ -144,7 +156,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         isolated = isolation_available()
         if isolated.ok:
             executor: NamespaceExecutor | ProcessExecutor = NamespaceExecutor(read_only=allowed.read_only)
-        elif runner.isolation_required:
+        elif runner.isolation_required and runner.concurrency:
             raise ExternalError(
                 "no-isolation",
                 f"jobs cannot be isolated here: {isolated.detail}",
@@ -155,6 +167,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         options = SupervisorOptions(
             directory=data / "jobs",
             concurrency=runner.concurrency,
+            tags=runner.tags,
             tool_paths=allowed.tool_paths,
             read_only=allowed.read_only,
             tool_cache=data / "tool-cache",
@@ -180,14 +193,16 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         identify=entrance.git_identify,
         permit=entrance.git_permit,
         protections=lambda _project: (*context.options.branches, *context.options.tags),
+        on_begin=entrance.git_begun,
         on_push=entrance.git_received,
         on_refused=entrance.git_refused,
     )
     return Plant(
-        data=data, context=context, dispatcher=Dispatcher(context), entrance=entrance, git_door=git_door, ledger=ledger,
+        data=data, context=context, dispatcher=Dispatcher(context), entrance=entrance, git_door=git_door,
+        runner_door=RunnerDoor(context, engine, traces, job_files, keys.job_secret), ledger=ledger,
         projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
         traffic=traffic, keys=keys, supervisor=supervisor,
-        closers=(images.close, indexes.close, traces.release, queue.close, ledger.close), warnings=keys.warnings,
+        closers=(images.close, indexes.close, traces.release, job_files.close, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
 
 
@@ -196,6 +211,21 @@ def _standby(holder: str) -> bool:
     sys.stderr.write(f"standby: {holder} writes to the ledger; this server starts when that one has ended\n")
     sys.stderr.flush()
     return True
+
+
+def registry_name(data: Path, url: str) -> str:
+    """`host:port` of the first start: what images are called in Git must not change with the port of a later one."""
+    path = data / "registry-name"
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.write_text(url.partition("://")[2] + "\n", encoding="utf-8")
+        fresh.replace(path)
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _process_mode(options: Options, project: str, group: str) -> str:
+    declared = options.projects.get(project)
+    return declared.resource_groups.get(group, UNORDERED) if declared is not None else UNORDERED
 
 
 def _masker(secrets: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:

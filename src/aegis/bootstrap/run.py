@@ -32,6 +32,7 @@ from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.adapters.shell_interactive import shell_in
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
+from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
@@ -47,6 +48,7 @@ from aegis.execution.ports import Executor, Place
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.execution.trace import chunks
+from aegis.pipeline.request import CompileRequest
 from aegis.secrets.masking import SecretMasker
 
 FOLDER: Final = ".aegis"
@@ -196,8 +198,9 @@ class LocalRun:
     `start` submits; `state` answers the run as it is; `changed` is set whenever something happened.
     """
 
-    def __init__(self, local: Local, plan: Plan, options: LocalOptions) -> None:
+    def __init__(self, local: Local, plan: Plan, options: LocalOptions, request: CompileRequest | None = None) -> None:
         self.plan = plan
+        self._request = request
         self.options = options
         self.changed = threading.Event()
         self._project = local
@@ -245,6 +248,7 @@ class LocalRun:
             resolve_secret=self._resolve,
             on_change=lambda _: self.changed.set(),
         )
+        self._children = Children(self._coordinator, self._blobs, self._request)
         self._thread.start()
         return self
 
@@ -314,12 +318,16 @@ class LocalRun:
         self._coordinator.submit(run, plan, actor="local")
 
     def state(self) -> Run:
-        """The run as it is."""
-        return self._coordinator.run(self.id)
+        """The run as it is, with the jobs of its child pipelines under their names; first what they ask for is done."""
+        self._children.step(self._coordinator.run(self.id))
+        run = self._coordinator.run(self.id)
+        return replace(run, jobs=(*run.jobs, *self._children.jobs()))
 
     def cancel(self) -> Run:
         """Stop everything that runs; answered at once."""
-        return self._coordinator.cancel(self.id, "local", "interrupted")
+        self._coordinator.cancel(self.id, "local", "interrupted")
+        self._children.cancel("interrupted")
+        return self.state()
 
     def wait(self, seconds: float) -> bool:
         """Wait for something to happen; whether it did."""
@@ -329,9 +337,8 @@ class LocalRun:
 
     def at_rest(self, run: Run) -> bool:
         """Whether nothing happens any more without a person."""
-        return run.state.finished or not any(
-            job.state in {State.PENDING, State.RUNNING, State.CANCELING, State.WAITING_FOR_RESOURCE} for job in run.jobs
-        )
+        active = {State.PENDING, State.RUNNING, State.CANCELING, State.WAITING_FOR_RESOURCE}
+        return not any(job.state in active and not self._children.waits(job) for job in run.jobs)
 
     def log(self, job: JobRun) -> Path:
         """Where a job's log lies."""

@@ -26,7 +26,7 @@ def help(name: str, *, as_json: bool) -> None:  # noqa: A001 - the command's nam
     from aegis.cli import COMMANDS
 
     texts = explanations()
-    code, topic = texts["codes"].get(name), texts["topics"].get(name)
+    code, topic = texts["codes"].get(name) or _advice(name), texts["topics"].get(name)
     if not name:
         _overview(texts, as_json=as_json)
     elif code is not None:
@@ -45,6 +45,21 @@ def help(name: str, *, as_json: bool) -> None:  # noqa: A001 - the command's nam
         _of_command(name, as_json=as_json)
     else:
         raise _unknown(name, [*texts["codes"], *texts["topics"], *COMMANDS])
+
+
+def _advice(name: str) -> dict[str, str] | None:
+    """A rule of `lint`'s advice, by its name or its code."""
+    if not name:
+        return None
+    from aegis.pipeline.advice import PREFIX, RULES
+
+    rule = next((one for one in RULES if one.name == name.removeprefix(PREFIX)), None)
+    if rule is None:
+        return None
+    return {
+        "means": f"{rule.title}. {rule.why}",
+        "do": f"The hint beside it is the mend; or allow it with the comment `# aegis: allow {rule.name}` (docs/advice.md).",
+    }
 
 
 def explanations() -> dict[str, dict[str, dict[str, str]]]:

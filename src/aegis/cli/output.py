@@ -36,11 +36,17 @@ def state(word: str, stream: TextIO | None = None) -> str:
     return text
 
 
+def marked(mark: str, text: str) -> str:
+    """A line of a difference, coloured by its mark where that helps."""
+    colour = {"+": "32", "-": "31", "~": "33"}.get(mark)
+    return f"\x1b[{colour}m{text}\x1b[0m" if colour and coloured(sys.stdout) else text
+
+
 def document(schema: str, value: Any) -> None:
     """Print `value` (a dataclass or a mapping) as the one JSON document of a `--json` call."""
     from aegis.core import codec
 
-    plain = codec.plain(value)
+    plain = value if isinstance(value, dict) else codec.plain(value)
     body = {"schema": schema, **plain} if isinstance(plain, dict) else {"schema": schema, "items": plain}
     sys.stdout.write(codec.encode(body).decode() + "\n")
     sys.stdout.flush()

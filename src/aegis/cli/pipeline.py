@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +19,28 @@ if TYPE_CHECKING:
     from aegis.core.plan import JobSpec, Plan
     from aegis.pipeline.diagnostics import Diagnostic
     from aegis.pipeline.difference import Difference
+    from aegis.pipeline.forecast import Forecast
     from aegis.pipeline.request import Compilation
 
+
+def _uncollected(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The cycle collector off while a command compiles, which makes no cycles: for large files it is a third of the time."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        gc.disable()
+        try:
+            return command(*arguments, **options)
+        finally:
+            gc.freeze()
+            gc.enable()
+
+    return run
+
+
+_MERGED: Final = click.option(
+    "--merged", is_flag=True, help="Show the merged YAML: includes, extends, references done."
+)
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
@@ -43,6 +65,7 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--ref", metavar="NAME", help="A branch, which need not exist. Default: the one checked out."),
         click.option("--tag", metavar="NAME", help="A tag instead of a branch."),
         click.option("--merge-request", is_flag=True, help="A merge request of the branch."),
+        click.option("--merged-result", is_flag=True, help="With --merge-request: for what merging would make."),
         click.option("--target", metavar="BRANCH", help="What the merge request is for. Default: the default branch."),
         click.option("--source", metavar="SOURCE", help="What starts it: push, schedule, web, api, trigger …"),
         click.option(
@@ -69,6 +92,7 @@ def occasion(
     ref: str | None,
     tag: str | None,
     merge_request: bool,
+    merged_result: bool,
     target: str | None,
     source: str | None,
     variables: Sequence[tuple[str, str]],
@@ -85,7 +109,8 @@ def occasion(
     return Occasion(
         ref=ref,
         tag=tag,
-        merge_request=merge_request,
+        merge_request=merge_request or merged_result,
+        merged_result=merged_result,
         target=target,
         source=source,
         variables=tuple(Variable(key=name, value=value) for name, value in variables),
@@ -119,26 +144,32 @@ def _tell(diagnostics: Sequence[Diagnostic], kind: str) -> None:
 
 @click.command()
 @click.argument("file", required=False)
+@click.option("--advice/--no-advice", default=True, help="Also advise on what is valid and could be better (default).")
+@_MERGED
 @_JSON
-def lint(file: str | None, *, as_json: bool) -> None:
+@_uncollected
+def lint(file: str | None, *, advice: bool, merged: bool, as_json: bool) -> None:
     """Check a .gitlab-ci.yml, with everything it includes; leave with 1 when it is not valid.
 
     \b
     Examples:
       aegis lint
       aegis lint services/orders/.gitlab-ci.yml --json
+
+    Advice never makes a file invalid; `# aegis: allow RULE` in the file silences a rule.
     """
     from aegis.bootstrap.pipeline import check
 
-    found = check(file)
+    found = check(file, advise=advice)
     if as_json:
-        output.document(
-            "aegis.lint/1",
-            {"valid": not found.errors, "errors": _places(found.errors), "warnings": _places(found.warnings)},
-        )
+        body = {"valid": not found.errors, "errors": _places(found.errors), "warnings": _places(found.warnings)}
+        output.document("aegis.lint/1", {**body, "merged": _merged(found)} if merged else body)
+    elif merged and not found.errors:
+        output.say(_merged(found).rstrip("\n"))
     else:
         _tell(found.errors, "error")
-        _tell(found.warnings, "warning")
+        _tell([one for one in found.warnings if not one.code.startswith("advice-")], "warning")
+        _tell([one for one in found.warnings if one.code.startswith("advice-")], "advice")
         count = f"{len(found.errors)} errors, {len(found.warnings)} warnings"
         output.say(
             f"{output.state('failed' if found.errors else 'passed')}: {count}"
@@ -148,7 +179,7 @@ def lint(file: str | None, *, as_json: bool) -> None:
     sys.exit(CheckFailed.exit_code if found.errors else 0)
 
 
-def _refuse(found: Compilation, *, as_json: bool) -> None:
+def refuse(found: Compilation, *, as_json: bool) -> None:
     """An invalid file is wrong input to everything but `lint`."""
     if not found.errors:
         return
@@ -162,11 +193,9 @@ def _refuse(found: Compilation, *, as_json: bool) -> None:
 
 def job_document(job: JobSpec) -> dict[str, Any]:
     """A job as it stands in JSON: variables by name, needs always a list, masked values never shown."""
-    from aegis.core import codec
-
-    body: dict[str, Any] = codec.plain(job)
+    body: dict[str, Any] = {name: getattr(job, name) for name in job.__slots__}
     body["scheduling"] = "stage" if job.needs is None else "needs"
-    body["needs"] = body["needs"] or []
+    body["needs"] = job.needs or []
     body["variables"] = {one.key: "[masked]" if one.masked or one.secret else one.value for one in job.variables}
     return body
 
@@ -174,8 +203,11 @@ def job_document(job: JobSpec) -> dict[str, Any]:
 @click.command()
 @click.argument("file", required=False)
 @occasion_options
+@click.option("--data", metavar="DIR", help="A server's data directory, whose ledger knows how long jobs took.")
+@_MERGED
 @_JSON
-def preview(file: str | None, *, as_json: bool, **options: Any) -> None:
+@_uncollected
+def preview(file: str | None, *, data: str | None, merged: bool, as_json: bool, **options: Any) -> None:
     """Show the jobs that would run, in order, with the reason for each job that is in or out.
 
     \b
@@ -183,23 +215,65 @@ def preview(file: str | None, *, as_json: bool, **options: Any) -> None:
       aegis preview --merge-request
       aegis preview --tag v1.2.0 --var DEPLOY=yes --json
     """
-    from aegis.bootstrap.pipeline import compile_local
+    from aegis.bootstrap.pipeline import compile_and_forecast
 
-    found = compile_local(file, occasion(**options))
-    _refuse(found, as_json=as_json)
+    found, forecast = compile_and_forecast(file, occasion(**options), data)
+    refuse(found, as_json=as_json)
     if as_json:
-        _preview_document(found)
+        _preview_document(found, forecast, {"merged": _merged(found)} if merged else {})
+        return
+    if merged:
+        output.say(_merged(found).rstrip("\n"))
         return
     _tell(found.warnings, "warning")
     if found.plan is not None:
-        _draw(found.plan)
+        _draw(found.plan, forecast)
     else:
         output.say(f"{output.state('skipped')}: nothing would run: {found.skipped}")
+    if found.excluded and found.plan is not None:
+        output.say("\nnot in this pipeline")
     for one in found.excluded:
         output.say(f"  {output.state('skipped')}  {one.name}: {one.reason}")
+    if found.plan is not None:
+        _foresee(forecast)
 
 
-def _preview_document(found: Compilation) -> None:
+def _merged(found: Compilation) -> str:
+    from aegis.pipeline.showing import merged_yaml
+
+    return merged_yaml(found.merged)
+
+
+def _foresee(forecast: Forecast | None) -> None:
+    """How long it will take, and what decides that."""
+    from aegis.pipeline.forecast import spoken
+
+    if forecast is None:
+        output.say(
+            "\nhow long it takes is not known: none of its jobs has run yet (`aegis run`, or --data DIR of a server)"
+        )
+        return
+    unknown = (
+        f"; {len(forecast.unknown)} without history: {', '.join(forecast.unknown[:4])}" if forecast.unknown else ""
+    )
+    output.say(f"\nabout {spoken(forecast.seconds)} with free runners{unknown}")
+    way = [f"{name} ({spoken(span.end - span.start)})" for name in forecast.critical for span in [forecast.spans[name]]]
+    output.say(f"critical path: {' → '.join(way)}")
+
+
+def _forecast_document(forecast: Forecast | None) -> dict[str, Any] | None:
+    if forecast is None:
+        return None
+    spans = {name: {"start": span.start, "end": span.end, "known": span.known} for name, span in forecast.spans.items()}
+    return {
+        "seconds": forecast.seconds,
+        "critical_path": list(forecast.critical),
+        "unknown": list(forecast.unknown),
+        "jobs": spans,
+    }
+
+
+def _preview_document(found: Compilation, forecast: Forecast | None, more: dict[str, Any]) -> None:
     plan = found.plan
     output.document(
         "aegis.preview/1",
@@ -212,23 +286,33 @@ def _preview_document(found: Compilation) -> None:
             "skipped": found.skipped,
             "unsupported": list(plan.unsupported) if plan is not None else [],
             "warnings": _places(found.warnings),
+            "forecast": _forecast_document(forecast),
+            **more,
         },
     )
 
 
-def _draw(plan: Plan) -> None:
+def _draw(plan: Plan, forecast: Forecast | None) -> None:
+    from aegis.pipeline.forecast import spoken
+
     if plan.name:
         output.say(plan.name)
+    by_stage: dict[str, list[JobSpec]] = {}
+    for job in plan.jobs:
+        by_stage.setdefault(job.stage, []).append(job)
     for stage in plan.stages:
         output.say(stage)
-        for job in plan.jobs:
-            if job.stage != stage:
-                continue
+        for job in by_stage.get(stage, ()):
             marks = [job.when] if job.when != "on_success" else []
             if job.allow_failure or job.allow_failure_exit_codes:
                 marks.append("may fail")
             if job.needs is not None:
                 marks.append(f"needs {', '.join(need.job for need in job.needs) or 'nothing'}")
+            span = forecast.spans.get(job.name) if forecast is not None else None
+            if span is not None and span.known:
+                marks.append(f"about {spoken(span.end - span.start)}")
+            if forecast is not None and job.name in forecast.critical:
+                marks.append("on the critical path")
             output.say(f"  {job.name}" + (f"  ({'; '.join(marks)})" if marks else ""))
             output.say(f"      {job.reason}")
 
@@ -240,6 +324,7 @@ def _draw(plan: Plan) -> None:
 @occasion_options
 @click.option("--exit-code", is_flag=True, help="Leave with 1 when they differ.")
 @_JSON
+@_uncollected
 def diff(base: str, head: str, file: str | None, *, exit_code: bool, as_json: bool, **options: Any) -> None:
     """Compare the pipelines of two revisions for the same occasion, job by job.
 
@@ -252,12 +337,12 @@ def diff(base: str, head: str, file: str | None, *, exit_code: bool, as_json: bo
     from aegis.pipeline.difference import compare
 
     before, after = compile_revisions(base, head, file, occasion(**options))
-    _refuse(after.compilation, as_json=as_json)
+    refuse(after.compilation, as_json=as_json)
     difference = compare(before.compilation.plan, after.compilation.plan)
     if as_json:
         _difference_document(before, after, difference)
     else:
-        _tell_difference(before, difference)
+        _tell_difference(before, after, difference)
     sys.exit(1 if exit_code and difference else 0)
 
 
@@ -278,25 +363,18 @@ def _difference_document(before: Revision, after: Revision, difference: Differen
     )
 
 
-def _tell_difference(before: Revision, difference: Difference) -> None:
+def _tell_difference(before: Revision, after: Revision, difference: Difference) -> None:
+    from aegis.pipeline.review import review
+
     if before.compilation.errors:
         output.note(f"{before.name} has no valid pipeline: everything counts as added")
-    if difference.stages_before != difference.stages_after:
-        output.say(f"stages: {', '.join(difference.stages_before)} → {', '.join(difference.stages_after)}")
-    for name in difference.added:
-        output.say(f"+ {name}")
-    for name in difference.removed:
-        output.say(f"- {name}")
-    for job in difference.changed:
-        output.say(f"~ {job.name}")
-        for field in job.fields:
-            output.say(f"    {field.field}: {_short(field.before)} → {_short(field.after)}")
-    if not difference:
-        output.say("no difference")
-
-
-def _short(value: object) -> str:
-    from aegis.core import codec
-
-    text = value if isinstance(value, str) else codec.encode(value).decode()
-    return text if len(text) <= 120 else text[:117] + "…"
+    output.say(f"{before.name} ({before.commit[:8]}) → {after.name} ({after.commit[:8]})")
+    left_out = after.compilation.excluded
+    for one in review(before.compilation.plan, after.compilation.plan, difference, left_out):
+        output.say(
+            output.marked(
+                one.mark, f"{'    ' * one.depth}{one.mark} {one.text}" if one.depth or one.mark != " " else one.text
+            )
+        )
+    if after.compilation.plan is None and difference:
+        output.say(f"{after.name} makes no pipeline for this occasion: {after.compilation.skipped}")

@@ -68,7 +68,7 @@ def run(
         raise UserError("no-terminal", "--shell-on-failure needs a terminal", hint="leave it out")
     if not as_json:
         output.note("reading the pipeline …")
-    plan, secrets, local = _prepared(jobs, file, env_file, secrets_file, options)
+    plan, secrets, local, asked = _prepared(jobs, file, env_file, secrets_file, options)
     chosen = LocalOptions(
         parallel=1 if shell_on_failure else parallel or _processors(),
         executor=executor,
@@ -77,7 +77,7 @@ def run(
         shell_on_failure=shell_on_failure,
     )
     show = _Show(plan, live=not plain and not as_json and sys.stderr.isatty(), quiet=as_json)
-    with LocalRun(local, plan, chosen) as made:
+    with LocalRun(local, plan, chosen, asked) as made:
         show.begin(made)
         interrupted, state = _carry(made, show)
         shown = made.lay_out(state)
@@ -100,8 +100,8 @@ def _processors() -> int:
 
 def _prepared(
     jobs: tuple[str, ...], file: str | None, env_file: str | None, secrets_file: str | None, options: dict[str, Any]
-) -> tuple[Plan, dict[str, str], Any]:
-    """The plan of what was asked for, the secrets by name, and the project."""
+) -> tuple[Plan, dict[str, str], Any, Any]:
+    """The plan of what was asked for, the secrets by name, the project, and the question that the plan answers."""
     from dataclasses import replace
 
     from aegis.bootstrap.pipeline import locate, request
@@ -123,13 +123,14 @@ def _prepared(
         *(read_variables(env_file, masked=False) if env_file else ()),
         *(read_variables(secrets_file, masked=True) if secrets_file else ()),
     )
-    found = compile_pipeline(request(local, replace(wanted, variables=variables)))
+    asked = request(local, replace(wanted, variables=variables))
+    found = compile_pipeline(asked)
     if found.errors:
         first = found.errors[0]
         raise UserError(first.code, first.message, hint=first.hint or "aegis lint", where=first.where)
     if found.plan is None:
         raise UserError("empty-pipeline", f"nothing would run: {found.skipped}", hint="aegis preview")
-    return select(found.plan, jobs), secrets, local
+    return select(found.plan, jobs), secrets, local, asked
 
 
 def _carry(made: LocalRun, show: _Show) -> tuple[bool, Run]:
@@ -156,6 +157,7 @@ class _Show:
         self.live = live
         self._quiet = quiet
         self._count = len(plan.jobs)
+        """How many jobs are known; child pipelines bring more."""
         self._told: dict[tuple[str, int], str] = {}
         self._started = time.monotonic()
         self._last = self._started
@@ -168,6 +170,7 @@ class _Show:
 
     def see(self, state: Run) -> None:
         """What happened since the last time."""
+        self._count = len(state.jobs)
         for job in state.jobs:
             self._job(job)
         running = [job.name for job in state.jobs if job.state.value == "running"]

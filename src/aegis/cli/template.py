@@ -95,14 +95,19 @@ def show(name: str, *, as_json: bool) -> None:
 @click.option("--file", default=".gitlab-ci.yml", show_default=True, metavar="FILE", help="Where it is written.")
 @click.option("--force", is_flag=True, help="Replace the file where there is one.")
 @click.option("--dry-run", is_flag=True, help="Show the file and write nothing.")
+@click.option("--render", is_flag=True, help="Write the jobs themselves instead of an include.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def use(name: str, *, inputs: tuple[str, ...], file: str, force: bool, dry_run: bool, as_json: bool) -> None:
+def use(
+    name: str, *, inputs: tuple[str, ...], file: str, force: bool, dry_run: bool, render: bool, as_json: bool
+) -> None:
     """Write a .gitlab-ci.yml that uses a template.
 
     \b
     Examples:
       aegis template use python-library
       aegis template use python-service --input integration=false --dry-run
+
+    With --render the file holds the jobs, with the inputs put in, for a server that does not have these components.
     """
     from aegis.pipeline import library
 
@@ -113,7 +118,8 @@ def use(name: str, *, inputs: tuple[str, ...], file: str, force: bool, dry_run: 
         if not equals:
             raise UserError("usage", f"{pair!r} is not NAME=VALUE", hint="write --input lint=false")
         given[key] = value
-    text = library.including(found, library.typed(found, given))
+    values = library.typed(found, given)
+    text = library.rendered(found, values) if render else library.including(found, values)
     path = Path(file)
     if path.exists() and not force and not dry_run:
         raise Conflict(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from aegis.core.errors import AegisError
 from aegis.core.ids import is_name, is_project
+from aegis.execution.cron import parse
 from aegis.gates.policy import from_document
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
@@ -47,6 +48,28 @@ class IdentityModel(Strict):
     robot: bool = False
 
 
+class ScheduleModel(Strict):
+    """A pipeline that time starts: `cron` in a time zone, of a branch (the default one where none is named).
+
+    `owner` is the identity it runs for; without one it may not start pipelines of other projects.
+    """
+
+    cron: str
+    branch: str | None = None
+    zone: str = "UTC"
+    variables: dict[str, str] = {}
+    owner: str | None = None
+    active: bool = True
+
+    @model_validator(mode="after")
+    def _readable(self) -> ScheduleModel:
+        try:
+            parse(self.cron, self.zone)
+        except AegisError as error:
+            raise ValueError(error.message) from error
+        return self
+
+
 class ProjectModel(Strict):
     """A repository. `service` names the service it builds, `index` the package index it reads and releases to.
 
@@ -57,6 +80,8 @@ class ProjectModel(Strict):
     service: str | None = None
     index: str | None = None
     default_branch: str = "main"
+    resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
+    schedules: dict[str, ScheduleModel] = {}
 
 
 class BranchModel(Strict):
@@ -160,9 +185,10 @@ class ServiceModel(Strict):
 
 
 class RunnerModel(Strict):
-    """The built-in runner."""
+    """The built-in runner; `concurrency: 0` leaves every job to remote runners, `tags` the jobs with other tags."""
 
-    concurrency: int = Field(2, ge=1, le=64)
+    concurrency: int = Field(2, ge=0, le=64)
+    tags: tuple[str, ...] | None = None
     isolation: Literal["required", "optional"] = "required"
     timeout: Seconds = 3600.0
     host_tools: bool = False
@@ -193,6 +219,92 @@ class LedgerModel(Strict):
         return value
 
 
+class SourceModel(Strict):
+    """Something outside that is mirrored. `hosts` are those it sends to for its content; `private`: it is in this network."""
+
+    hosts: tuple[str, ...] = ()
+    private: bool = False
+
+    def places(self, url: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The hosts that may be reached for it, and those of them (with their port) that may be private."""
+        parts = urlsplit(url)
+        own = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return (() if self.private else (own,)) + self.hosts, (f"{own}:{port}",) if self.private else ()
+
+    def check(self, url: str) -> None:
+        """`ValueError` for what is no address, or is open to everybody on the way."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query:
+            raise ValueError(f"{url!r} is not an address such as https://registry.example.org")
+        if parts.scheme == "http" and not self.private:
+            raise ValueError(f"{url} is not protected on its way; use https, or `private: true` within your network")
+
+
+class PackageIndexModel(SourceModel):
+    """A package index: what it falls through to, which names are its own, what it mirrors."""
+
+    then: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    mirror: str | None = None
+    fresh: Seconds = 600.0
+
+    @model_validator(mode="after")
+    def _source(self) -> PackageIndexModel:
+        if self.mirror is not None:
+            self.check(self.mirror)
+            if self.then:
+                raise ValueError("a mirror falls through to nothing; put `then:` into the index that is asked first")
+        return self
+
+
+class ImageMirrorModel(SourceModel):
+    """Another image registry, served under `mirror/<name>/`."""
+
+    url: str
+    fresh: Seconds = 300.0
+
+    @model_validator(mode="after")
+    def _source(self) -> ImageMirrorModel:
+        self.check(self.url)
+        return self
+
+
+class CleanUpModel(Strict):
+    """Which images go by themselves."""
+
+    repositories: str
+    tags: str = "*"
+    keep: int = Field(0, ge=0)
+    older_than: Seconds = 0.0
+    untagged: bool = True
+
+    @model_validator(mode="after")
+    def _bounded(self) -> CleanUpModel:
+        if self.keep == 0 and self.older_than == 0:
+            raise ValueError("a clean-up rule keeps something: say `keep:`, `older_than:`, or both")
+        return self
+
+
+class RegistriesModel(Strict):
+    """Images and packages."""
+
+    packages: dict[str, PackageIndexModel] = {}
+    mirrors: dict[str, ImageMirrorModel] = {}
+    cleanup: tuple[CleanUpModel, ...] = ()
+    every: Seconds = Field(86400.0, gt=0)
+    scrub: Seconds = Field(30 * 86400.0, gt=0)
+
+    @model_validator(mode="after")
+    def _order(self) -> RegistriesModel:
+        for name, index in self.packages.items():
+            _known(index.then, set(self.packages), f"registries.packages.{name}.then")
+        wrong = next((name for name in (*self.packages, *self.mirrors) if not is_name(name)), None)
+        if wrong is not None:
+            raise ValueError(f"registries: {wrong!r}: use lower-case letters, digits and '-'")
+        return self
+
+
 class Declaration(Strict):
     """The whole of `aegis.yaml`."""
 
@@ -211,6 +323,7 @@ class Declaration(Strict):
     runner: RunnerModel = RunnerModel()
     retention: RetentionModel = RetentionModel()
     ledger: LedgerModel = LedgerModel()
+    registries: RegistriesModel = RegistriesModel()
 
     @model_validator(mode="before")
     @classmethod
@@ -250,6 +363,8 @@ class Declaration(Strict):
         for project, model in self.projects.items():
             if model.service is not None:
                 _known((model.service,), set(self.services), f"projects.{project}.service")
+            owners = tuple(one.owner for one in model.schedules.values() if one.owner is not None)
+            _known(owners, set(self.identities), f"projects.{project}.schedules")
         for name, environment in self.environments.items():
             if environment.source is not None:
                 _known((environment.source,), set(self.environments), f"environments.{name}.source")

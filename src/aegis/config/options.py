@@ -7,9 +7,17 @@ from aegis.access.identities import Directory, Identity
 from aegis.access.policy import Access, AccessOptions, BranchRule
 from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
 from aegis.core.errors import UserError
-from aegis.delivery.options import EnvironmentOptions, Options, ProjectOptions, RunnerOptions
+from aegis.delivery.options import (
+    EnvironmentOptions,
+    Options,
+    ProjectOptions,
+    Retention,
+    RunnerOptions,
+    ScheduleOptions,
+)
 from aegis.gates.policy import from_document
 from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
+from aegis.registry.options import CleanUpRule, ImageMirrorRule, IndexRule, RegistryOptions
 from aegis.rollout.strategy import OnTimeout, Strategy
 from aegis.source.branches import ProtectedBranch
 
@@ -61,6 +69,18 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
                 service=one.service or "",
                 index=one.index or name.split("/")[0],
                 default_branch=one.default_branch,
+                resource_groups=dict(one.resource_groups),
+                schedules={
+                    label: ScheduleOptions(
+                        cron=each.cron,
+                        branch=each.branch or one.default_branch,
+                        zone=each.zone,
+                        variables=dict(each.variables),
+                        owner=each.owner or "",
+                        active=each.active,
+                    )
+                    for label, each in one.schedules.items()
+                },
             )
             for name, one in declared.projects.items()
         },
@@ -78,7 +98,46 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
         gates=from_document(declared.gates, "aegis.yaml"),
         advisories=advisories,
         job_timeout=int(declared.runner.timeout),
+        registries=registries(declared),
+        retention=Retention(
+            logs=declared.retention.logs,
+            release_logs=declared.retention.release_logs,
+            deployments=declared.retention.deployments,
+        ),
     )
+
+
+def registries(declared: Declaration) -> RegistryOptions:
+    """The rules of the registries."""
+    model = declared.registries
+    return RegistryOptions(
+        indexes={
+            name: IndexRule(then=one.then, own=one.own, mirror=one.mirror or "", fresh=one.fresh)
+            for name, one in model.packages.items()
+        },
+        mirrors={name: ImageMirrorRule(url=one.url, fresh=one.fresh) for name, one in model.mirrors.items()},
+        cleanup=tuple(
+            CleanUpRule(
+                repositories=one.repositories, tags=one.tags, keep=one.keep, older=one.older_than, untagged=one.untagged
+            )
+            for one in model.cleanup
+        ),
+        every=model.every,
+        scrub=model.scrub,
+        **_hosts(declared),
+    )
+
+
+def _hosts(declared: Declaration) -> dict[str, tuple[str, ...]]:
+    """The hosts that mirrors may reach: named in public, or by host and port in this network."""
+    public: dict[str, None] = {}
+    private: dict[str, None] = {}
+    sources = [(one, one.mirror) for one in declared.registries.packages.values() if one.mirror]
+    for model, url in (*sources, *((one, one.url) for one in declared.registries.mirrors.values())):
+        reached, near = model.places(url)
+        public |= dict.fromkeys(reached)
+        private |= dict.fromkeys(near)
+    return {"hosts": tuple(public), "private": tuple(private)}
 
 
 def runner(declared: Declaration) -> RunnerOptions:
@@ -86,6 +145,7 @@ def runner(declared: Declaration) -> RunnerOptions:
     model = declared.runner
     return RunnerOptions(
         concurrency=model.concurrency,
+        tags=model.tags,
         isolation_required=model.isolation == "required",
         host_tools=model.host_tools,
         timeout=model.timeout,

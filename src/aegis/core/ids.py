@@ -58,3 +58,31 @@ def checked_project(text: str) -> str:
             hint="use group/name with lower-case letters, digits, '.', '_' and '-'",
         )
     return text
+
+
+# -- numbers: GitLab's clients and runners know pipelines, jobs, projects and people by whole numbers ------------------
+
+POSITIONS: Final = 100_000
+ATTEMPTS: Final = 1000
+
+
+def number(text: str) -> int:
+    """The number that stands for a name: 48 bits of its SHA-256, the same for ever and exact in JSON."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+
+def job_number(run: int, position: int, attempt: int) -> int:
+    """The number of an attempt of a job: the run's number, the job's place in the plan, the attempt (from 1).
+
+    `UserError` where a part does not fit; ninety million runs stay exact in JSON.
+    """
+    if not (0 <= position < POSITIONS and 1 <= attempt < ATTEMPTS):
+        raise UserError("job-number", f"job {position}, attempt {attempt} has no number", hint="start a new run")
+    return (run * POSITIONS + position) * ATTEMPTS + attempt
+
+
+def split_job_number(value: int) -> tuple[int, int, int]:
+    """Run, position and attempt of a job's number."""
+    rest, attempt = divmod(value, ATTEMPTS)
+    run, position = divmod(rest, POSITIONS)
+    return run, position, attempt

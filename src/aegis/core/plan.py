@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from aegis.core.errors import Where
 
@@ -95,6 +96,68 @@ class JobEnvironment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A pipeline that a job starts instead of a script: of another `project`, or a child made of `include`.
+
+    `include` holds entries as `include:` of a pipeline file has them (`local`, `project`, `artifact` with `job`, …).
+    `strategy` is empty (started is enough), `depend` or `mirror` (the job ends as the pipeline does).
+    """
+
+    project: str = ""
+    branch: str = ""
+    include: tuple[Mapping[str, Any], ...] = ()
+    strategy: str = ""
+    forward_yaml: bool = True
+    forward_pipeline: bool = False
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    variables: tuple[Variable, ...] = ()
+    """What the pipeline file gives to this job: the variables that `forward_yaml` hands on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdToken:
+    """A signed token that the job gets in the variable `name`, for these audiences."""
+
+    name: str
+    audiences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseSpec:
+    """`release`: what is published under a tag once the script has passed. Texts are expanded when the job has run."""
+
+    tag_name: str
+    description: str = ""
+    name: str = ""
+    tag_message: str = ""
+    ref: str = ""
+    milestones: tuple[str, ...] = ()
+    released_at: str = ""
+    links: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesSpec:
+    """`pages`: the directory of the job's archive that is served as the project's pages."""
+
+    publish: str = "public"
+    path_prefix: str = ""
+    expire_in: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignNeed:
+    """Artifacts of another pipeline's job: by project and ref, or by a pipeline's id (a parent or a child)."""
+
+    job: str
+    project: str = ""
+    ref: str = ""
+    pipeline: str = ""
+    artifacts: bool = True
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One job, fully expanded. Durations are seconds. `origin` names the template whose script this is unchanged."""
 
@@ -126,6 +189,13 @@ class JobSpec:
     parallel_index: int | None = None
     parallel_total: int | None = None
     manual_confirmation: str | None = None
+    pre_get_sources: tuple[str, ...] = ()
+    """`hooks:pre_get_sources_script`: commands before the work tree is made."""
+    trigger: Trigger | None = None
+    id_tokens: tuple[IdToken, ...] = ()
+    release: ReleaseSpec | None = None
+    pages: PagesSpec | None = None
+    foreign_needs: tuple[ForeignNeed, ...] = ()
     origin: str | None = None
     reason: str = ""
     where: Where | None = None
@@ -155,12 +225,13 @@ class Plan:
     name: str | None = None
     policy_digest: str = ""
     auto_cancel: str = "conservative"
+    """`workflow:auto_cancel:on_new_commit`: `conservative`, `interruptible` or `none`."""
     on_job_failure: str = "none"
     """`workflow:auto_cancel:on_job_failure`: `none`, or `all` to cancel the rest when a job fails."""
+    given: tuple[Variable, ...] = ()
+    """The variables that this pipeline was started with, for pipelines that it starts in turn."""
     unsupported: tuple[str, ...] = ()
     """Keywords that were understood and cannot yet be carried out, named for the reader."""
-    cancel_on_failure: bool = False
-    """`workflow: auto_cancel: on_job_failure: all`: the first failed job cancels the rest."""
 
     def job(self, name: str) -> JobSpec:
         """The job of that name; `KeyError` where there is none."""

@@ -6,6 +6,7 @@ All are synchronous, may be called from any thread, and raise only `NotFound`, `
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -86,7 +87,10 @@ class Ledger(Protocol):
 
 
 class Blobs(Protocol):
-    """Content by digest. Writing what is there already is cheap and succeeds; a read verifies what it returns."""
+    """Content by digest: sha256, or sha512 where that is expected. A read verifies what it returns.
+
+    Writing what is there already is cheap and succeeds.
+    """
 
     def put(self, data: bytes) -> str:
         """Keep `data`; its sha256 digest. Durable when it returns."""
@@ -102,6 +106,18 @@ class Blobs(Protocol):
 
     def open(self, digest: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes in chunks of at most 1 MiB, in constant memory."""
+        ...
+
+    def file(self, digest: str) -> BinaryIO | None:
+        """The verified bytes as an open file of the system, where the store has one at hand; None: use `open`."""
+        ...
+
+    def check(self, digest: str) -> bool:
+        """Read it whole; whether it still has its digest. `NotFound`."""
+        ...
+
+    def digests(self) -> Iterator[tuple[str, float]]:
+        """All that is kept, in no order: digest, and Unix time since when it is (at the latest)."""
         ...
 
     def size(self, digest: str) -> int | None:
@@ -165,12 +181,20 @@ class Repository(Protocol):
         """
         ...
 
-    def merge(self, source: str, target_ref: str, *, message: str, author: str, expect: str) -> str:
-        """Merge commit `source` into `target_ref` with a merge commit; `Conflict` with the paths that clash."""
+    def committed(self, files: Mapping[str, bytes | None], *, base: str | None, message: str, author: str) -> str:
+        """As `commit` on top of `base` (None: a first commit), but no ref moves: its id is known before one does."""
+        ...
+
+    def merged(self, source: str, into: str, *, message: str, author: str) -> str:
+        """Write the merge commit of two commits and answer it; no ref moves. `Conflict` with the paths that clash."""
         ...
 
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:
         """Create or move a ref atomically; `Conflict` when it is not at `expect`."""
+        ...
+
+    def delete_ref(self, ref: str, *, expect: str) -> None:
+        """Remove a ref atomically; `Conflict` when it is not at `expect`."""
         ...
 
 
@@ -233,8 +257,30 @@ class Response:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """An answer from outside whose body is still arriving. `pieces` may raise `ExternalError`; they are read once."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
+
+
 class Egress(Protocol):
     """All traffic to hosts outside: allow-listed, pinned, bounded in size and time."""
+
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        limit: int = 64 * 1024 * 1024,
+        timeout: float = 30.0,
+    ) -> AbstractContextManager[Streamed]:
+        """As `request`, with the body in pieces as it arrives, for what is too large to be held."""
+        ...
 
     def request(
         self,

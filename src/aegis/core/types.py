@@ -122,6 +122,27 @@ class JobRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerSettings:
+    """What a remote runner takes.
+
+    It takes jobs whose tags it has all, jobs without tags where `run_untagged`, jobs of protected refs alone where
+    `protected`, and only those of `projects` (paths, or groups) where some are named. `maximum_timeout` (seconds)
+    bounds every job of it. `isolated` says that who registered it vouches for a machine or container per job.
+    """
+
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    run_untagged: bool = False
+    protected: bool = False
+    paused: bool = False
+    locked: bool = False
+    projects: tuple[str, ...] = ()
+    maximum_timeout: int | None = None
+    isolated: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A plan being carried out. `plan` is the plan's digest; the plan itself lies in the blob store."""
 
@@ -140,6 +161,8 @@ class Run:
     finished_at: datetime | None = None
     release: str | None = None
     environment: str | None = None
+    parent: str = ""
+    """The run whose trigger job started this one; this run's id is then that job's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

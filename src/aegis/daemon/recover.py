@@ -5,14 +5,18 @@ from __future__ import annotations
 from aegis.core import events
 from aegis.core.errors import AegisError, NotFound
 from aegis.core.ports import Query
-from aegis.core.types import PromotionState
+from aegis.core.types import DeploymentState, PromotionState
 from aegis.daemon.loops import Reporter
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import SYSTEM, Asking, Dispatcher
 from aegis.delivery.handlers.changes import record_changes
+from aegis.delivery.handlers.merge_requests import record_merge
+from aegis.delivery.handlers.moves import Move, mover
 from aegis.delivery.handlers.releases import UNRECORDED
+from aegis.delivery.handlers.runs import merge_request_of
 from aegis.source.branches import RefUpdate
+from aegis.source.merge_requests import wishes
 
 ASKING = Asking(actor=SYSTEM)
 
@@ -48,8 +52,21 @@ def resume(context: Context, dispatcher: Dispatcher, reporter: Reporter) -> None
             reporter.say("resuming", error)
 
 
+def answers(context: Context) -> bool:
+    """Whether everything that owned an address before the start answers there again, or has shown that it cannot."""
+    for environment in context.options.environments.values():
+        for one in context.cluster.observe(environment.namespace):
+            active = context.cluster.active(environment.namespace, one.service) == one.release
+            if active and one.state is DeploymentState.PROGRESSING:
+                return False
+    return True
+
+
 def _missed_pushes(context: Context, project: str) -> None:
-    """Refs that moved without a record: the server was killed between Git and the ledger. Nobody knows who pushed."""
+    """Refs that moved without a record: the server was killed between Git and the ledger.
+
+    Who moved them is known from the intent, which was written before; without one nobody knows, and the release blocks.
+    """
     try:
         refs = context.repository(project).refs("refs/heads/")
     except NotFound:
@@ -63,8 +80,19 @@ def _missed_pushes(context: Context, project: str) -> None:
         last = known.get(ref)
         if last == commit or (last is not None and _only_own(context, project, last, commit)):
             continue
-        update = RefUpdate(ref=ref, old=last, new=commit)
+        _record(context, project, RefUpdate(ref=ref, old=last, new=commit), mover(context, project, ref, commit))
+
+
+def _record(context: Context, project: str, update: RefUpdate, move: Move | None) -> None:
+    if move is None:
         record_changes(context, project, UNRECORDED, (update,))
+        return
+    if move.number:
+        request = merge_request_of(context, project, move.number)
+        if request.state == "opened":
+            record_merge(context, request, move.identity, update)
+            return
+    record_changes(context, project, move.identity, (update,), skip=wishes(move.options).skip_pipeline)
 
 
 def _only_own(context: Context, project: str, last: str, commit: str) -> bool:

@@ -1,7 +1,8 @@
 """One serving process: starts what a plant holds in the right order, and ends it in the reverse one.
 
 Order of a start: the ledger is open already (its writer's place taken), then projections, open runs, traffic, cluster, what
-was interrupted, the loops, the runner, and the port last: `ready` is printed when work is accepted.
+was interrupted, the loops, the runner, and the port last: `ready` is printed when work is accepted and what ran before
+answers again.
 """
 
 from __future__ import annotations
@@ -20,27 +21,34 @@ import uvicorn
 from aegis import __version__
 from aegis.access.tokens import Kind
 from aegis.adapters.listener import address_of, listening
+from aegis.adapters.zero_copy import ZeroCopyProtocol
 from aegis.bootstrap import plant as plants
 from aegis.core import events
 from aegis.core.errors import AegisError, UserError
 from aegis.core.events import Draft
 from aegis.daemon.checkpoints import Anchors
 from aegis.daemon.loops import Flow, Loop, Projector, Reporter
-from aegis.daemon.recover import resume
+from aegis.daemon.recover import answers, resume
+from aegis.daemon.schedules import Schedules
 from aegis.daemon.stream import LedgerStream
+from aegis.daemon.upkeep import Upkeep
 from aegis.daemon.watchers import Expiry, Observer, RolloutDriver
 from aegis.delivery.context import Adopted
 from aegis.delivery.dispatch import SYSTEM, Asking
+from aegis.delivery.gitlab_door import GitlabDoor
 from aegis.delivery.handlers.access import make
 from aegis.delivery.handlers.projects import provide, put_in_force
 from aegis.delivery.queries.facade import Facade
 from aegis.delivery.views import Actor, InboxEntry
 from aegis.notify import routing
 from aegis.web import app as web
-from aegis.web import git_door, oci_api, portal, pypi_api, status_page
+from aegis.web import charts_api, git_door, gitlab_api, oci_api, portal, pypi_api, status_page
+from aegis.web.gitlab_api.waiting import WaitingRoom
 
 OPERATOR = "operator"
 TOKEN_SECONDS = 366 * 86400.0
+RESTORED_SECONDS = 3.0
+"""How long `ready` waits for workloads that ran before."""
 
 
 class Server:
@@ -65,6 +73,7 @@ class Server:
         self._loops: list[Loop] = []
         self._stop_runner: Callable[[], None] = lambda: None
         self._started = False
+        self._restored = False
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -96,6 +105,8 @@ class Server:
             "observer": Observer(context, self._reporter).round,
             "rollouts": RolloutDriver(context, self._reporter).round,
             "expiry": Expiry(context).round,
+            "schedules": Schedules(context, plant.dispatcher, self._reporter).round,
+            "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
             "leases": self._leases,
             "writer": self._still_writer,
             "anchors": self._anchors.round,
@@ -150,32 +161,50 @@ class Server:
         self._plant.context.append(Draft(subject="server", data=event, actor=SYSTEM.id))
 
     async def _serve(self) -> None:
+        self._room = WaitingRoom(self._plant.runner_door)
         config = uvicorn.Config(
             self._app(), log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5,
-            h11_max_incomplete_event_size=1 << 20, server_header=False,
+            http=ZeroCopyProtocol, server_header=False,
         )  # fmt: skip
         server = _Quiet(config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stop)
+            loop.add_signal_handler(number, self._end, server)
         self._plant.ledger.on_lost(lambda: loop.call_soon_threadsafe(server.stop))
         task = asyncio.create_task(server.serve(sockets=[self._socket]))
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has a flag and no event for it
             await asyncio.sleep(0.005)
+        await self._restore(task)
         if not task.done():
             sys.stdout.write(f"ready {self.url}\n")
             sys.stdout.flush()
         await task
+
+    def _end(self, server: _Quiet) -> None:
+        self._room.stop()
+        server.stop()
+
+    async def _restore(self, serving: asyncio.Task[None]) -> None:
+        """Pages answer already; what ran before comes back meanwhile. One that never does must not keep the others."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + RESTORED_SECONDS
+        context = self._plant.context
+        while not serving.done() and not await asyncio.to_thread(answers, context) and loop.time() < until:
+            await asyncio.wait([serving], timeout=0.02)
+        self._restored = True
 
     def _app(self) -> Any:
         plant = self._plant
         context = plant.context
         facade = Facade(context, plant.traces, self._inbox, self._projector.caught_up, lambda: plant.warnings)
         stream = LedgerStream(plant.ledger)
+        gitlab = GitlabDoor(context, plant.runner_door, facade, plant.dispatcher)
         doors = (
             *git_door.routes(plant.git_door),
+            *gitlab_api.routes(gitlab, plant.entrance, self._room),
             *oci_api.routes(lambda: plant.entrance),
             *pypi_api.routes(lambda: plant.entrance),
+            *charts_api.routes(lambda: plant.entrance),
             *status_page.routes(facade, plant.dispatcher, plant.entrance),
             *portal.routes(facade, plant.dispatcher, plant.entrance),
         )
@@ -196,6 +225,8 @@ class Server:
 
     def _ready(self) -> str:
         lag = self._projector.lag()
+        if not self._restored:
+            return "what ran before is still starting"
         return f"the projections are {lag} records behind" if lag > 5000 else ""
 
     def _inbox(self, actor: Actor) -> tuple[InboxEntry, ...]:

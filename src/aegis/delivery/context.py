@@ -14,9 +14,11 @@ from aegis.core.events import Draft, Record
 from aegis.core.ports import Blobs, Clock, Entropy, Ledger, Repository, Signer
 from aegis.delivery.options import Options, RunnerOptions
 from aegis.delivery.queries.world import World
+from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.tokens import TokenBook
 from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
+from aegis.execution.ports import TraceStore
 from aegis.gitops.ports import Cluster, Sync
 from aegis.registry.oci import OciRegistry
 from aegis.registry.pypi import PackageIndexes
@@ -58,6 +60,7 @@ class Context:
     declarations: Declarations
     host: GitHost
     engine: Coordinator
+    traces: TraceStore
     images: OciRegistry
     packages: PackageIndexes
     signer: Signer
@@ -65,8 +68,11 @@ class Context:
     sync: Sync
     traffic: Traffic
     tokens: TokenBook
+    runners: RunnerBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
+    registry: str
+    """`host:port` in the names of released images, in Git, signatures and provenance: it outlives a change of port."""
 
     @property
     def options(self) -> Options:
@@ -106,6 +112,7 @@ class Context:
         environment: str = "",
         run: str = "",
         quarantined: bool = False,
+        public: bool = False,
         emergency: bool = False,
     ) -> None:
         """Raise `Denied` with the rule that would be needed, unless the actor may do `verb` to that resource."""
@@ -113,7 +120,7 @@ class Context:
             return
         resource = Resource(
             kind=kind, name=name, project=project, service=service, environment=environment, run=run,
-            quarantined=quarantined,
+            quarantined=quarantined, public=public,
         )  # fmt: skip
         self.adopted.access.require(grant_of(actor), verb, resource, {"emergency": emergency})
 

@@ -2,13 +2,14 @@
 
 A door authorises once (`authenticate`, then `oci` or `pypi`) and then streams through the handle it was given. The
 handles are those of `aegis.registry`; their shapes stand here, so that the web imports nothing below delivery.
-`problem` and `oci_code` translate errors into HTTP's words. Which rules grant what is the implementation's.
+`status_of` and `oci_problem` translate errors into HTTP's words. Which rules grant what is the implementation's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Any, Final, Literal, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import IO, Any, BinaryIO, Final, Literal, Protocol
 
 from aegis.core.errors import AegisError, Conflict, Denied, NotFound, UserError
 
@@ -89,6 +90,7 @@ class OciHandle(Protocol):
     def name(self) -> str: ...  # noqa: D102
     def blob_size(self, digest: str) -> int: ...  # noqa: D102
     def read_blob(self, digest: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]: ...  # noqa: D102
+    def blob_file(self, digest: str) -> BinaryIO | None: ...  # noqa: D102
     def mount(self, digest: str, source: Any) -> bool: ...  # noqa: D102
     def delete_blob(self, digest: str) -> None: ...  # noqa: D102
     def start_upload(self) -> UploadState: ...  # noqa: D102
@@ -96,7 +98,9 @@ class OciHandle(Protocol):
     def append(self, name: str, data: Iterable[bytes], *, offset: int | None = None) -> UploadState: ...  # noqa: D102
     def finish(self, name: str, digest: str) -> int: ...  # noqa: D102
     def cancel(self, name: str) -> None: ...  # noqa: D102
-    def put_manifest(self, reference: str, media_type: str, body: bytes) -> StoredManifest: ...  # noqa: D102
+    def put_manifest(  # noqa: D102
+        self, reference: str, media_type: str, body: bytes, *, tags: Sequence[str] = ()
+    ) -> StoredManifest: ...
     def stat(self, reference: str) -> ManifestFacts: ...  # noqa: D102
     def manifest(self, reference: str) -> ManifestBody: ...  # noqa: D102
     def delete_manifest(self, reference: str) -> None: ...  # noqa: D102
@@ -132,9 +136,23 @@ class PypiHandle(Protocol):
     def project_list(self, accept: str) -> PageBody: ...  # noqa: D102
     def project_page(self, project: str, accept: str) -> PageBody: ...  # noqa: D102
     def file(self, filename: str) -> FileFacts: ...  # noqa: D102
+    def have(self, filename: str) -> FileFacts: ...  # noqa: D102
+    def open_file(self, filename: str) -> BinaryIO | None: ...  # noqa: D102
+    def provenance(self, filename: str) -> bytes: ...  # noqa: D102
     def read(self, filename: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]: ...  # noqa: D102
     def metadata(self, filename: str) -> bytes: ...  # noqa: D102
     def upload(self, form: Mapping[str, str], filename: str, content: IO[bytes]) -> FileFacts: ...  # noqa: D102
+
+
+class Issued(Protocol):
+    """A token for the image registry: seconds that it counts, and when it was made (Unix time)."""
+
+    @property
+    def token(self) -> str: ...  # noqa: D102
+    @property
+    def seconds(self) -> int: ...  # noqa: D102
+    @property
+    def issued_at(self) -> datetime: ...  # noqa: D102
 
 
 class Doors(Protocol):
@@ -151,12 +169,52 @@ class Doors(Protocol):
         """
         ...
 
+    def registry_token(self, authorization: str | None, wanted: Sequence[tuple[str, frozenset[OciAction]]]) -> Issued:
+        """A token for a short time, for what is wanted of repositories as far as the credentials reach.
+
+        `Denied` without credentials or with wrong ones. What they do not cover is left out, as docker's protocol has it.
+        """
+        ...
+
     def oci(self, grant: Grant, repository: str, actions: frozenset[OciAction]) -> OciHandle:
-        """The handle that may do `actions`, all of them, in a repository."""
+        """The handle that may do `actions`, all of them, in a repository.
+
+        `Denied` with the code `oci-scope` where a token was not made for that: another one may be asked for.
+        """
         ...
 
     def pypi(self, grant: Grant, index: str, action: PypiAction) -> PypiHandle:
         """The handle that may do `action` in an index."""
+        ...
+
+
+class ChartFacts(Protocol):
+    """A chart's package."""
+
+    @property
+    def digest(self) -> str: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+
+class ChartHandle(Protocol):
+    """The charts that one actor may pull. `aegis.registry.charts.Charts` says what each call does."""
+
+    def index(self, under: str) -> bytes: ...  # noqa: D102
+    def package(self, repository: str, filename: str) -> ChartFacts: ...  # noqa: D102
+    def read(self, chart: Any, offset: int, length: int) -> Iterator[bytes]: ...  # noqa: D102
+    def open_file(self, chart: Any) -> BinaryIO | None: ...  # noqa: D102
+
+
+class ChartDoors(Protocol):
+    """Who may see which charts."""
+
+    def authenticate(self, authorization: str | None) -> Grant:
+        """See `Doors`."""
+        ...
+
+    def charts(self, grant: Grant) -> ChartHandle:
+        """The charts in repositories that the grant may pull from; `Denied` without credentials."""
         ...
 
 
@@ -169,6 +227,7 @@ _OCI: Final[dict[str, tuple[int, str]]] = {
     "oci-manifest-unknown": (404, "MANIFEST_UNKNOWN"),
     "oci-name-invalid": (400, "NAME_INVALID"),
     "oci-name-unknown": (404, "NAME_UNKNOWN"),
+    "oci-scope": (401, "UNAUTHORIZED"),
     "oci-size-invalid": (400, "SIZE_INVALID"),
     "oci-tag-fixed": (409, "DENIED"),
     "oci-tag-invalid": (400, "TAG_INVALID"),
@@ -197,6 +256,6 @@ def oci_problem(error: AegisError) -> tuple[int, str]:
     """The HTTP status and the distribution specification's code of an error."""
     if error.code in _OCI:
         return _OCI[error.code]
-    code = {403: "DENIED", 404: "NAME_UNKNOWN", 409: "DENIED", 400: "UNSUPPORTED"}
+    code = {403: "DENIED", 404: "NAME_UNKNOWN", 409: "DENIED", 400: "UNSUPPORTED", 503: "UNAVAILABLE"}
     status = status_of(error)
     return status, code.get(status, "UNKNOWN")

@@ -5,10 +5,12 @@ The doors authorise once here and then stream through the handle they were given
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from aegis.access.tokens import JOB_PREFIX, JobClaim, Kind, read_job_token
+from aegis.access import tokens
+from aegis.access.tokens import JOB_PREFIX, REGISTRY_PREFIX, JobClaim, Kind, read_job_token
 from aegis.core import events
 from aegis.core.errors import Denied, NotFound
 from aegis.core.events import Draft
@@ -18,19 +20,25 @@ from aegis.delivery.context import Context, actor_of
 from aegis.delivery.doors import Grant, OciAction, OciHandle, PypiAction, PypiHandle
 from aegis.delivery.git_door import GitGrant, Push
 from aegis.delivery.handlers.access import close_session, open_session
+from aegis.delivery.handlers.moves import intend
 from aegis.delivery.handlers.pushes import received
 from aegis.delivery.views import Actor
+from aegis.registry.charts import CONFIG, Chart, Charts, Visible
+from aegis.registry.image_mirror import PREFIX as MIRRORED
 from aegis.registry.ports import PackageFile
 
 QUARANTINE = "quarantine"
+REGISTRY_SECONDS = 300
+_VERBS = {"pull": "pull-image", "push": "push-image", "delete": "delete-image"}
 _HINT = "use a token: aegis login, or ask an administrator"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller of the registry doors."""
+    """A caller of the registry doors. `access` bounds a token that was made for named repositories."""
 
     who: Actor | None
+    access: Mapping[str, tuple[str, ...]] | None = None
 
     @property
     def actor(self) -> str:
@@ -45,12 +53,42 @@ class Caller:
         return self.who is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryToken:
+    """See `doors.Issued`."""
+
+    token: str
+    seconds: int
+    issued_at: datetime
+
+
+class ChartView:
+    """See `doors.ChartHandle`: the charts of one caller."""
+
+    def __init__(self, charts: Charts, visible: Visible) -> None:
+        self._charts = charts
+        self._visible = visible
+        self.read = charts.read
+        self.open_file = charts.open_file
+
+    def index(self, under: str) -> bytes:
+        """The index of what the caller may pull."""
+        return self._charts.index(under, self._visible)
+
+    def package(self, repository: str, filename: str) -> Chart:
+        """A package; `Denied` where the caller may not pull."""
+        if not self._visible(repository):
+            raise Denied("not-permitted", f"you may not pull from {repository}")
+        return self._charts.package(repository, filename)
+
+
 class Entrance:
-    """Implements `Credentials`, `Sessions`, `Doors` and the callbacks of `HostedGitDoor`."""
+    """Implements `Credentials`, `Sessions`, `Doors`, `ChartDoors` and the callbacks of `HostedGitDoor`."""
 
     def __init__(self, context: Context, job_secret: bytes) -> None:
         self._context = context
         self._job_secret = job_secret
+        self._charts = Charts(context.images)
 
     # -- Credentials and Sessions -------------------------------------------------------------------------
 
@@ -66,18 +104,22 @@ class Entrance:
 
     def identify(self, token: str) -> Actor | None:
         """Who a token speaks for, or None."""
+        grant = self._grant(token)
+        return None if grant is None else actor_of(grant, self._context.adopted.directory)
+
+    def _grant(self, token: str) -> tokens.Grant | None:
         context = self._context
         now = context.clock.now()
         if token.startswith(JOB_PREFIX + "."):
             grant = read_job_token(self._job_secret, token, now, alive=self._alive)
         else:
             grant = context.tokens.resolve(token, now)
-        if grant is None or grant.kind is Kind.LOGIN_LINK:
-            return None
+        return grant if grant is not None and self._counts(grant) else None
+
+    def _counts(self, grant: tokens.Grant) -> bool:
         person = grant.kind in (Kind.USER, Kind.SESSION)
-        if person and context.adopted.directory.by_id(grant.identity) is None:
-            return None
-        return actor_of(grant, context.adopted.directory)
+        known = not person or self._context.adopted.directory.by_id(grant.identity) is not None
+        return known and grant.kind not in (Kind.LOGIN_LINK, Kind.REGISTRATION)
 
     def _alive(self, claim: JobClaim) -> bool:
         try:
@@ -103,21 +145,85 @@ class Entrance:
 
     def authenticate(self, authorization: str | None) -> Caller:
         """See `doors.Doors`."""
-        return Caller(self.actor(authorization) if authorization else None)
+        if not authorization:
+            return Caller(None)
+        token = git_door.basic_token(authorization)
+        if not token.startswith(f"{REGISTRY_PREFIX}."):
+            return Caller(self.actor(authorization))
+        claim = tokens.read_registry_token(self._job_secret, token, self._context.clock.now())
+        grant = self._behind(claim.grant) if claim is not None else None
+        if claim is None or grant is None:
+            raise Denied("unauthenticated", "this token is past its time or was revoked", hint=_HINT)
+        return Caller(actor_of(grant, self._context.adopted.directory), claim.access)
+
+    def _behind(self, grant: tokens.Grant) -> tokens.Grant | None:
+        """The credential that a registry token was made from, while that still counts."""
+        now = self._context.clock.now()
+        if grant.kind is Kind.JOB:
+            claim = JobClaim(
+                run=grant.run, job=grant.job, attempt=grant.attempt, project=grant.project,
+                expires_at=grant.expires_at or now,
+            )  # fmt: skip
+            return grant if claim.expires_at > now and self._alive(claim) else None
+        present = self._context.tokens.named(grant.token)
+        if present is None or (present.expires_at is not None and present.expires_at <= now):
+            return None
+        return present if self._counts(present) else None
+
+    def registry_token(
+        self, authorization: str | None, wanted: Sequence[tuple[str, frozenset[OciAction]]]
+    ) -> RegistryToken:
+        """See `doors.Doors`."""
+        grant = self._grant(git_door.basic_token(authorization))
+        if grant is None:
+            raise Denied("unauthenticated", "no valid token", hint=_HINT)
+        who = actor_of(grant, self._context.adopted.directory)
+        access: dict[str, tuple[str, ...]] = {}
+        for repository, actions in wanted:
+            covered = [one for one in sorted(actions) if self._covers(who, repository, one, actions)]
+            access[repository] = tuple(sorted({*access.get(repository, ()), *covered}))
+        now = self._context.clock.now()
+        token = tokens.mint_registry_token(
+            self._job_secret, grant, access, expires_at=now + timedelta(seconds=REGISTRY_SECONDS)
+        )
+        return RegistryToken(token=token, seconds=REGISTRY_SECONDS, issued_at=now)
+
+    def _covers(self, who: Actor, repository: str, action: OciAction, beside: frozenset[OciAction]) -> bool:
+        try:
+            self._permit(who, repository, action, beside)
+        except Denied:
+            return False
+        return True
 
     def oci(self, grant: Grant, repository: str, actions: frozenset[OciAction]) -> OciHandle:
         """See `doors.Doors`: jobs push to their own project's quarantine, and nobody pulls from there to deploy."""
         who = _somebody(grant)
-        quarantined = repository.startswith(f"{QUARANTINE}/")
-        project = repository.removeprefix(f"{QUARANTINE}/")
-        verbs = {"pull": "pull-image", "push": "push-image", "delete": "delete-image"}
         for action in sorted(actions):
-            if action == "pull" and quarantined and who.kind == Kind.JOB and "push" in actions:
-                continue
-            self._context.authorise(
-                who, verbs[action], kind="image", name=repository, project=project, quarantined=quarantined
-            )
+            self._permit(who, repository, action, actions)
+        access = grant.access if isinstance(grant, Caller) else None
+        if access is not None and not actions <= set(access.get(repository, ())):
+            raise Denied("oci-scope", f"this token was not made to {', '.join(sorted(actions))} in {repository}")
         return self._context.images.repository(repository, actor=grant.actor, actions=actions)
+
+    def _permit(self, who: Actor, repository: str, action: OciAction, beside: frozenset[OciAction]) -> None:
+        quarantined = repository.startswith(f"{QUARANTINE}/")
+        if action == "pull" and quarantined and who.kind == Kind.JOB and "push" in beside:
+            return
+        self._context.authorise(
+            who, _VERBS[action], kind="image", name=repository, project=self._project_of(repository),
+            quarantined=quarantined, public=repository.startswith(MIRRORED),
+        )  # fmt: skip
+
+    def _project_of(self, repository: str) -> str:
+        """The declared project that a repository belongs to: `shop/orders` has `shop/orders/chart`, too."""
+        name = repository.removeprefix(f"{QUARANTINE}/")
+        longer = [one for one in self._context.options.projects if name.startswith(f"{one}/")]
+        return max(longer, key=len) if longer and name not in self._context.options.projects else name
+
+    def charts(self, grant: Grant) -> ChartView:
+        """See `doors.ChartDoors`."""
+        who = _somebody(grant)
+        return ChartView(self._charts, lambda name: self._covers(who, name, "pull", frozenset({"pull"})))
 
     def pypi(self, grant: Grant, index: str, action: PypiAction) -> PypiHandle:
         """See `doors.Doors`."""
@@ -151,6 +257,10 @@ class Entrance:
         if actor.kind == Kind.JOB or not allowed or not {"write", "*"} & set(actor.scopes):
             raise Denied("not-permitted", f"{actor.id} may not push to {project}", hint=_HINT)
 
+    def git_begun(self, push: Push) -> None:
+        """See `HostedGitDoor.on_begin`."""
+        intend(self._context, push.project, push.identity, push.updates, options=push.options)
+
     def git_received(self, push: Push) -> Sequence[str]:
         """See `HostedGitDoor.on_push`."""
         if push.grant is None:
@@ -170,9 +280,11 @@ class Entrance:
         """See `registry.oci.Pushed`: an image that a job pushed to quarantine is an artifact of its run."""
         if tag is None or tag.startswith("sha256-") or not repository.startswith(f"{QUARANTINE}/"):
             return
-        project = repository.removeprefix(f"{QUARANTINE}/")
-        size = self._context.images.repository(repository, actor="aegis").stat(digest).size
-        self._published(actor, project, ArtifactKind.IMAGE, project.rpartition("/")[2], tag, digest, size, repository)
+        project = self._project_of(repository)
+        found = self._context.images.repository(repository, actor="aegis").stat(digest)
+        kind = ArtifactKind.CHART if found.artifact_type == CONFIG else ArtifactKind.IMAGE
+        name = repository.rpartition("/")[2]
+        self._published(actor, project, kind, name, tag, digest, found.size, repository)
 
     def package_uploaded(self, index: str, file: PackageFile, actor: str) -> None:
         """See `registry.pypi.OnFile`."""

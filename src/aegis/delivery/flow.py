@@ -11,8 +11,12 @@ from typing import Any, Final
 
 from aegis.core import events
 from aegis.core.events import Record
-from aegis.core.types import DeploymentState
+from aegis.core.types import DeploymentState, State
 from aegis.delivery import commands as ask
+from aegis.execution.progress import BRIDGE
+
+SUPERSEDING: Final = frozenset({"push", "merge_request_event", "api", "web", "trigger"})
+"""Sources of pipelines that make older ones of the same branch redundant."""
 
 
 def _pushed(record: Record, data: events.ChangePushed) -> tuple[object, ...]:
@@ -31,8 +35,27 @@ def _updated(record: Record, data: events.MergeRequestUpdated) -> tuple[object, 
     return (ask.StartRun(change=f"merge-request:{record.project}:{data.number}"),)
 
 
+def _run_created(_record: Record, data: events.RunCreated) -> tuple[object, ...]:
+    supersedes = data.run.source in SUPERSEDING and not data.run.parent
+    return (ask.SupersedeRuns(run=data.run.id),) if supersedes else ()
+
+
+def _job_started(record: Record, data: events.JobStarted) -> tuple[object, ...]:
+    bridge = data.job.runner == BRIDGE.name
+    return (ask.StartDownstream(run=_name(record), job=data.job.name),) if bridge else ()
+
+
+def _job_finished(_record: Record, data: events.JobFinished) -> tuple[object, ...]:
+    stopped = data.job.runner == BRIDGE.name and data.job.state is State.CANCELED
+    return (ask.CancelDownstream(run=data.job.id),) if stopped else ()
+
+
+def _cancel_asked(_record: Record, data: events.RunCancelRequested) -> tuple[object, ...]:
+    return (ask.CancelDownstream(run=data.run),)
+
+
 def _run_finished(_record: Record, data: events.RunFinished) -> tuple[object, ...]:
-    return (ask.JudgeRun(run=data.run),)
+    return (ask.ConcludeDownstream(run=data.run), ask.JudgeRun(run=data.run))
 
 
 def _judged(_record: Record, data: events.VerdictGiven) -> tuple[object, ...]:
@@ -85,6 +108,10 @@ FLOW: Final[dict[type, Callable[[Record, Any], tuple[object, ...]]]] = {
     events.ChangePushed: _pushed,
     events.MergeRequestOpened: _opened,
     events.MergeRequestUpdated: _updated,
+    events.RunCreated: _run_created,
+    events.JobStarted: _job_started,
+    events.JobFinished: _job_finished,
+    events.RunCancelRequested: _cancel_asked,
     events.RunFinished: _run_finished,
     events.VerdictGiven: _judged,
     events.ReleaseCreated: _released,

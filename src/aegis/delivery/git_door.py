@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from aegis.core.errors import Denied, UserError
-from aegis.source.branches import Protection, RefUpdate, fast_forward_only, judge_push
+from aegis.core.errors import Denied, ExternalError, UserError
+from aegis.source.branches import Protection, RefUpdate, Refusal, fast_forward_only, judge_push
 from aegis.source.ports import GitHost
 from aegis.source.push_protocol import PushHead, PushReader, refusal_report
 
@@ -91,6 +91,7 @@ class Conversation:
     identity: str
     fast_forward_only: tuple[str, ...] = ()
     sideband: bool = False
+    begin: Callable[[], None] | None = None
     received: Callable[[tuple[RefUpdate, ...]], Sequence[str]] | None = None
 
 
@@ -100,7 +101,7 @@ class GitBackend(Protocol):
     async def serve(
         self, project: str, request: GitRequest, body: AsyncIterator[bytes], conversation: Conversation
     ) -> GitAnswer:
-        """The program's answer, in constant memory.
+        """The program's answer, in constant memory. Calls `begin` in a thread, once, before anything can move.
 
         Refuses to move the refs in `fast_forward_only` to a commit that does not contain their old one. When refs
         have moved, calls `received` in a thread, once, with exactly those, also when the client has gone, and before
@@ -129,7 +130,8 @@ class HostedGitDoor:
     """The door to repositories that Aegis itself keeps.
 
     `identify` turns a token into a grant (None: wrong, expired or revoked). `permit` raises `Denied` or `NotFound`.
-    `protections` are those of the declaration in force for a project. `on_push` is told of each push that moved
+    `protections` are those of the declaration in force for a project. `on_begin` is told of each push that may move
+    something, in a thread, before it does; where it raises, nothing moves. `on_push` is told of each push that moved
     something, in a thread, and may answer lines for the pusher. `on_refused` is told what was refused.
     """
 
@@ -139,6 +141,7 @@ class HostedGitDoor:
     permit: Callable[[GitGrant, str, Action], None]
     protections: Callable[[str], Sequence[Protection]]
     on_push: Callable[[Push], Sequence[str]]
+    on_begin: Callable[[Push], None] = field(default=lambda _push: None)
     on_refused: Callable[[GitGrant, str, Sequence[str]], None] = field(default=lambda _grant, _project, _why: None)
 
     def authenticate(self, header: str | None) -> GitGrant:
@@ -194,15 +197,22 @@ class _PushHandle:
             identity=identity,
             fast_forward_only=fast_forward_only(head.updates, protections),
             sideband=head.sideband,
-            received=lambda updates: self._received(head, updates),
+            begin=lambda: self.door.on_begin(self._push(head, head.updates)),
+            received=lambda updates: self.door.on_push(self._push(head, updates)),
         )
-        return await backend.serve(self.project, request, _chain(head.raw + head.rest, body), conversation)
+        try:
+            return await backend.serve(self.project, request, _chain(head.raw + head.rest, body), conversation)
+        except (
+            ExternalError
+        ) as error:  # nothing has moved: Git clients show a refusal, and of an HTTP status only the number
+            async for _chunk in body:
+                continue
+            return _answer(refusal_report(head, [_hindered(one, error) for one in head.updates[:1]]))
 
-    def _received(self, head: PushHead, updates: tuple[RefUpdate, ...]) -> Sequence[str]:
-        push = Push(
+    def _push(self, head: PushHead, updates: tuple[RefUpdate, ...]) -> Push:
+        return Push(
             project=self.project, identity=self.grant.identity, updates=updates, options=head.options, grant=self.grant
         )
-        return self.door.on_push(push)
 
 
 async def _read_head(body: AsyncIterator[bytes]) -> PushHead | None:
@@ -219,6 +229,10 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
         yield first
     async for chunk in rest:
         yield chunk
+
+
+def _hindered(update: RefUpdate, error: ExternalError) -> Refusal:
+    return Refusal(ref=update.ref, code=error.code, message=error.message, hint=error.hint)
 
 
 def _answer(data: bytes) -> GitAnswer:

@@ -10,8 +10,21 @@ from aegis.access.approvals import ApprovalPolicy
 from aegis.core.errors import NotFound
 from aegis.gates.policy import GatePolicy
 from aegis.gitops.overlay import ServiceSpec
+from aegis.registry.options import RegistryOptions
 from aegis.rollout.strategy import Strategy
 from aegis.source.branches import ProtectedBranch, ProtectedTag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOptions:
+    """A pipeline that time starts. `owner` is whom it runs for; empty: nobody's rights."""
+
+    cron: str
+    branch: str
+    zone: str = "UTC"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    active: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +36,9 @@ class ProjectOptions:
     service: str = ""
     index: str = "default"
     default_branch: str = "main"
+    resource_groups: Mapping[str, str] = field(default_factory=dict)
+    """The process mode of each resource group; `unordered` where none is declared."""
+    schedules: Mapping[str, ScheduleOptions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +59,22 @@ class EnvironmentOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
-    """The built-in runner. `timeout` is seconds of a job that names none."""
+    """The built-in runner (none with `concurrency` 0). `timeout` is seconds of a job that names none."""
 
     concurrency: int = 2
+    tags: tuple[str, ...] | None = None
     isolation_required: bool = True
     host_tools: bool = False
     timeout: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Seconds for which things are kept: logs and artifacts of jobs, those of runs that became releases, deployments."""
+
+    logs: float = 90 * 86400.0
+    release_logs: float = 31557600.0
+    deployments: float = 2 * 31557600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +95,8 @@ class Options:
     gates: GatePolicy = field(default_factory=GatePolicy)
     advisories: str = ""
     job_timeout: int = 3600
+    registries: RegistryOptions = field(default_factory=RegistryOptions)
+    retention: Retention = field(default_factory=Retention)
     gitops_project: str = "aegis/gitops"
 
     def project(self, name: str) -> ProjectOptions:

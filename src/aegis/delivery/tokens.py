@@ -35,6 +35,12 @@ class TokenBook:
             self._catch_up()
             return self._tokens.named(token)
 
+    def of(self, identity: str) -> tuple[Grant, ...]:
+        """The tokens of an identity that are in force."""
+        with self._lock:
+            self._catch_up()
+            return self._tokens.of(identity)
+
     def _catch_up(self) -> None:
         head = self._ledger.head().seq
         while self._seen < head:

@@ -26,14 +26,15 @@ def build(
     blobs: Blobs,
     credentials: Callable[[Run, JobSpec, JobRun], JobCredentials],
     resolve_secret: Callable[[Run, JobSpec, str], str] | None,
+    extra: Sequence[Variable] = (),
 ) -> Assignment:
-    """The assignment of an attempt. Order of variables, last wins: the job's, dotenv reports, credentials."""
+    """The assignment of an attempt. Order of variables, last wins: the job's, dotenv reports, then `extra`, credentials."""
     trouble = ""
     given = JobCredentials(token="")
     variables: tuple[Variable, ...] = ()
     try:
         own = tuple(_resolved(run, spec, one, resolve_secret) for one in spec.variables)
-        variables = (*own, *_from_reports(feeders, blobs))
+        variables = (*own, *from_reports(feeders, blobs), *extra)
         given = credentials(run, spec, job)
     except AegisError as error:
         trouble = str(error)
@@ -66,10 +67,11 @@ def _archives(feeders: Sequence[JobRun]) -> Iterator[Dependency]:
     for feeder in feeders:
         for file in feeder.files:
             if file.kind == "archive":
-                yield Dependency(job=feeder.name, archive=file)
+                yield Dependency(job=feeder.name, archive=file, id=feeder.id, attempt=feeder.attempt)
 
 
-def _from_reports(feeders: Sequence[JobRun], blobs: Blobs) -> Iterator[Variable]:
+def from_reports(feeders: Sequence[JobRun], blobs: Blobs) -> Iterator[Variable]:
+    """The variables of the jobs' dotenv reports, in order."""
     for feeder in feeders:
         for file in feeder.files:
             if file.kind == "dotenv":

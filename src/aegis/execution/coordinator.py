@@ -12,34 +12,38 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from aegis.core import codec, events
 from aegis.core.errors import AegisError, Conflict, NotFound, UserError
-from aegis.core.events import Draft, Record
-from aegis.core.plan import JobSpec, Plan
+from aegis.core.events import Record
+from aegis.core.plan import JobSpec, Plan, Variable
 from aegis.core.ports import Blobs, Clock, Ledger
 from aegis.core.types import JobRun, Run, State, StoredFile
-from aegis.execution import assignment, recovery, trace
+from aegis.execution import assignment, trace
+from aegis.execution.leases import Leases
 from aegis.execution.options import CoordinatorOptions
-from aegis.execution.ports import Lease, QueueStore, TraceStore
-from aegis.execution.progress import PLAYED, RETRIED, Progress, Steps
+from aegis.execution.ports import QueueStore, TraceStore
+from aegis.execution.progress import BRIDGE, PLAYED, RETRIED, Progress, Steps
+from aegis.execution.redundancy import superseded
+from aegis.execution.register import Register
+from aegis.execution.resources import UNORDERED, Claim, ResourceGroups, next_claim
 from aegis.execution.runners import Assignment, JobCredentials, JobResult, Runner, Signal, TraceAck
 from aegis.execution.schedule import SYSTEM_FAILURE, ReadyQueue, Turn, retries, tolerated
 
-_ISOLATED = frozenset({"namespaces", "container"})
 Credentials = Callable[[Run, JobSpec, JobRun], JobCredentials]
 ResolveSecret = Callable[[Run, JobSpec, str], str]
+ProcessMode = Callable[[str, str], str]
 
 
 class Coordinator:
     """Owns all runs. Thread-safe. Call `recover` once before the first `submit` or `acquire`.
 
     `credentials` is asked once per attempt, after the assignment is durable; what it raises fails the job.
-    `resolve_secret` turns a secret reference into its value at that moment. `on_change` is called with a run's id
+    `resolve_secret` turns a secret reference into its value at that moment. `process_mode` answers how a project's resource
+    group is given out. A job with `trigger` gets no runner: it runs from the moment it may until `finish`. `on_change` is called with a run's id
     after each durable change, outside the lock, from whichever thread made it.
     """
 
@@ -54,28 +58,28 @@ class Coordinator:
         credentials: Credentials,
         options: CoordinatorOptions | None = None,
         resolve_secret: ResolveSecret | None = None,
+        process_mode: ProcessMode | None = None,
         on_change: Callable[[str], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._clock = clock
         self._traces = traces
-        self._queue = queue
         self._credentials = credentials
         self._options = options or CoordinatorOptions()
         self._resolve_secret = resolve_secret
+        self._process_mode = process_mode
         self._on_change = on_change
         self._lock = threading.RLock()
         self._work = threading.Condition(self._lock)
-        self._runs: dict[str, Progress] = {}
-        self._closed: OrderedDict[str, Progress] = OrderedDict()
+        self._runs = Register(ledger, blobs, queue, actor=self._options.actor, keep=self._options.keep)
         self._ready = ReadyQueue()
-        self._holders: dict[str, tuple[str, str]] = {}
-        self._leases: dict[str, Lease] = {}
+        self._leases = Leases(queue, clock, self._options.silence)
         self._finishing: set[str] = set()
-        self._groups: dict[tuple[str, str], str] = {}
+        self._groups = ResourceGroups()
         self._timers: dict[tuple[str, str], float] = {}
         self._wakes = 0
+        self._offers = 0
 
     @property
     def lease_seconds(self) -> float:
@@ -95,23 +99,39 @@ class Coordinator:
         made = replace(run, plan=digest, jobs=(), created_at=at, state=State.CREATED)
         progress = Progress(made, plan, order=0)
         steps = progress.begin(at)
-        drafts = [self._draft(progress, events.RunCreated(run=made, job_count=len(plan.jobs)), actor, cause, project)]
-        drafts.extend(self._ending(progress, actor))
+        created = events.RunCreated(run=made, job_count=len(plan.jobs))
+        data = [created, *self._runs.ending(progress)]
+        drafts = [self._runs.draft(progress, one, actor, cause, project) for one in data]
         with self._changing(progress.id):
             records = self._ledger.append(drafts, expect={f"run/{run.id}": 0})
             progress.order = records[0].seq
-            self._settle(progress, records)
+            self._runs.settle(progress, records)
             self._enqueue(progress, steps)
         return records[0]
 
     def cancel(self, run_id: str, actor: str, reason: str = "") -> Run:
         """Stop a run: what has not begun is canceled now, what runs is told. A finished run stays as it is."""
         with self._changing(run_id):
-            progress = self._progress(run_id)
+            progress = self._runs.progress(run_id)
             if progress.finished:
                 return progress.run
-            asked = events.RunCancelRequested(run=run_id, by=actor, reason=reason)
-            self._commit(progress, [asked], lambda at: progress.cancel(actor, at), actor)
+            self._cancel(progress, actor, reason)
+            return progress.run
+
+    def _cancel(self, progress: Progress, actor: str, reason: str) -> None:
+        asked = events.RunCancelRequested(run=progress.id, by=actor, reason=reason)
+        self._commit(progress, [asked], lambda at: progress.cancel(actor, at), actor)
+
+    def supersede(self, run_id: str, actor: str, reason: str) -> Run:
+        """A newer pipeline of the same branch has begun: cancel what the plan's `auto_cancel` says."""
+        with self._changing(run_id):
+            progress = self._runs.progress(run_id)
+            found = superseded(progress.plan, progress.run.jobs) if not progress.finished else None
+            if found is not None and found.whole:
+                self._cancel(progress, actor, reason)
+            for name in found.jobs if found is not None else ():
+                if not progress.job(name).state.finished:
+                    self._change_job(progress, name, State.CANCELED, actor, reason)
             return progress.run
 
     def cancel_job(self, run_id: str, name: str, actor: str, reason: str = "") -> Run:
@@ -122,52 +142,60 @@ class Coordinator:
         """Run a finished job again as its next attempt; the jobs it had skipped are open again."""
         return self._person(run_id, name, State.PENDING, actor, RETRIED)
 
-    def play(self, run_id: str, name: str, actor: str) -> Run:
-        """Start a manual job, or a delayed one before its time."""
-        return self._person(run_id, name, State.PENDING, actor, PLAYED)
+    def play(self, run_id: str, name: str, actor: str, variables: Sequence[Variable] = ()) -> Run:
+        """Start a manual job, or a delayed one before its time; `variables` override the job's own."""
+        return self._person(run_id, name, State.PENDING, actor, PLAYED, tuple(variables))
 
-    def _person(self, run_id: str, name: str, state: State, actor: str, reason: str) -> Run:
+    def _person(
+        self, run_id: str, name: str, state: State, actor: str, reason: str, variables: tuple[Variable, ...] = ()
+    ) -> Run:
         with self._changing(run_id):
-            progress = self._progress(run_id)
-            acts = {RETRIED: progress.retry, PLAYED: progress.play}
-            act = acts.get(reason, progress.cancel_job)
-            changed = events.JobChanged(name=name, state=state, by=actor, reason=reason)
-            self._commit(progress, [changed], lambda at: act(name, at), actor)
+            progress = self._runs.progress(run_id)
+            self._change_job(progress, name, state, actor, reason, variables)
             return progress.run
+
+    def _change_job(
+        self, progress: Progress, name: str, state: State, actor: str, reason: str,
+        variables: tuple[Variable, ...] = (),
+    ) -> None:  # fmt: skip
+        changed = events.JobChanged(name=name, state=state, by=actor, reason=reason, variables=variables)
+        self._commit(progress, [changed], lambda at: progress.changed(changed, at), actor)
 
     def run(self, run_id: str) -> Run:
         """A run as it is now, with the latest attempt of each job; `NotFound`."""
         with self._lock:
-            return self._progress(run_id).run
+            return self._runs.progress(run_id).run
 
     def plan(self, run_id: str) -> Plan:
         """The plan that a run carries out; `NotFound`."""
         with self._lock:
-            return self._progress(run_id).plan
+            return self._runs.progress(run_id).plan
+
+    def feeders(self, run_id: str, name: str) -> tuple[JobRun, ...]:
+        """The jobs whose files a job gets."""
+        with self._lock:
+            progress = self._runs.progress(run_id)
+            return progress.feeders(progress.specs[name])
 
     def attempts(self, run_id: str, name: str) -> tuple[JobRun, ...]:
         """Every attempt of a job, oldest first."""
         with self._lock:
-            return self._progress(run_id).attempts(name)
+            return self._runs.progress(run_id).attempts(name)
 
     def open_runs(self) -> tuple[Run, ...]:
         """The runs that have not come to their end, oldest first."""
         with self._lock:
-            return tuple(progress.run for progress in sorted(self._runs.values(), key=lambda one: one.order))
+            return tuple(progress.run for progress in self._runs)
 
     def depth(self) -> tuple[int, int]:
         """How many jobs wait for a runner, and how many run."""
         with self._lock:
-            return len(self._ready), len(self._holders)
+            return len(self._ready), len(self._leases)
 
     def acquire(self, runner: Runner, *, timeout: float = 0.0) -> Assignment | None:
         """See `JobSource`."""
-        if self._options.require_isolation and runner.isolation not in _ISOLATED:
-            raise Conflict(
-                "runner-not-isolated",
-                f"runner {runner.name!r} does not isolate jobs ({runner.isolation}), and this server requires it",
-                hint="see `aegis doctor`, or declare `runners: {isolation: optional}`",
-            )
+        if self._options.require_isolation:
+            runner.must_isolate()
         deadline = self._clock.monotonic() + timeout
         wakes = self._wakes
         while True:
@@ -185,13 +213,14 @@ class Coordinator:
         feeders = progress.feeders(spec)
         return assignment.build(
             progress.head, spec, job, feeders, blobs=self._blobs, credentials=self._credentials,
-            resolve_secret=self._resolve_secret,
+            resolve_secret=self._resolve_secret, extra=progress.given(spec.name),
         )  # fmt: skip
 
-    def wait_for_work(self, timeout: float) -> bool:
-        """Block until a job is pending (True) or `timeout` seconds have passed (False)."""
+    def offered(self, after: int = -1, timeout: float = 0.0) -> int:
+        """See `JobSource`."""
         with self._lock:
-            return self._work.wait_for(lambda: len(self._ready) > 0, timeout)
+            self._work.wait_for(lambda: self._offers > after, timeout)
+            return self._offers
 
     def wake(self, runners: Sequence[str] = ()) -> None:  # noqa: ARG002 - waking all is allowed by the port
         """See `JobSource`."""
@@ -203,9 +232,9 @@ class Coordinator:
         passed: list[Turn] = []
         try:
             while (turn := self._ready.take()) is not None:
-                progress = self._runs[turn.run]
+                progress = self._runs.open(turn.run)
                 spec = progress.specs[turn.job]
-                if runner.tags is not None and not set(spec.tags) <= set(runner.tags):
+                if not runner.takes(progress.head, spec):
                     passed.append(turn)
                 elif not self._claims_group(progress, spec):
                     self._enqueue(progress, progress.hold(spec.name, self._clock.now(), waiting=True))
@@ -220,28 +249,35 @@ class Coordinator:
         if spec.resource_group is None:
             return True
         key = (progress.head.project, spec.resource_group)
-        return self._groups.setdefault(key, progress.job(spec.name).id) == progress.job(spec.name).id
+        job_id = progress.job(spec.name).id
+        if self._groups.holder(key) not in {None, job_id}:
+            return False
+        if self._mode(key) != UNORDERED:
+            first = self._next(key)
+            if first is None or (first.run, first.job) != (progress.id, spec.name):
+                return False
+        self._groups.take(key, job_id)
+        return True
+
+    def _mode(self, key: tuple[str, str]) -> str:
+        return self._process_mode(*key) if self._process_mode is not None else UNORDERED
+
+    def _next(self, key: tuple[str, str]) -> Claim | None:
+        """Who comes next for a group of a project."""
+        return next_claim(self._mode(key), self._runs.claims(*key))
 
     def _start(self, progress: Progress, spec: JobSpec, runner: Runner) -> JobRun:
         first = progress.head.started_at is None
         at = self._clock.now()
         job, steps = progress.start(spec.name, runner=runner.name, isolation=runner.isolation, at=at)
-        data: list[object] = [events.RunStarted(run=progress.id)] if first else []
-        data.append(events.JobStarted(job=job))
-        self._append(progress, data, self._options.actor)
+        begun: list[object] = [events.RunStarted(run=progress.id)] if first else []
+        self._append(progress, [*begun, events.JobStarted(job=job)], self._options.actor)
         self._enqueue(progress, steps)
-        self._hold(progress, job, runner)
+        if spec.trigger is not None:
+            self._leases.hold_without_end(progress.id, job)
+        else:
+            self._leases.hold(progress.id, job, runner)
         return job
-
-    def _hold(self, progress: Progress, job: JobRun, runner: Runner) -> None:
-        expires = self._clock.monotonic() + self._options.lease_seconds
-        lease = Lease(
-            job_id=job.id, run=progress.id, runner=runner.name, resumable=runner.resumable, expires=expires
-        )  # fmt: skip
-        self._leases[job.id] = lease
-        self._holders[job.id] = (progress.id, job.name)
-        if runner.resumable:
-            self._queue.put(lease)
 
     def trace(self, job_id: str, offset: int, data: bytes) -> TraceAck:
         """See `JobSource`."""
@@ -253,23 +289,19 @@ class Coordinator:
     def update(self, job_id: str) -> Signal:
         """See `JobSource`."""
         with self._lock:
-            holder = self._holders.get(job_id)
+            holder = self._leases.holder(job_id)
             if holder is None or job_id in self._finishing:
                 return Signal.ABORT
-            lease = self._leases[job_id]
-            renewed = replace(lease, expires=self._clock.monotonic() + self._options.lease_seconds)
-            self._leases[job_id] = renewed
-            if renewed.resumable:
-                self._queue.put(renewed)
-            state = self._runs[holder[0]].board.state(holder[1])
+            self._leases.renew(job_id)
+            state = self._runs.open(holder[0]).board.state(holder[1])
             return Signal.CANCEL if state is State.CANCELING else Signal.CONTINUE
 
     def finish(self, job_id: str, result: JobResult) -> None:
         """See `JobSource`."""
         with self._lock:
-            holder = self._holders.get(job_id)
+            holder = self._leases.holder(job_id)
             if holder is None:
-                self._check_repeated(job_id, result)
+                self._runs.check_repeated(job_id, result)
                 return
             if job_id in self._finishing:
                 raise Conflict("job-finishing", f"job {job_id} is being finished by another call", retryable=True)
@@ -283,18 +315,8 @@ class Coordinator:
             with self._lock:
                 self._finishing.discard(job_id)
 
-    def _check_repeated(self, job_id: str, result: JobResult) -> None:
-        for progress in (*self._runs.values(), *self._closed.values()):
-            for spec in progress.plan.jobs:
-                for job in progress.attempts(spec.name):
-                    if job.id == job_id:
-                        if job.state is result.state and job.exit_code == result.exit_code:
-                            return
-                        raise Conflict("job-not-yours", f"job {job_id} is {job.state}; this result came too late")
-        raise NotFound("no-such-job", f"no job {job_id} is running")
-
     def _end(self, holder: tuple[str, str], result: JobResult, trace: StoredFile | None) -> None:
-        progress = self._progress(holder[0])
+        progress = self._runs.progress(holder[0])
         spec = progress.specs[holder[1]]
         before = progress.job(spec.name)
         # Whoever asked for the end, the server decides that a job being canceled is canceled.
@@ -323,24 +345,18 @@ class Coordinator:
         )
 
     def _release(self, progress: Progress, spec: JobSpec, job_id: str) -> None:
-        self._holders.pop(job_id, None)
-        self._leases.pop(job_id, None)
-        self._queue.remove(job_id)
-        if spec.resource_group is None:
-            return
-        key = (progress.head.project, spec.resource_group)
-        if self._groups.get(key) == job_id:
-            del self._groups[key]
-            self._free(key)
+        self._leases.drop(job_id)
+        if spec.resource_group is not None:
+            self._groups.free((progress.head.project, spec.resource_group), job_id)
 
-    def _free(self, key: tuple[str, str]) -> None:
-        """Let the oldest job that waits for a resource group have it."""
-        for progress in sorted(self._runs.values(), key=lambda one: one.order):
-            for name, state in progress.board.states().items():
-                waits = state is State.WAITING_FOR_RESOURCE and progress.head.project == key[0]
-                if waits and progress.specs[name].resource_group == key[1]:
-                    self._enqueue(progress, progress.hold(name, self._clock.now(), waiting=False))
-                    return
+    def _regroup(self, progress: Progress) -> None:
+        """Let the next job have each of this run's groups that is free."""
+        for group in progress.groups:
+            key = (progress.head.project, group)
+            first = self._next(key) if self._groups.holder(key) is None else None
+            if first is not None and first.state is State.WAITING_FOR_RESOURCE:
+                other = self._runs.open(first.run)
+                self._enqueue(other, other.hold(first.job, self._clock.now(), waiting=False))
 
     def tick(self) -> None:
         """Let delayed jobs become due and silent leases end. Called by every `acquire`; the daemon calls it as well."""
@@ -350,18 +366,18 @@ class Coordinator:
                 if due <= now:
                     del self._timers[key]
                     if key[0] in self._runs:
-                        self._enqueue(self._runs[key[0]], self._runs[key[0]].due(key[1], self._clock.now()))
-            silent = [lease for lease in self._leases.values() if lease.expires <= now]
+                        progress = self._runs.open(key[0])
+                        self._enqueue(progress, progress.due(key[1], self._clock.now()))
+            silent = self._leases.silent()
         for lease in silent:
-            reason = "stuck_or_timeout_failure" if lease.resumable else SYSTEM_FAILURE
-            text = f"runner {lease.runner!r} was silent for {self._options.lease_seconds:.0f} s"
+            text = f"runner {lease.runner!r} was silent for {self._options.silence(resumable=lease.resumable):.0f} s"
             # Whoever finished it in the meantime was faster, and right.
             with contextlib.suppress(Conflict, NotFound):
-                self.finish(lease.job_id, JobResult(state=State.FAILED, failure_reason=reason, message=text))
+                self.finish(lease.job_id, JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=text))
 
     def _next_timer(self) -> float:
-        times = [*self._timers.values(), *(lease.expires for lease in self._leases.values())]
-        return max(0.01, min(times, default=float("inf")) - self._clock.monotonic()) if times else 3600.0
+        first = min(*self._timers.values(), self._leases.next_end(), self._clock.monotonic() + 3600.0)
+        return max(0.01, first - self._clock.monotonic())
 
     def recover(self) -> tuple[Run, ...]:
         """Rebuild every open run from the ledger; jobs that were running here have failed. The open runs.
@@ -370,27 +386,35 @@ class Coordinator:
         `runner_system_failure` and is tried again as its retry policy says.
         """
         with self._lock:
-            kept = {lease.job_id: lease for lease in self._queue.leases() if lease.resumable}
-            for run_id in recovery.open_runs(self._ledger, self._queue):
-                self._runs[run_id] = recovery.load(self._ledger, self._blobs, run_id)
-            lost: list[tuple[str, str, str]] = []
-            for progress in sorted(self._runs.values(), key=lambda one: one.order):
-                self._requeue(progress)
+            kept = self._leases.kept()
+            self._runs.reopen()
+            lost: list[str] = []
+            for progress in self._runs:
                 for job in progress.held():
-                    lease = kept.get(job.id)
-                    self._hold(progress, job, Runner(name=job.runner, isolation="", resumable=lease is not None))
-                    self._claims_group(progress, progress.specs[job.name])
-                    if lease is None:
-                        lost.append((progress.id, job.name, job.id))
-        for _, _, job_id in lost:
+                    self._groups_again(progress, job)
+                    if progress.specs[job.name].trigger is not None:
+                        self._leases.hold_without_end(progress.id, job)
+                        continue
+                    self._leases.hold(progress.id, job, Runner(name=job.runner, isolation="", resumable=job.id in kept))
+                    if job.id not in kept:
+                        lost.append(job.id)
+            for progress in list(self._runs):
+                self._requeue(progress)
+        for job_id in lost:
             text = "the server stopped while this job was running"
             self.finish(job_id, JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=text))
         with self._lock:
             # A run whose last job ended, but whose end was not written, ends now.
-            for progress in list(self._runs.values()):
-                if progress.finished and progress.head.finished_at is None:
-                    self._append(progress, [data.data for data in self._ending(progress, "")], self._options.actor)
+            for progress in list(self._runs):
+                if ending := self._runs.ending(progress):
+                    self._append(progress, ending, self._options.actor)
+                self._end_bridges(progress)
             return self.open_runs()
+
+    def _groups_again(self, progress: Progress, job: JobRun) -> None:
+        group = progress.specs[job.name].resource_group
+        if group is not None:
+            self._groups.take((progress.head.project, group), job.id)
 
     def _requeue(self, progress: Progress) -> None:
         for name, state in progress.board.states().items():
@@ -399,21 +423,15 @@ class Coordinator:
             elif state is State.SCHEDULED:
                 self._delay(progress, name)
 
-    def _progress(self, run_id: str) -> Progress:
-        progress = self._runs.get(run_id) or self._closed.get(run_id)
-        if progress is None:
-            progress = recovery.load(self._ledger, self._blobs, run_id)
-            self._keep(progress)
-        return progress
-
-    def _keep(self, progress: Progress) -> None:
-        self._closed[progress.id] = progress
-        self._closed.move_to_end(progress.id)
-        while len(self._closed) > self._options.keep:
-            self._closed.popitem(last=False)
-
     def _offer(self, progress: Progress, name: str) -> None:
-        self._ready.add(Turn(progress.order, -progress.depths[name], progress.positions[name], progress.id, name))
+        spec = progress.specs[name]
+        if spec.trigger is None:
+            self._offers += 1
+            self._ready.add(Turn(progress.order, -progress.depths[name], progress.positions[name], progress.id, name))
+        elif self._claims_group(progress, spec):
+            self._start(progress, spec, BRIDGE)
+        else:
+            progress.hold(name, self._clock.now(), waiting=True)
 
     def _delay(self, progress: Progress, name: str) -> None:
         due = self._clock.monotonic() + (progress.specs[name].start_in or 0)
@@ -423,7 +441,8 @@ class Coordinator:
         for step in steps:
             if step.state is State.PENDING:
                 self._timers.pop((progress.id, step.name), None)
-                self._offer(progress, step.name)
+                if progress.board.state(step.name) is State.PENDING:
+                    self._offer(progress, step.name)
             else:
                 self._ready.discard(progress.id, step.name)
                 if step.state is State.SCHEDULED:
@@ -431,62 +450,40 @@ class Coordinator:
         if steps:
             self._work.notify_all()
 
-    def _draft(self, progress: Progress, data: object, actor: str, cause: str = "", project: str = "") -> Draft:
-        return Draft(
-            subject=f"run/{progress.id}",
-            data=data,
-            actor=actor or self._options.actor,
-            project=project or progress.head.project,
-            environment=progress.head.environment or "",
-            cause=cause,
-        )
-
-    def _ending(self, progress: Progress, actor: str) -> list[Draft]:
-        if not progress.finished or progress.head.finished_at is not None:
-            return []
-        return [self._draft(progress, events.RunFinished(run=progress.id, state=progress.board.run), actor)]
-
     def _commit(self, progress: Progress, data: Sequence[object], act: Callable[[datetime], Steps], actor: str) -> None:
         """Make a change and write it with everything that follows in one append; undone in memory if that fails."""
-        at = self._clock.now()
-        steps = act(at)
-        ending = [draft.data for draft in self._ending(progress, actor)]
-        self._append(progress, [*data, *ending], actor)
+        steps = act(self._clock.now())
+        self._append(progress, [*data, *self._runs.ending(progress)], actor)
         self._enqueue(progress, steps)
+        self._end_bridges(progress)
+        self._regroup(progress)
+
+    def _end_bridges(self, progress: Progress) -> None:
+        """A trigger that is to be canceled has no runner that would say so."""
+        for job in tuple(progress.bridges()):
+            if job.state is State.CANCELING:
+                self._end((progress.id, job.name), JobResult(state=State.CANCELED, message="canceled"), None)
 
     def _append(self, progress: Progress, data: Sequence[object], actor: str) -> None:
         try:
-            records = self._ledger.append([self._draft(progress, one, actor) for one in data])
+            self._runs.append(progress, data, actor)
         except AegisError:
             # Memory is ahead of the ledger: what is durable counts.
             self._reload(progress.id)
             raise
-        self._settle(progress, records)
 
     def _reload(self, run_id: str) -> None:
-        fresh = recovery.load(self._ledger, self._blobs, run_id)
+        fresh = self._runs.load(run_id)
         for spec in fresh.plan.jobs:
             self._ready.discard(run_id, spec.name)
-        self._closed.pop(run_id, None)
-        self._runs[run_id] = fresh
+        self._runs.replace(fresh)
         for job in fresh.held():
-            kept = self._leases.get(job.id)
-            self._hold(fresh, job, Runner(name=job.runner, isolation="", resumable=kept is not None and kept.resumable))
+            if fresh.specs[job.name].trigger is not None:
+                self._leases.hold_without_end(run_id, job)
+                continue
+            resumable = self._leases.resumable(job.id)
+            self._leases.hold(run_id, job, Runner(name=job.runner, isolation="", resumable=resumable))
         self._requeue(fresh)
-
-    def _settle(self, progress: Progress, records: Sequence[Record]) -> None:
-        """A run's records are durable: it is among the open runs or the closed ones, and the bookmark moves."""
-        for record in records:
-            if isinstance(record.data, events.RunFinished):
-                progress.close(record.recorded_at)
-        if progress.finished:
-            self._runs.pop(progress.id, None)
-            self._keep(progress)
-        else:
-            self._runs[progress.id] = progress
-            self._closed.pop(progress.id, None)
-        if any(isinstance(one.data, events.RunCreated | events.RunFinished | events.JobChanged) for one in records):
-            self._queue.mark(records[-1].seq, tuple(self._runs))
 
     @contextlib.contextmanager
     def _changing(self, run_id: str) -> Iterator[None]:

@@ -12,12 +12,20 @@ from aegis.execution.trace import DEFAULT_LIMIT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinatorOptions:
-    """Times in seconds. `require_isolation` refuses runners that do not isolate; `keep` finished runs stay in memory."""
+    """Times in seconds. `remote_lease_seconds` is how long a remote runner may be silent, which says a word every 30.
+
+    `require_isolation` refuses runners that do not isolate; `keep` finished runs stay in memory.
+    """
 
     lease_seconds: float = 60.0
+    remote_lease_seconds: float = 120.0
     require_isolation: bool = False
     actor: str = "aegis"
     keep: int = 200
+
+    def silence(self, *, resumable: bool) -> float:
+        """How long a runner may be silent, in seconds."""
+        return self.remote_lease_seconds if resumable else self.lease_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from aegis.core.types import StoredFile
+
 
 class TraceStore(Protocol):
     """The growing log of each job, by byte offset. Bytes survive the process; they need not survive the machine.
@@ -84,6 +86,25 @@ class QueueStore(Protocol):
 
     def bookmark(self) -> tuple[int, tuple[str, ...]]:
         """The last mark."""
+        ...
+
+
+class JobFiles(Protocol):
+    """What remote runners have uploaded of jobs that have not ended. It survives the process.
+
+    Losing it loses those files: the job ends without them.
+    """
+
+    def add(self, job_id: str, file: StoredFile) -> None:
+        """Keep it, in the place of one of the same kind and name: an upload that is repeated counts once."""
+        ...
+
+    def of(self, job_id: str) -> tuple[StoredFile, ...]:
+        """What there is, in the order of first arrival."""
+        ...
+
+    def forget(self, job_id: str) -> None:
+        """The job has ended; no error when there is nothing."""
         ...
 
 

@@ -15,14 +15,17 @@ from typing import Final
 from aegis.core import events, ids
 from aegis.core.errors import Conflict, NotFound
 from aegis.core.events import Record
-from aegis.core.plan import JobSpec, Plan
+from aegis.core.plan import JobSpec, Plan, Variable
 from aegis.core.types import JobRun, Run, State
-from aegis.execution.schedule import depths
+from aegis.execution.runners import Runner
+from aegis.execution.schedule import depths, feeders
 from aegis.execution.status import Board, Step
 
 Steps = tuple[Step, ...]
 RETRIED: Final = "retried"
 PLAYED: Final = "played"
+BRIDGE: Final = Runner(name="trigger", isolation="none")
+"""Who is written down as the runner of a job that starts another pipeline."""
 
 
 def job_id(run: Run, name: str, attempt: int) -> str:
@@ -44,6 +47,13 @@ class Progress:
         self.depths = depths(plan)
         self.board = Board.of(plan)
         self.canceled_by = ""
+        self.groups: dict[str, tuple[str, ...]] = {}
+        """The jobs of each resource group."""
+        for spec in plan.jobs:
+            if spec.resource_group is not None:
+                self.groups[spec.resource_group] = (*self.groups.get(spec.resource_group, ()), spec.name)
+        self._bridges = tuple(spec.name for spec in plan.jobs if spec.trigger is not None)
+        self._given: dict[str, tuple[Variable, ...]] = {}
         self._jobs = {spec.name: self._attempt(spec, 1) for spec in plan.jobs}
         self._attempts: dict[str, list[JobRun]] = {}
 
@@ -91,6 +101,15 @@ class Progress:
             if state in {State.RUNNING, State.CANCELING}:
                 yield self.job(name)
 
+    def bridges(self) -> Iterator[JobRun]:
+        """The jobs that start other pipelines."""
+        for name in self._bridges:
+            yield self.job(name)
+
+    def given(self, name: str) -> tuple[Variable, ...]:
+        """The variables that whoever started a manual job gave it."""
+        return self._given.get(name, ())
+
     @property
     def finished(self) -> bool:
         """Whether nothing more happens by itself."""
@@ -98,14 +117,7 @@ class Progress:
 
     def feeders(self, spec: JobSpec) -> tuple[JobRun, ...]:
         """The jobs whose files this one gets, in the order of the plan."""
-        if spec.dependencies is not None:
-            wanted = set(spec.dependencies)
-        elif spec.needs is not None:
-            wanted = {need.job for need in spec.needs if need.artifacts}
-        else:
-            stage = self.plan.stages.index(spec.stage)
-            earlier = set(self.plan.stages[:stage])
-            wanted = {one.name for one in self.plan.jobs if one.stage in earlier}
+        wanted = feeders(self.plan, spec)
         return tuple(self.job(one.name) for one in self.plan.jobs if one.name in wanted)
 
     # -- what happens -----------------------------------------------------------------------------------------
@@ -147,6 +159,19 @@ class Progress:
             raise Conflict("job-not-finished", f"job {name!r} is {job.state}; only a finished job is run again")
         self._next_attempt(name, at)
         return self._reopened(name, at)
+
+    def changed(self, data: events.JobChanged, at: datetime) -> Steps:
+        """What a person, or a rule, does with one job."""
+        if data.state is State.CANCELED:
+            return self.cancel_job(data.name, at)
+        if data.reason == RETRIED:
+            return self.retry(data.name, at)
+        if data.reason == PLAYED:
+            steps = self.play(data.name, at)
+            if data.variables:
+                self._given[data.name] = data.variables
+            return steps
+        return ()
 
     def play(self, name: str, at: datetime) -> Steps:
         """A person starts a manual or delayed job; `Conflict` for any other."""
@@ -213,9 +238,4 @@ class Progress:
         elif isinstance(data, events.RunFinished):
             self.close(at)
         elif isinstance(data, events.JobChanged):
-            if data.state is State.CANCELED:
-                self.cancel_job(data.name, at)
-            elif data.reason == RETRIED:
-                self.retry(data.name, at)
-            elif data.reason == PLAYED:
-                self.play(data.name, at)
+            self.changed(data, at)

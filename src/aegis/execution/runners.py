@@ -6,13 +6,16 @@ Runner API that translates for `gitlab-runner`). Nothing here performs anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from aegis.core.errors import Conflict
 from aegis.core.plan import JobSpec, Variable
 from aegis.core.types import JobRun, Run, State, StoredFile
+
+_ISOLATED = frozenset({"namespaces", "container", "machine"})
 
 
 class Signal(StrEnum):
@@ -27,12 +30,35 @@ class Signal(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """Who asks. `tags` None takes any job; `resumable` says that its jobs outlive the server's process."""
+    """Who asks. `tags` None takes any job; `resumable` says that its jobs outlive the server's process.
+
+    `untagged` False refuses jobs without tags. `admits` is asked last, about what only its owner knows (protected refs,
+    projects); it must be quick and pure.
+    """
 
     name: str
     isolation: str
     tags: tuple[str, ...] | None = None
     resumable: bool = False
+    untagged: bool = True
+    admits: Callable[[Run, JobSpec], bool] | None = None
+
+    def must_isolate(self) -> None:
+        """`Conflict` for a runner whose jobs are not separated from its machine."""
+        if self.isolation not in _ISOLATED:
+            raise Conflict(
+                "runner-not-isolated",
+                f"runner {self.name!r} does not isolate jobs ({self.isolation}), and this server requires it",
+                hint="see `aegis doctor`, or declare `runner: {isolation: optional}`",
+            )
+
+    def takes(self, run: Run, spec: JobSpec) -> bool:
+        """Whether this runner may have that job."""
+        if self.tags is not None and not set(spec.tags) <= set(self.tags):
+            return False
+        if not spec.tags and not self.untagged:
+            return False
+        return self.admits is None or self.admits(run, spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +71,12 @@ class JobCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependency:
-    """A job whose files are fetched before the script."""
+    """A job whose files are fetched before the script: its name, the id and number of the attempt that left them."""
 
     job: str
     archive: StoredFile
+    id: str = ""
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +118,8 @@ class JobSource(Protocol):
 
     A runner calls `acquire` until it gets a job, then `trace` with growing offsets and `update` at least every
     `lease_seconds / 3` seconds, then `finish` exactly once. A lease that is not renewed ends as failed
-    (`runner_system_failure`, or `stuck_or_timeout_failure` for a remote runner); afterwards `trace` and `update` answer
-    ABORT and `finish` raises `Conflict`.
+    (`runner_system_failure`: the loss is never the job's fault); afterwards `trace` and `update` answer ABORT and
+    `finish` raises `Conflict`.
 
     `acquire` hands a job to one caller only, and records that durably before it returns.
     `trace` is idempotent: bytes before the end of the trace are ignored; a gap raises `Conflict` with the end in its
@@ -123,4 +151,8 @@ class JobSource(Protocol):
 
     def wake(self, runners: Sequence[str] = ()) -> None:
         """Let every waiting `acquire` of these runners (all by default) return now."""
+        ...
+
+    def offered(self, after: int = -1, timeout: float = 0.0) -> int:
+        """How often a job has become pending; returns once that is beyond `after`, or `timeout` seconds have passed."""
         ...

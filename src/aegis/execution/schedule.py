@@ -64,6 +64,16 @@ def _topological(
     return sequence
 
 
+def feeders(plan: Plan, spec: JobSpec) -> frozenset[str]:
+    """The names of the jobs whose files a job gets: as it says, else what it needs, else all of earlier stages."""
+    if spec.dependencies is not None:
+        return frozenset(spec.dependencies)
+    if spec.needs is not None:
+        return frozenset(need.job for need in spec.needs if need.artifacts)
+    earlier = set(plan.stages[: plan.stages.index(spec.stage)])
+    return frozenset(one.name for one in plan.jobs if one.stage in earlier)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Turn:
     """A job's place in the queue: older runs first, then the longer chain behind it, then the file's order."""

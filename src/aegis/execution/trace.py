@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from aegis.core.errors import UserError
 from aegis.core.ports import Blobs, Masker
 from aegis.core.types import StoredFile
 from aegis.execution.ports import TraceStore
@@ -112,6 +113,27 @@ def coverage(text: str, matches: Callable[[str], list[str]]) -> float | None:
         if number:
             return float(number[0])
     return None
+
+
+def read_coverage(expression: str, tail: bytes) -> float | None:
+    """The figure that a job's `coverage:` expression finds in the end of its log; `UserError` when it is none."""
+    import re2  # noqa: PLC0415 - only jobs with `coverage:` need it
+
+    try:
+        pattern = re2.compile(f"(?m){expression.strip('/')}")
+    except re2.error as error:
+        raise UserError(
+            "coverage-expression", f"coverage: {expression} is not a regular expression: {error}"
+        ) from error
+    return coverage(
+        readable(tail), lambda text: [found.group(1 if pattern.groups else 0) or "" for found in pattern.finditer(text)]
+    )
+
+
+def tail(traces: TraceStore, job_id: str, size: int = _CHUNK) -> bytes:
+    """The last bytes of a trace."""
+    end = traces.size(job_id)
+    return traces.read(job_id, max(0, end - size), size)
 
 
 def keep(traces: TraceStore, blobs: Blobs, job_id: str) -> StoredFile:

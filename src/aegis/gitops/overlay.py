@@ -151,7 +151,9 @@ def generate(spec: ServiceSpec) -> dict[str, bytes]:
             _overlay(spec, environment), "The release stands in release/, which promotions alone write."
         )
         files[f"{path}/release/kustomization.yaml"] = _file(
-            {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}, "Nothing is released here yet."
+            # `kustomize build` refuses a file without any field
+            {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "metadata": {"name": "release"}},
+            "Nothing is released here yet.",
         )
     return files
 

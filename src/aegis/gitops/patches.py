@@ -64,16 +64,13 @@ def _merge_list(field: str, before: object, patch: Sequence[Any]) -> list[Any]:
     key = _merge_key(field, patch)
     if key is None:
         return copy.deepcopy(list(patch))
+    first: list[Any] = []  # as Kustomize does it: what the patch names, in its order, and then the rest
     for one in patch:
         index = next((at for at, known in enumerate(items) if known.get(key) == one.get(key)), None)
-        if one.get("$patch") == "delete":
-            if index is not None:
-                del items[index]
-        elif index is None:
-            items.append(merge({}, one))
-        else:
-            items[index] = merge(items[index], one)
-    return items
+        before_it = items.pop(index) if index is not None else {}
+        if one.get("$patch") != "delete":
+            first.append(merge(before_it, one))
+    return [*first, *items]
 
 
 def json6902(original: Mapping[str, Any], operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

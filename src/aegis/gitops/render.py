@@ -3,7 +3,7 @@
 Rendered: `resources` (files and folders), `components`, `namespace`, `images`, `labels`, `commonAnnotations`, `patches` (strategic merge and JSON 6902, inline or by path, with targets), `replicas`,
 `configMapGenerator` with the hash suffix. Every other field is refused by name: a rendering that leaves something
 out would be a lie about what will run. Order of transformations as in Kustomize's built-in plugins (patches,
-namespace, labels, annotations, replicas, images). Compared with `kubectl kustomize` where that is installed.
+namespace, labels, annotations, replicas, images). `tests/contract/test_kustomize_real.py` compares it with `kustomize build`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _config_map(
             raise NotFound("resource-missing", f"{file} names {name}, which is not here")
         data[key or posixpath.basename(name)] = files[target].decode()
     name = str(entry["name"])
-    suffix = "" if options.get("disableNameSuffixHash") else f"-{_hash(name, data)}"
+    suffix = "" if options.get("disableNameSuffixHash") else f"-{_hash(data)}"
     body = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -138,10 +138,13 @@ def _config_map(
     return body, name
 
 
-def _hash(name: str, data: Mapping[str, str]) -> str:
-    """Kustomize's suffix (`api/hasher`): sha256 of the object's JSON, ten hex digits without vowels."""
+def _hash(data: Mapping[str, str]) -> str:
+    """Kustomize's suffix (`api/hasher`): sha256 of the object's JSON, ten hex digits without vowels.
+
+    The name in it is empty: Kustomize looks for a field that is called `metadata/name`.
+    """
     text = json.dumps(
-        {"data": data, "kind": "ConfigMap", "name": name}, separators=(",", ":"), sort_keys=True, ensure_ascii=False
+        {"data": data or "", "kind": "ConfigMap", "name": ""}, separators=(",", ":"), sort_keys=True, ensure_ascii=False
     )
     # Go's encoder escapes these three; the hash is over its bytes.
     for char, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
@@ -258,7 +261,9 @@ def _namespace(_files: Files, _path: str, _file: str, body: Mapping[str, Any], o
     name = body.get("namespace")
     if name:
         for one in objects:
-            if one.get("kind") not in _CLUSTER_WIDE:
+            if one.get("kind") == "Namespace":
+                one["metadata"] = {**(one.get("metadata") or {}), "name": name}
+            elif one.get("kind") not in _CLUSTER_WIDE:
                 metadata = dict(one.get("metadata") or {})
                 kept = {"name": metadata.pop("name", None), "namespace": name}
                 metadata.pop("namespace", None)

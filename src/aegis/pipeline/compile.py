@@ -13,11 +13,13 @@ from typing import Any
 from aegis.core.errors import Where
 from aegis.core.plan import Excluded, JobEnvironment, JobSpec, Plan, Variable
 from aegis.pipeline import graph, jobs, predefined
-from aegis.pipeline.conditions import Conditions, Context, Match, Scope, flat, strings, why_none
+from aegis.pipeline.conditions import Conditions, Context, Match, Scope, flat, why_none
 from aegis.pipeline.configuration import Configuration, Definition, configure, yaml_variables
 from aegis.pipeline.diagnostics import Report
-from aegis.pipeline.document import Map, Node, Scalar, Seq, plain
+from aegis.pipeline.document import Map, Node, Scalar, plain
+from aegis.pipeline.inspection import Inspection
 from aegis.pipeline.keywords import NOT_CARRIED_OUT
+from aegis.pipeline.layers import Layers
 from aegis.pipeline.matrix import Instance
 from aegis.pipeline.only import Target, judge
 from aegis.pipeline.request import Compilation, CompileRequest
@@ -42,11 +44,25 @@ def compile_pipeline(request: CompileRequest) -> Compilation:
 
 def check_pipeline(request: CompileRequest) -> Compilation:
     """What `lint` says: the file as such, whatever it would be run for. `plan` is always None."""
+    return inspect_pipeline(request).compilation
+
+
+def inspect_pipeline(request: CompileRequest) -> Inspection:
+    """The same with what it was said of: for editors and for advice."""
     report = Report()
-    configuration = configure(request, _context(request), report)
+    context = _context(request)
+    configuration = configure(request, context, report)
+    names = None
     if configuration is not None:
-        _check(configuration, graph.Names(configuration), report)
-    return _answer(None, configuration, report)
+        names = graph.Names(configuration)
+        _check(configuration, names, report)
+    return Inspection(
+        compilation=_answer(None, configuration, report),
+        configuration=configuration,
+        names=names,
+        context=context,
+        root_file=request.root,
+    )
 
 
 def _context(request: CompileRequest) -> Context:
@@ -57,12 +73,15 @@ def _context(request: CompileRequest) -> Context:
             request.pipeline_variables,
         )
     )
+    masked = (one.key for one in (*request.project_variables, *request.pipeline_variables) if one.masked or one.secret)
     known = request.source in _PUSHES and request.ref_kind != "tag"
     return Context(
         files=request.files,
         values=values,
         changed=request.changed if known else None,
         comparisons=request.comparisons,
+        masked=frozenset(masked),
+        elsewhere=request.elsewhere,
     )
 
 
@@ -141,10 +160,10 @@ def _when(rule: Map) -> str:
 
 def unsupported(definition: Definition) -> tuple[str, ...]:
     """The job's keywords that have no effect here."""
-    found = [word for word in NOT_CARRIED_OUT if _uses(definition.get(word))]
+    found = [word for word in NOT_CARRIED_OUT.intersection(definition.values) if _uses(definition.get(word))]
     if definition.name == "pages" and definition.get("pages") is None:
         found.append("pages")
-    if graph.foreign(definition.get("needs")) is not None:
+    if graph.foreign(definition.get("needs")):
         found.append("needs")
     return tuple(sorted(found))
 
@@ -173,9 +192,11 @@ class _Compiler:
         self.names = names
         self.report = report
         self.conditions = Conditions(context, report)
-        self.low = {key: Variable(key=key, value=value) for key, value in predefined.of_request(request).items()}
-        self.high = layered(request.project_variables, request.pipeline_variables)
-        self.root = dict(configuration.variables)
+        self.layers = Layers(
+            low={key: Variable(key=key, value=value) for key, value in predefined.of_request(request).items()},
+            root=dict(configuration.variables),
+            high=layered(request.project_variables, request.pipeline_variables),
+        )
         self.workflow_rules = configuration.workflow is not None and configuration.workflow.has("rules")
         dotenv = any(_leaves_dotenv(one) for one in configuration.jobs.values())
         self.variables_left = request.limits.variables
@@ -227,40 +248,34 @@ class _Compiler:
         if not self.workflow_rules:
             return cancel, ""
         rules = flat(workflow.get("rules"))
-        variables = {**self.low, **self.root, **self.high}
-        match = self.conditions.first(rules, self._scope(variables))
+        variables = self._common()
+        match = self.conditions.first(rules, self._scope(visible(variables), variables))
         if match is None:
             return cancel, f"workflow: {why_none(rules)}"
         if match.text("when") == "never":
             return cancel, f"workflow: {match.reason}: when never"
-        self.root.update(yaml_variables(match.rule.get("variables")))
+        self.layers.root.update(yaml_variables(match.rule.get("variables")))
         ruled = match.rule.get("auto_cancel")
         return (ruled if isinstance(ruled, Map) else cancel), ""
 
-    def _scope(self, variables: Mapping[str, Variable]) -> Scope:
+    def _common(self) -> dict[str, Variable]:
+        """What every job has, whatever it is."""
+        return {**self.layers.low, **self.layers.root, **self.layers.high}
+
+    def _scope(self, seen: Mapping[str, str], variables: Mapping[str, Variable]) -> Scope:
+        return Scope(seen, lambda: {one.key: one.value for one in Expansion(variables, self.open_names).final()})
+
+    def _job_scope(self, definition: Definition, instance: Instance) -> Scope:
+        """What the rules of one instance see; all its variables are put together only where a path names one."""
+
+        def place() -> JobEnvironment | None:
+            return self._place(definition, instance)
+
         def expanded() -> Mapping[str, str]:
+            variables = self.layers.of(definition, instance, None, place())
             return {one.key: one.value for one in Expansion(variables, self.open_names).final()}
 
-        return Scope(visible(variables), expanded)
-
-    def _variables(
-        self, definition: Definition, instance: Instance, match: Match | None, place: JobEnvironment | None
-    ) -> dict[str, Variable]:
-        """All variables of one job, lowest first."""
-        variables = dict(self.low)
-        for one in predefined.of_job(instance.name, definition.stage, instance.index, instance.total):
-            variables[one.key] = one
-        if place is not None:
-            for one in predefined.of_environment(place):
-                variables[one.key] = one
-        variables.update(_inherited(self.root, definition))
-        variables.update(yaml_variables(definition.node.get("variables")))
-        for key, value in instance.values.items():
-            variables[key] = Variable(key=key, value=value)
-        if match is not None:
-            variables.update(yaml_variables(match.rule.get("variables")))
-        variables.update(self.high)
-        return variables
+        return Scope(self.layers.seen(definition, instance, place), expanded)
 
     def _select(self) -> tuple[dict[str, jobs.Chosen], list[Excluded]]:
         """The instances that are in the pipeline by name, and those that are not with their reasons."""
@@ -280,7 +295,7 @@ class _Compiler:
         only, exclude = definition.node.get("only"), definition.node.get("except")
         if not rules and only is None and exclude is None and self.target.kind != "merge_request":
             return jobs.choose(definition, instance, None, "no rules: every branch and tag")
-        scope = self._scope(self._variables(definition, instance, None, self._place(definition, instance)))
+        scope = self._job_scope(definition, instance)
         if rules:
             match = self.conditions.first(rules, scope)
             if match is None:
@@ -300,7 +315,7 @@ class _Compiler:
     def _place(self, definition: Definition, instance: Instance) -> JobEnvironment | None:
         if definition.get("environment") is None:
             return None
-        variables = self._variables(definition, instance, None, None)
+        variables = self.layers.of(definition, instance, None, None)
         return jobs.environment(definition, Expansion(variables, self.open_names))
 
     def _build(self, chosen: dict[str, jobs.Chosen]) -> tuple[JobSpec, ...]:
@@ -308,19 +323,20 @@ class _Compiler:
 
     def _job(self, one: jobs.Chosen, present: Mapping[str, jobs.Chosen]) -> JobSpec:
         definition, instance = one.definition, one.instance
-        variables = self._variables(definition, instance, one.match, None)
+        variables = self.layers.of(definition, instance, one.match, None)
         self.variables_left -= len(variables)
         if self.variables_left < 0:
             raise _TooManyVariables
         if definition.get("environment") is not None:
             place = jobs.environment(definition, Expansion(variables, self.open_names))
-            variables = self._variables(definition, instance, one.match, place)
+            variables = self.layers.of(definition, instance, one.match, place)
             place = jobs.address(place, Expansion(variables, self.open_names))
         else:
             place = None
         if one.when == "manual":
             variables.setdefault("CI_JOB_MANUAL", Variable(key="CI_JOB_MANUAL", value="true"))
-        for circle in circles(variables):
+        expansion = Expansion(variables, self.open_names)
+        for circle in circles(variables, expansion.referring) if expansion.referring else ():
             names = ", ".join(f"`{name}`" for name in circle)
             self.report.error(
                 "circular-variables",
@@ -332,11 +348,11 @@ class _Compiler:
             graph.needs_of(definition, rule, instance.values, names=self.names, present=present, report=self.report),
             graph.dependencies_of(definition, self.names, present),
         )
-        impossible = tuple(word for word in ("run", "trigger") if definition.node.has(word))
         expansion = Expansion(variables, self.open_names)
         built = jobs.build(
-            one, variables=variables, expansion=expansion, place=place, edges=edges, impossible=impossible
-        )
+            one, variables=variables, expansion=expansion, place=place, edges=edges,
+            given=self._given(definition, instance, one.match) if definition.node.has("trigger") else {},
+        )  # fmt: skip
         for name in expansion.too_long:
             where = definition.key.where
             self.report.error(
@@ -345,6 +361,12 @@ class _Compiler:
                 where,
             )
         return built
+
+    def _given(self, definition: Definition, instance: Instance, match: Match | None) -> dict[str, Variable]:
+        """What the pipeline file gives a trigger job: the variables that it forwards."""
+        given = self.layers.given(definition, instance, match)
+        known = {**self.layers.low, **given, **self.layers.high}
+        return {one.key: one for one in Expansion(known, self.open_names).final() if one.key in given}
 
     def _plan(
         self,
@@ -355,7 +377,7 @@ class _Compiler:
     ) -> Plan:
         from aegis.core import codec, ids  # noqa: PLC0415 - `lint` makes no plan and need not load the codec
 
-        variables = {**self.low, **self.root, **self.high}
+        variables = self._common()
         workflow = self.configuration.workflow
         name = workflow.get("name") if workflow is not None else None
         words = sorted({word for one in self.configuration.jobs.values() for word in unsupported(one)})
@@ -373,7 +395,8 @@ class _Compiler:
             else None,
             policy_digest=self.request.policy_digest,
             auto_cancel=_word(auto_cancel, "on_new_commit", "conservative"),
-            cancel_on_failure=_word(auto_cancel, "on_job_failure", "none") == "all",
+            on_job_failure=_word(auto_cancel, "on_job_failure", "none"),
+            given=self.request.pipeline_variables,
             unsupported=tuple(words),
         )
         return replace(plan, id=ids.sha256(codec.encode(plan)))
@@ -386,17 +409,6 @@ def _word(node: Map | None, key: str, default: str) -> str:
 
 def _empty(node: Node | None) -> bool:
     return node is None or (isinstance(node, Scalar) and node.value is None)
-
-
-def _inherited(root: dict[str, Variable], definition: Definition) -> Mapping[str, Variable]:
-    inherit = definition.node.get("inherit")
-    allowed = inherit.get("variables") if isinstance(inherit, Map) else None
-    if isinstance(allowed, Scalar) and allowed.value is False:
-        return {}
-    if isinstance(allowed, Seq):
-        names = strings(allowed)
-        return {name: variable for name, variable in root.items() if name in names}
-    return root
 
 
 def _leaves_dotenv(definition: Definition) -> bool:

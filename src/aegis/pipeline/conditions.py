@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from aegis.core.errors import Where
+from aegis.core.errors import AegisError, Where
 from aegis.pipeline import expression
 from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 from aegis.pipeline.globs import any_match, is_literal
-from aegis.pipeline.ports import Files
+from aegis.pipeline.ports import Elsewhere, Files
 from aegis.pipeline.variables import expand_known
 
 MAX_COMPARISONS: Final = 50_000
@@ -30,6 +30,9 @@ class Context:
     values: Mapping[str, str]
     changed: tuple[str, ...] | None = None
     comparisons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    masked: frozenset[str] = frozenset()
+    """Names of variables whose value must not be put into a file's text."""
+    elsewhere: Elsewhere | None = None
     _paths: tuple[str, ...] | None = None
     _set: frozenset[str] = frozenset()
 
@@ -46,19 +49,17 @@ class Context:
         return path in self._set
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """The variables one condition sees: as written for `if`, expanded for paths."""
 
     values: Mapping[str, str]
     expanded: Callable[[], Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """The first rule that matched."""
 
-    index: int
+    number: int
     rule: Map
     reason: str
 
@@ -70,8 +71,12 @@ class Match:
 
 def flat(rules: Node | None) -> tuple[Map, ...]:
     """The rules of a list, nested lists (from `!reference`) included."""
+    if rules is None:
+        return ()
+    if isinstance(rules, Seq) and all(isinstance(one, Map) for one in rules.items):
+        return rules.items  # type: ignore[return-value]
     found: list[Map] = []
-    stack: list[tuple[Node, int]] = [(rules, 0)] if rules is not None else []
+    stack: list[tuple[Node, int]] = [(rules, 0)]
     while stack:
         node, depth = stack.pop()
         if isinstance(node, Map):
@@ -176,7 +181,7 @@ class Conditions:
             compare = node.get("compare_to")
             if isinstance(compare, Scalar) and compare.value is not None:
                 ref = expand_known(compare.text, scope.expanded()).removeprefix("refs/heads/")
-                changed = self.context.comparisons.get(ref)
+                changed = self.context.comparisons.get(ref, self.context.changed)
         return self.changed_path(patterns, changed, scope)
 
     def changed_path(self, patterns: tuple[str, ...], changed: tuple[str, ...] | None, scope: Scope) -> str | None:
@@ -194,27 +199,50 @@ class Conditions:
 
     def _exists(self, node: Node | None, scope: Scope) -> str | None:
         patterns = strings(node.get("paths")) if isinstance(node, Map) else strings(node)
+        context = self.context
         if isinstance(node, Map) and node.has("project"):
-            self.report.error(
-                "include-not-available",
-                "`exists: project` is not available here yet",
-                node.where,
-                "name paths of this project",
-            )
-            return None
+            other = self._other(node, scope)
+            if other is None:
+                return None
+            context = other
         values = scope.expanded() if any("$" in one for one in patterns) else {}
         globs = [expand_known(one, values) for one in patterns]
         for glob in globs:
-            if is_literal(glob) and self.context.has(glob):
+            if is_literal(glob) and context.has(glob):
+                return f"exists {glob}"
+            if glob.endswith("/") and is_literal(glob) and any(one.startswith(glob) for one in context.paths()):
                 return f"exists {glob}"
         open_globs = [glob for glob in globs if not is_literal(glob)]
         if not open_globs:
             return None
-        paths = self.context.paths()
+        paths = context.paths()
         found = any_match(open_globs, paths[: MAX_COMPARISONS // len(open_globs)])
         if found is not None:
             return f"exists {found}"
         return "exists: too many files to compare" if len(paths) * len(open_globs) > MAX_COMPARISONS else None
+
+    def _other(self, node: Map, scope: Scope) -> Context | None:
+        """The files that `exists: project` looks at; None, reported, where they cannot be had."""
+        elsewhere = self.context.elsewhere
+        texts = [node.get(key) for key in ("project", "ref")]
+        project, ref = (
+            expand_known(one.text, scope.expanded()) if isinstance(one, Scalar) and one.value is not None else ""
+            for one in texts
+        )
+        if elsewhere is None:
+            self.report.error(
+                "include-not-available",
+                f"`exists: project: {project}` lies outside of this project, and no instance is known here",
+                node.where,
+                "name the instance: set AEGIS_GITLAB_URL, or add a Git remote",
+            )
+            return None
+        try:
+            found = elsewhere.files(project, elsewhere.commit(project, ref or "HEAD"))
+            return Context(files=found, values=self.context.values)
+        except AegisError as error:
+            self.report.error(error.code, error.message, node.where, error.hint)
+            return None
 
 
 def _place(rule: Map) -> str:

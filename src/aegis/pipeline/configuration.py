@@ -34,20 +34,18 @@ class Definition:
     name: str
     key: Scalar
     node: Map
-    defaults: Mapping[str, Node]
+    values: Mapping[str, Node]
+    """What each keyword comes to: the job's own value, else the inherited default; without nulls."""
     stage: str = "test"
     instances: tuple[Instance, ...] = ()
 
     def get(self, keyword: str) -> Node | None:
         """The job's own value, else the inherited default; None where neither is given."""
-        own = self.node.get(keyword)
-        if own is not None and not (isinstance(own, Scalar) and own.value is None):
-            return own
-        return self.defaults.get(keyword)
+        return self.values.get(keyword)
 
     def text(self, keyword: str) -> str | None:
         """A scalar keyword as text."""
-        node = self.get(keyword)
+        node = self.values.get(keyword)
         return node.text if isinstance(node, Scalar) else None
 
 
@@ -68,7 +66,7 @@ def configure(request: CompileRequest, context: Context, report: Report) -> Conf
     if data is None:
         report.error("no-file", f"there is no {request.root}", None, "`aegis adopt .` writes one for a Python project")
         return None
-    includer = Includer(context, report, request.limits)
+    includer = Includer(context, report, request.limits, request.elsewhere)
     given = {name: Given(value) for name, value in request.inputs.items()}
     try:
         root = includer.load(request.root, data, given)
@@ -76,16 +74,27 @@ def configure(request: CompileRequest, context: Context, report: Report) -> Conf
         found = problem.diagnostic()
         report.error(found.code, found.message, found.where, found.hint)
         return None
+    written = root
     root = extend_all(root, report, request.limits)
     if includer.has_references:
         root = resolve_all(root, report)
-    known: dict[int, int] = {}
-    if sum(weight(node, known) for _, node in root.items()) > request.limits.whole:
+    if _too_big(root, written, includer, request.limits.whole):
         where = root.where
         report.error("too-big", f"more than {request.limits.whole} nodes once everything is put together", where)
     if report.errors:
         return None  # what is missing would only be complained of a second time
     return _checked(root, request, report)
+
+
+def _too_big(root: Map, written: Map, includer: Includer, most: int) -> bool:
+    """Whether the configuration has too many nodes. What stands in short files as it was written need not be measured."""
+    short = includer.characters < most and not includer.has_references and not includer.has_aliases
+    known: dict[int, int] = {}
+    total = includer.characters if short else 0
+    for name, (_, node) in root.entries.items():
+        if not short or node is not written.entries[name][1]:
+            total += weight(node, known)
+    return total > most
 
 
 def _checked(root: Map, request: CompileRequest, report: Report) -> Configuration:
@@ -190,7 +199,11 @@ def _definition(
         return None
     before = len(report.errors)
     _check_job(node, name, report)
-    definition = Definition(name=name, key=key, node=node, defaults=_inherited(node, defaults))
+    values = dict(_inherited(node, defaults))
+    for word, (_, value) in node.entries.items():
+        if not isinstance(value, Scalar) or value.value is not None:
+            values[word] = value
+    definition = Definition(name=name, key=key, node=node, values=values)
     _check_together(definition, configuration, report)
     if len(report.errors) > before:
         return definition
@@ -217,7 +230,14 @@ def _check_together(definition: Definition, configuration: Configuration, report
     """What several keywords of a job must fulfil together."""
     name, node = definition.name, definition.node
     runs = [word for word in ("script", "trigger", "run") if node.has(word)]
-    if not runs:
+    if "run" in runs:
+        runs.extend(word for word in ("before_script", "after_script") if node.has(word))
+    mirrors = not runs and _mirrors(node.get("needs"))
+    if "trigger" in runs or mirrors:
+        _check_bridge(definition, report)
+    if mirrors:
+        pass
+    elif not runs:
         unknown = meant(name, keywords.ROOT) if not node.has("extends") else ""
         report.error(
             "no-script",
@@ -231,6 +251,7 @@ def _check_together(definition: Definition, configuration: Configuration, report
             f"`{name}` cannot have both {' and '.join(f'`{one}`' for one in runs)}",
             definition.key.where,
         )
+    _check_pages(definition, report)
     script = node.get("script")
     if isinstance(script, Seq) and not script.items:
         report.error("no-script", f"`{name}: script` is empty", script.where)
@@ -261,6 +282,55 @@ def _check_together(definition: Definition, configuration: Configuration, report
         report.error(
             "missing-key", f"`{name}`: {message}", definition.key.where, "add `start_in: 10 minutes`" if delayed else ""
         )
+
+
+def _mirrors(needs: Node | None) -> bool:
+    """Whether `needs` only names a pipeline whose status the job shows."""
+    entries = needs.items if isinstance(needs, Seq) else (needs,)
+    return any(isinstance(one, Map) and one.has("pipeline") and not one.has("job") for one in entries)
+
+
+def _check_bridge(definition: Definition, report: Report) -> None:
+    """A job that starts another pipeline runs nothing itself."""
+    name, node = definition.name, definition.node
+    for word, (key, value) in node.entries.items():
+        if word in keywords.JOB and word not in keywords.BRIDGE and word not in {"script", "run"} and not _null(value):
+            report.error(
+                "conflicting-keywords",
+                f"`{name}: {word}` has no meaning in a job with `trigger`",
+                key.where,
+                f"it may have: {', '.join(sorted(keywords.BRIDGE))}",
+            )
+    for word, wrong in (("when", "delayed"), ("parallel", int), ("allow_failure", Map)):
+        given = node.get(word)
+        found = given.value if isinstance(given, Scalar) else None
+        is_wrong = found == wrong if isinstance(wrong, str) else isinstance(given if wrong is Map else found, wrong)
+        if is_wrong and not isinstance(found, bool) and given is not None:
+            report.error(
+                "invalid-value", f"`{name}: {word}` cannot be {kind_of(given)} in a job with `trigger`", given.where
+            )
+
+
+def is_pages(definition: Definition) -> bool:
+    """Whether the job publishes pages: by keyword, or by its name as of old."""
+    pages = definition.get("pages")
+    if isinstance(pages, Scalar):
+        return pages.value is True
+    return pages is not None or definition.name == "pages"
+
+
+def _check_pages(definition: Definition, report: Report) -> None:
+    name, node = definition.name, definition.node
+    key = node.key("publish")
+    if key is None or not node.has("publish"):
+        return
+    pages = definition.get("pages")
+    if not is_pages(definition):
+        report.error(
+            "conflicting-keywords", f"`{name}: publish` is only for a pages job", key.where, "add `pages: true`"
+        )
+    elif isinstance(pages, Map) and pages.has("publish"):
+        report.error("conflicting-keywords", f"`{name}` has both `publish` and `pages: publish`", key.where)
 
 
 def yaml_variables(node: Node | None) -> dict[str, Variable]:

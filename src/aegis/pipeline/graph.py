@@ -7,8 +7,7 @@ jobs that are in this pipeline an edge leads to (`needs_of`, `dependencies_of`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aegis.core.plan import Need
 from aegis.pipeline.conditions import flat, strings
@@ -20,8 +19,7 @@ from aegis.pipeline.matrix import matrix_name, selected
 MAX_NEEDS: Final = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class Edge(NamedTuple):
     """One entry of `needs` as written. `matrix` narrows a parallel job to some of its instances."""
 
     job: str
@@ -53,13 +51,11 @@ def is_foreign(node: Map) -> bool:
     return node.has("pipeline") or node.has("project")
 
 
-def foreign(node: Node | None) -> Node | None:
-    """The first entry of `needs` that leads out of this pipeline."""
+def foreign(node: Node | None) -> bool:
+    """Whether an entry of `needs` leads out of this pipeline."""
     if isinstance(node, Map):
-        return node
-    if isinstance(node, Seq):
-        return next((one for one in node.items if isinstance(one, Map) and is_foreign(one)), None)
-    return None
+        return True
+    return isinstance(node, Seq) and any(isinstance(one, Map) and is_foreign(one) for one in node.items)
 
 
 def _edge(node: Map) -> Edge:
@@ -81,10 +77,20 @@ class Names:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.order = {stage: index for index, stage in enumerate(configuration.stages)}
+        self._edges: dict[int, tuple[Edge, ...] | None] = {}
         self.owner: dict[str, str] = {}
         for name, definition in configuration.jobs.items():
             for instance in definition.instances:
                 self.owner.setdefault(instance.name, name)
+
+    def edges(self, node: Node | None) -> tuple[Edge, ...] | None:
+        """As `edges`; each node is read once."""
+        if node is None:
+            return None
+        key = id(node)
+        if key not in self._edges:
+            self._edges[key] = edges(node)
+        return self._edges[key]
 
     def definition(self, name: str) -> Definition | None:
         """The definition behind a job's name or an instance's name."""
@@ -110,11 +116,11 @@ class Names:
 def check(configuration: Configuration, names: Names, report: Report) -> None:
     """Everything about edges that does not depend on what the pipeline is for."""
     for definition in configuration.jobs.values():
-        needed = edges(definition.get("needs"))
+        needed = names.edges(definition.get("needs"))
         for edge in needed or ():
             _check_edge(definition, edge, "needs", names, report)
         for rule in flat(definition.node.get("rules")):
-            for edge in edges(rule.get("needs")) or ():
+            for edge in names.edges(rule.get("needs")) or ():
                 _check_edge(definition, edge, "needs", names, report)
         _check_duplicates(definition, needed or (), report)
         _check_dependencies(definition, needed, names, report)
@@ -219,7 +225,7 @@ def _check_circles(configuration: Configuration, names: Names, report: Report) -
     """A circle among `needs`: each is reported once, with its way."""
     following: dict[str, list[str]] = {}
     for name, definition in configuration.jobs.items():
-        targets = [names.definition(edge.job) for edge in edges(definition.get("needs")) or ()]
+        targets = [names.definition(edge.job) for edge in names.edges(definition.get("needs")) or ()]
         following[name] = [target.name for target in targets if target is not None]
     circle = find_circle(following)
     if circle is not None:
@@ -270,8 +276,8 @@ def needs_of(
     report: Report,
 ) -> tuple[Need, ...] | None:
     """The needs of one instance among the jobs that are in the pipeline."""
-    ruled = edges(rule.get("needs")) if rule is not None else None
-    needed = ruled if ruled is not None else edges(definition.get("needs"))
+    ruled = names.edges(rule.get("needs")) if rule is not None else None
+    needed = ruled if ruled is not None else names.edges(definition.get("needs"))
     if needed is None:
         return None
     found: dict[str, Need] = {}

@@ -1,74 +1,59 @@
 """`include`: which files belong to a configuration, read and merged in GitLab's order.
 
-Included files lie under the including one. Local files (with wildcards) and the built-in components
-`aegis/<template>@<major>` are read; files of other projects, remote addresses and GitLab's own templates are refused
-with a clear error, because nothing here fetches them.
+Included files lie under the including one. What an entry of `include` names is found by `aegis.pipeline.sources`; here
+files are read, their headers (`spec`) and inputs settled, and the results merged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from aegis.core.errors import Where
-from aegis.pipeline import templates
-from aegis.pipeline.conditions import Conditions, Context
-from aegis.pipeline.diagnostics import Report, Unreadable, meant
-from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, decoded, kind_of, parse, plain
-from aegis.pipeline.globs import matches
-from aegis.pipeline.inputs import Given, interpolated, settle, specs, split
+from aegis.pipeline.conditions import Context
+from aegis.pipeline.diagnostics import Report, Unreadable
+from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, kind_of
+from aegis.pipeline.inputs import Given, InputSpec, Split, interpolated, settle, specs, split
 from aegis.pipeline.merge import Budget, TooBig, merged
-from aegis.pipeline.variables import expand_known
+from aegis.pipeline.ports import Elsewhere
+from aegis.pipeline.reader import decoded, parse
+from aegis.pipeline.sources import Home, Source, Sources
 
-_KINDS: Final = ("local", "component", "project", "remote", "template", "artifact")
-_KEYS: Final = (*_KINDS, "file", "ref", "inputs", "rules", "integrity", "cache", "job")
-_NOT_HERE: Final = {
-    "project": "files of other projects",
-    "remote": "remote files",
-    "template": "GitLab's own templates",
-    "artifact": "files made by jobs",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One file to be included."""
-
-    label: str
-    data: bytes
-    given: dict[str, Given]
-    where: Where
+_HEADER_KINDS: Final = ("local", "remote", "project")
 
 
 class Includer:
     """Reads a configuration with everything it includes."""
 
-    def __init__(self, context: Context, report: Report, limits: Limits) -> None:
+    def __init__(self, context: Context, report: Report, limits: Limits, elsewhere: Elsewhere | None = None) -> None:
         self.context = context
         self.report = report
         self.limits = limits
-        self.conditions = Conditions(context, report)
+        self.sources = Sources(context, elsewhere, report)
         self.count = 0
         self.has_references = False
+        self.has_aliases = False
+        self.characters = 0
         self.budget = Budget(limits.whole * 4)
 
     def load(self, label: str, data: bytes, given: Mapping[str, Given]) -> Map:
         """The whole configuration; `Unreadable` when the file itself is not YAML or not a mapping."""
-        return self._file(_Source(label, data, dict(given), Where(label)), (label,))
+        home = Home(files=self.context.files)
+        return self._file(Source(label=label, data=data, given=dict(given), where=Where(label), home=home), (label,))
 
-    def _file(self, source: _Source, chain: tuple[str, ...]) -> Map:
+    def _file(self, source: Source, chain: tuple[str, ...]) -> Map:
         text = decoded(source.data, source.label, self.limits)
         self.has_references = self.has_references or "!reference" in text
+        self.has_aliases = self.has_aliases or "&" in text
+        self.characters += len(text)
         part = split(text, source.label, self.report, self.limits)
         lines: tuple[int, ...] = ()
         content = part.content
         if part.header is not None:
-            declared = specs(part.header, source.label, self.report, self.limits)
-            values = settle(declared, source.given, source.label, self.report, source.where)
-            if len(values) < len(declared):
+            values = self._values(part, source, chain)
+            if values is None:
                 return _nothing(source.label)
-            content, lines = interpolated(part, values, self.context.values, source.label, self.report)
+            content, lines = interpolated(part, values, self.context, source.label, self.report)
         else:
             settle({}, source.given, source.label, self.report, source.where)
             if part.content_line:
@@ -81,15 +66,51 @@ class Includer:
             raise Unreadable(
                 "not-a-mapping", f"a pipeline file is a mapping of jobs, not {kind_of(root)}", where=root.where
             )
-        return self._with_includes(root, chain)
+        return self._with_includes(root, source.home, chain)
 
-    def _with_includes(self, root: Map, chain: tuple[str, ...]) -> Map:
+    def _values(self, part: Split, source: Source, chain: tuple[str, ...]) -> dict[str, object] | None:
+        """What `$[[ … ]]` may name in a file with a header; None where an input is missing."""
+        header = specs(part.header or "", source.label, self.report, self.limits)
+        declared = dict(header.inputs)
+        for entry in header.includes:
+            if source.home.component:
+                self.report.error("invalid-include", "a component cannot use `spec: include`", entry.where)
+            else:
+                self._shared_inputs(entry, source.home, chain, declared)
+        values = settle(declared, source.given, source.label, self.report, source.where)
+        if len(values) < len(declared):
+            return None
+        found: dict[str, object] = {f"inputs.{name}": value for name, value in values.items()}
+        for name in header.component:
+            found[f"component.{name}"] = source.home.component.get(name, "")
+        return found
+
+    def _shared_inputs(self, entry: Node, home: Home, chain: tuple[str, ...], declared: dict[str, InputSpec]) -> None:
+        """Adds the inputs that a file of `spec: include` declares."""
+        if isinstance(entry, Map) and not any(kind in entry.entries for kind in _HEADER_KINDS):
+            self.report.error(
+                "invalid-include", f"`spec: include` names one of {', '.join(_HEADER_KINDS)}", entry.where
+            )
+            return
+        for source in self.sources.of(entry, home):
+            if not self._counts(source, chain):
+                continue
+            text = decoded(source.data, source.label, self.limits)
+            header = specs(text, source.label, self.report, self.limits, alone=True)
+            for name, spec in header.inputs.items():
+                if name in declared:
+                    self.report.error(
+                        "duplicate-input", f"input `{name}` is declared twice, also in {source.label}", source.where
+                    )
+                declared[name] = spec
+
+    def _with_includes(self, root: Map, home: Home, chain: tuple[str, ...]) -> Map:
         include = root.get("include")
         if include is None:
             return root
         whole: Map | None = None
         for entry in include.items if isinstance(include, Seq) else (include,):
-            for source in self._sources(entry):
+            for source in self.sources.of(entry, home):
                 one = self._included(source, chain)
                 if one is not None:
                     whole = one if whole is None else self._merged(whole, one)
@@ -102,16 +123,9 @@ class Includer:
         except TooBig:
             raise Unreadable("too-big", "`include` makes the configuration too large", where=over.where) from None
 
-    def _included(self, source: _Source, chain: tuple[str, ...]) -> Map | None:
-        if source.label in chain:
-            circle = " → ".join((*chain, source.label))
-            self.report.error("circular-include", f"`include` goes in a circle: {circle}", source.where)
+    def _included(self, source: Source, chain: tuple[str, ...]) -> Map | None:
+        if not self._counts(source, chain):
             return None
-        self.count += 1
-        if self.count > self.limits.includes:
-            raise Unreadable(
-                "too-many-includes", f"more than {self.limits.includes} files are included", where=source.where
-            )
         try:
             return self._file(source, (*chain, source.label))
         except Unreadable as problem:
@@ -119,95 +133,18 @@ class Includer:
             self.report.error(found.code, found.message, found.where, found.hint)
             return None
 
-    def _sources(self, entry: Node) -> list[_Source]:
-        if isinstance(entry, Scalar) and isinstance(entry.value, str):
-            kind = "remote" if entry.value.startswith(("http://", "https://")) else "local"
-            return self._resolve(kind, entry, {})
-        if not isinstance(entry, Map):
-            self.report.error(
-                "invalid-include", f"an include is a path or a mapping, not {kind_of(entry)}", entry.where
+    def _counts(self, source: Source, chain: tuple[str, ...]) -> bool:
+        """Whether one more file may be read: not within itself, and not beyond the limit."""
+        if source.label in chain:
+            circle = " → ".join((*chain, source.label))
+            self.report.error("circular-include", f"`include` goes in a circle: {circle}", source.where)
+            return False
+        self.count += 1
+        if self.count > self.limits.includes:
+            raise Unreadable(
+                "too-many-includes", f"more than {self.limits.includes} files are included", where=source.where
             )
-            return []
-        for name, (key, _) in entry.entries.items():
-            if name not in _KEYS:
-                self.report.error("unknown-keyword", f"`include: {name}` is unknown", key.where, meant(name, _KEYS))
-        kinds = [name for name in _KINDS if name in entry.entries]
-        if len(kinds) != 1:
-            self.report.error(
-                "invalid-include",
-                "an include names exactly one of local, component",
-                entry.where,
-                "write `- local: path.yml`",
-            )
-            return []
-        rules = entry.get("rules")
-        if rules is not None and not self.conditions.include(rules):
-            return []
-        target = entry.get(kinds[0])
-        if not isinstance(target, Scalar) or not isinstance(target.value, str):
-            self.report.error("invalid-include", f"`include: {kinds[0]}` must be text", entry.where)
-            return []
-        return self._resolve(kinds[0], target, self._given(entry.get("inputs")))
-
-    def _given(self, node: Node | None) -> dict[str, Given]:
-        if node is None:
-            return {}
-        if not isinstance(node, Map):
-            self.report.error("invalid-include", "`include: inputs` must be a mapping", node.where)
-            return {}
-        return {name: Given(plain(value), key.where) for name, (key, value) in node.entries.items()}
-
-    def _resolve(self, kind: str, target: Scalar, given: dict[str, Given]) -> list[_Source]:
-        name = expand_known(str(target.value), self.context.values)
-        if kind == "local":
-            return self._local(name, target, given)
-        if kind == "component":
-            return self._component(name, target, given)
-        self.report.error(
-            "include-not-available",
-            f"`include: {kind}: {name}`: {_NOT_HERE[kind]} are not available here yet",
-            target.where,
-            "copy the file into this repository and use `include: local`",
-        )
-        return []
-
-    def _local(self, name: str, target: Scalar, given: dict[str, Given]) -> list[_Source]:
-        path = name.lstrip("/")
-        if not path.endswith((".yml", ".yaml")):
-            self.report.error("invalid-include", f"`{name}` is not a `.yml` or `.yaml` file", target.where)
-            return []
-        if "*" in path:
-            found = [one for one in self.context.files.paths() if matches(path, one)]
-            if not found:
-                self.report.error("unknown-include", f"no file matches `{name}`", target.where)
-        else:
-            found = [path]
-        sources = []
-        for one in found:
-            data = None if ".." in one.split("/") else self.context.files.read(one)
-            if data is None:
-                near = meant(one, self.context.files.paths())
-                self.report.error("unknown-include", f"there is no file `{one}`", target.where, near)
-            else:
-                sources.append(_Source(one, data, given, target.where))
-        return sources
-
-    def _component(self, name: str, target: Scalar, given: dict[str, Given]) -> list[_Source]:
-        address = name.removeprefix("$CI_SERVER_FQDN/")
-        data = templates.read(address)
-        if data is None:
-            if address.startswith("aegis/"):
-                hint = meant(address, templates.addresses()) or f"there are: {', '.join(templates.addresses())}"
-                self.report.error("unknown-component", f"there is no component `{name}`", target.where, hint)
-            else:
-                self.report.error(
-                    "include-not-available",
-                    f"`include: component: {name}`: components of other servers are not available here yet",
-                    target.where,
-                    f"built-in ones are: {', '.join(templates.addresses())}",
-                )
-            return []
-        return [_Source(address, data, given, target.where)]
+        return True
 
 
 def _nothing(label: str) -> Map:

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from aegis.core.errors import Where
-from aegis.pipeline.conditions import check_expression
+from aegis.pipeline.conditions import Context, check_expression
 from aegis.pipeline.diagnostics import Report, Unreadable, meant
-from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, parse, plain
+from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, plain
 from aegis.pipeline.expression import compile_pattern, holds
-from aegis.pipeline.variables import expand_known
+from aegis.pipeline.reader import parse
+from aegis.pipeline.variables import expand_known, references
 
 _SEPARATOR: Final = re.compile(r"^---(?=\s|$)[^\n]*\n?", re.MULTILINE)
 _BLOCK: Final = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
 _TRUNCATE: Final = re.compile(r"truncate\(\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)")
 _TYPES: Final = ("string", "number", "boolean", "array")
 _KEYS: Final = ("type", "default", "options", "regex", "description", "rules")
+_SPLIT: Final = re.compile(r"split\('([^']+)'\)")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.,:+/@\n-]")
+_SPEC: Final = ("inputs", "include", "component", "description")
+_COMPONENT: Final = ("name", "version", "reference", "sha")
+_LONGEST_DESCRIPTION: Final = 256
 _MAX_FUNCTIONS: Final = 3
+_MAX_OPTIONS: Final = 50
 _MAX_BLOCK: Final = 1024
 
 
@@ -111,11 +118,27 @@ def _is_header(part: tuple[int, str], file: str, limits: Limits) -> bool:
     return isinstance(root, Map) and "spec" in root.entries
 
 
-def specs(header: str, file: str, report: Report, limits: Limits) -> dict[str, InputSpec]:
-    """The declared inputs of a header, by name."""
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file's `spec` says: its inputs, files that declare more of them, and which facts of a component it uses."""
+
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    includes: tuple[Node, ...] = ()
+    component: tuple[str, ...] = ()
+
+
+def specs(header: str, file: str, report: Report, limits: Limits, *, alone: bool = False) -> Header:
+    """The header of a file. `alone`: a file of inputs only, as `spec: include` names it."""
     root = parse(header, file, report, limits)
+    if alone and isinstance(root, Map) and not root.has("spec"):
+        inputs = root.get("inputs")
+        return Header(
+            {name: _spec(name, key, node, report) for name, (key, node) in inputs.entries.items()}
+            if isinstance(inputs, Map)
+            else {}
+        )
     if not isinstance(root, Map):
-        return {}
+        return Header()
     for name, (key, _) in root.entries.items():
         if name != "spec":
             report.error(
@@ -123,23 +146,43 @@ def specs(header: str, file: str, report: Report, limits: Limits) -> dict[str, I
             )
     spec = root.get("spec")
     if not isinstance(spec, Map):
-        return {}
+        return Header()
     for name, (key, _) in spec.entries.items():
-        if name in {"component", "include"}:
+        if name not in _SPEC:
             report.error(
-                "not-available", f"`spec: {name}` is not available here yet", key.where, "write the inputs in this file"
+                "unknown-keyword", f"`spec: {name}` is unknown", key.where, meant(name, _SPEC) or "write `inputs:`"
             )
-        elif name != "inputs":
+    description = spec.get("description")
+    if (
+        description is not None
+        and len(description.text if isinstance(description, Scalar) else "") > _LONGEST_DESCRIPTION
+    ):
+        report.error("invalid-input", "`spec: description` has at most 256 characters", description.where)
+    inputs, include = spec.get("inputs"), spec.get("include")
+    return Header(
+        inputs={name: _spec(name, key, node, report) for name, (key, node) in inputs.entries.items()}
+        if isinstance(inputs, Map)
+        else {},
+        includes=include.items if isinstance(include, Seq) else (include,) if include is not None else (),
+        component=_component(spec.get("component"), report),
+    )
+
+
+def _component(node: Node | None, report: Report) -> tuple[str, ...]:
+    """Which facts of its component a file uses."""
+    found: list[str] = []
+    for one in node.items if isinstance(node, Seq) else (node,) if node is not None else ():
+        name = one.text if isinstance(one, Scalar) else ""
+        if name in _COMPONENT:
+            found.append(name)
+        else:
             report.error(
-                "unknown-keyword",
-                f"`spec: {name}` is unknown",
-                key.where,
-                meant(name, ("inputs",)) or "write `inputs:`",
+                "invalid-input",
+                f"`spec: component` knows {', '.join(_COMPONENT)}, not `{name}`",
+                one.where,
+                meant(name, _COMPONENT),
             )
-    inputs = spec.get("inputs")
-    if not isinstance(inputs, Map):
-        return {}
-    return {name: _spec(name, key, node, report) for name, (key, node) in inputs.entries.items()}
+    return tuple(found)
 
 
 def _spec(name: str, key: Scalar, node: Node, report: Report) -> InputSpec:
@@ -147,11 +190,9 @@ def _spec(name: str, key: Scalar, node: Node, report: Report) -> InputSpec:
         if not (isinstance(node, Scalar) and node.value is None):
             report.error("invalid-input", f"`spec: inputs: {name}` must be a mapping or empty", node.where)
         return InputSpec(name=name, where=key.where)
-    for field, (field_key, _) in node.entries.items():
-        if field not in _KEYS:
-            report.error(
-                "unknown-keyword", f"`{field}` is not a part of an input", field_key.where, meant(field, _KEYS)
-            )
+    for part, (field_key, _) in node.entries.items():
+        if part not in _KEYS:
+            report.error("unknown-keyword", f"`{part}` is not a part of an input", field_key.where, meant(part, _KEYS))
     values = plain(node)
     kind = values.get("type") or "string"
     if kind not in _TYPES:
@@ -160,6 +201,7 @@ def _spec(name: str, key: Scalar, node: Node, report: Report) -> InputSpec:
         )
         kind = "string"
     options = values.get("options")
+    _check_spec(name, node, values, report)
     spec = InputSpec(
         name=name,
         type=kind,
@@ -176,6 +218,27 @@ def _spec(name: str, key: Scalar, node: Node, report: Report) -> InputSpec:
     return spec
 
 
+def _check_spec(name: str, node: Map, values: Mapping[str, Any], report: Report) -> None:
+    """What the parts of one declared input must fulfil together."""
+    options = values.get("options")
+    for word in ("options", "default"):
+        if "rules" in values and word in values:
+            key = node.key(word)
+            report.error(
+                "conflicting-keywords",
+                f"input `{name}` cannot have both `rules` and `{word}`",
+                key.where if key is not None else node.where,
+                f"put `{word}` into the rules",
+            )
+    if options is not None and not isinstance(options, list):
+        report.error("invalid-input", f"input `{name}`: `options` must be a list", node.where)
+    elif options is not None and (None in options or len(options) > _MAX_OPTIONS):
+        report.error("invalid-input", f"input `{name}`: `options` are at most {_MAX_OPTIONS}, none empty", node.where)
+    for word in ("description", "regex"):
+        if word in values and values[word] is not None and not isinstance(values[word], str | int):
+            report.error("invalid-input", f"input `{name}`: `{word}` must be text", node.where)
+
+
 def _rules(name: str, node: Map, report: Report) -> tuple[InputRule, ...]:
     rules = node.get("rules")
     found: list[InputRule] = []
@@ -183,9 +246,9 @@ def _rules(name: str, node: Map, report: Report) -> tuple[InputRule, ...]:
         if not isinstance(one, Map):
             report.error("invalid-input", f"input `{name}`: a rule is a mapping", one.where)
             continue
-        for field, (key, _) in one.entries.items():
-            if field not in {"if", "options", "default"}:
-                report.error("unknown-keyword", f"`{field}` is not a part of an input's rule", key.where)
+        for part, (key, _) in one.entries.items():
+            if part not in {"if", "options", "default"}:
+                report.error("unknown-keyword", f"`{part}` is not a part of an input's rule", key.where)
         condition = one.get("if")
         if condition is not None and not check_expression(condition, report):
             continue
@@ -263,10 +326,25 @@ def settle(
                 "missing-input", f"{file} needs the input `{name}`", where or spec.where, f"add `inputs: {{{name}: …}}`"
             )
             continue
+        values[name] = _coerced(spec.type, values[name])
         problem = _misfit(spec, values[name])
         if problem:
             report.error("invalid-input", f"input `{name}`: {problem}", place)
     return values
+
+
+def _coerced(kind: str, value: Any) -> Any:
+    """A value in the type of its input where GitLab reads it so: numbers as text, text that is JSON as what it says."""
+    if kind == "string":
+        return value if isinstance(value, str | list | dict) else "" if value is None else _text(value)
+    if not isinstance(value, str):
+        return value
+    import json  # noqa: PLC0415 - only for text given to another type
+
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _misfit(spec: InputSpec, value: Any) -> str:
@@ -278,7 +356,12 @@ def _misfit(spec: InputSpec, value: Any) -> str:
         return f"`{value}` is not an array"
     if spec.type == "string" and not isinstance(value, str):
         return f"`{value}` is not a string: quote it"
-    if spec.options and value not in spec.options:
+    if spec.options and spec.type in {"boolean", "array"}:
+        return "`options` are for strings and numbers only"
+    if spec.regex and spec.type != "string":
+        return "`regex` is for strings only"
+    options = [_text(one) for one in spec.options] if spec.type == "string" else spec.options
+    if options and value not in options:
         return f"`{value}` is not one of {', '.join(str(option) for option in spec.options)}"
     if spec.regex and spec.type == "string":
         pattern = _pattern(spec.regex)
@@ -288,9 +371,12 @@ def _misfit(spec: InputSpec, value: Any) -> str:
 
 
 def interpolated(
-    part: Split, values: Mapping[str, Any], variables: Mapping[str, str], file: str, report: Report
+    part: Split, values: Mapping[str, Any], context: Context, file: str, report: Report
 ) -> tuple[str, tuple[int, ...]]:
-    """The content with every block replaced, and for each of its lines the line of the file."""
+    """The content with every block replaced, and for each of its lines the line of the file.
+
+    `values` are what a block may name, as `inputs.name` and `component.name`.
+    """
     out: list[str] = []
     lines: list[int] = []
     number = part.content_line
@@ -298,15 +384,13 @@ def interpolated(
         number += 1
         text = line
         if "$[[" in line and not line.lstrip().startswith("#"):
-            text = _BLOCK.sub(lambda match, at=number: _block(match, values, variables, Where(file, at), report), line)  # type: ignore[misc]
+            text = _BLOCK.sub(lambda match, at=number: _block(match, values, context, Where(file, at), report), line)  # type: ignore[misc]
         out.append(text)
         lines.extend([number] * max(1, text.count("\n")))
     return "".join(out), (*lines, number)
 
 
-def _block(
-    match: re.Match[str], values: Mapping[str, Any], variables: Mapping[str, str], where: Where, report: Report
-) -> str:
+def _block(match: re.Match[str], values: Mapping[str, Any], context: Context, where: Where, report: Report) -> str:
     where = Where(where.file, where.line, match.start() + 1)
     inside = match.group(1).strip()
     if inside.startswith("matrix."):
@@ -315,31 +399,34 @@ def _block(
     if len(match.group()) > _MAX_BLOCK or len(functions) > _MAX_FUNCTIONS:
         report.error("invalid-interpolation", "an interpolation has at most 1024 characters and 3 functions", where)
         return ""
-    name = access.removeprefix("inputs.")
-    if not access.startswith("inputs.") or name not in values:
+    if access not in values:
         report.error(
             "unknown-interpolation",
             f"unknown interpolation `{access}`",
             where,
-            meant(access, [f"inputs.{known}" for known in values]) or "declare it under `spec: inputs`",
+            meant(access, values) or "declare it under `spec: inputs`",
         )
         return ""
-    value = values[name]
+    value = values[access]
     for function in functions:
-        value = _apply(function, value, variables, where, report)
+        value = _apply(function, value, context, where, report)
     return _text(value)
 
 
-def _apply(function: str, value: Any, variables: Mapping[str, str], where: Where, report: Report) -> Any:
+def _apply(function: str, value: Any, context: Context, where: Where, report: Report) -> Any:
     if not isinstance(value, str):
         report.error("invalid-interpolation", f"`{function}` takes a string, not `{_text(value)}`", where)
         return value
     if function == "expand_vars":
-        return expand_known(value, variables)
-    if function == "posix_escape":
-        import shlex  # noqa: PLC0415 - rarely used
-
-        return shlex.quote(value)
+        masked = [name for name in references(value) if name in context.masked]
+        if masked:
+            report.error("invalid-interpolation", f"`{masked[0]}` is masked, and `expand_vars` would show it", where)
+        return expand_known(value, context.values)
+    if function in {"posix_escape", "posix_quote"}:
+        return _escaped(value)
+    parts = _SPLIT.fullmatch(function)
+    if parts is not None:
+        return [part.strip() for part in value.split(parts.group(1)) if part.strip()]
     cut = _TRUNCATE.fullmatch(function)
     if cut is not None:
         offset, length = int(cut.group(1)), int(cut.group(2))
@@ -348,9 +435,14 @@ def _apply(function: str, value: Any, variables: Mapping[str, str], where: Where
         "invalid-interpolation",
         f"unknown function `{function}`",
         where,
-        "one of expand_vars, posix_escape, truncate(offset, length)",
+        "one of expand_vars, posix_escape, split('separator'), truncate(offset, length)",
     )
     return value
+
+
+def _escaped(value: str) -> str:
+    """The text as one word of a POSIX shell, as Ruby's `shellescape` writes it."""
+    return _UNSAFE.sub(r"\\\g<0>", value).replace("\n", "'\n'") if value else "''"
 
 
 def _text(value: Any) -> str:

@@ -6,23 +6,22 @@ Decides how each keyword becomes a field, and which texts are expanded here. Edg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from aegis.core.plan import ArtifactSpec, CacheSpec, Image, JobEnvironment, JobSpec, Need, Retry, Variable
-from aegis.pipeline import durations, templates
+from aegis.pipeline import durations, effects, templates
 from aegis.pipeline.conditions import Match, strings
-from aegis.pipeline.configuration import Definition, scalar_text
+from aegis.pipeline.configuration import Definition, is_pages, scalar_text
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 from aegis.pipeline.matrix import Instance
 from aegis.pipeline.predefined import tier
-from aegis.pipeline.variables import Expansion
+from aegis.pipeline.variables import Expansion, expand_known, visible
 
 CANNOT: Final = "This job uses `{keywords}`, which cannot be carried out here; it fails rather than pass unseen."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Chosen(NamedTuple):
     """What rules (or `only`, or nothing) decided about one instance."""
 
     definition: Definition
@@ -76,6 +75,8 @@ def script_lines(node: Node | None) -> tuple[str, ...]:
     """A script as its lines, nested lists flattened."""
     if node is None:
         return ()
+    if isinstance(node, Seq) and all(isinstance(one, Scalar) for one in node.items):
+        return tuple([one.value for one in node.items if isinstance(one, Scalar) and isinstance(one.value, str)])
     found: list[str] = []
     stack: list[Node] = [node]
     while stack:
@@ -89,6 +90,9 @@ def script_lines(node: Node | None) -> tuple[str, ...]:
 
 def origin(definition: Definition) -> str | None:
     """The component that every script of the job comes from, unchanged; None when any line is someone else's."""
+    own = definition.values.get("script")
+    if own is None or not own.file.startswith("aegis/"):
+        return None
     files: set[str] = set()
     for keyword in ("before_script", "script", "after_script"):
         node = definition.get(keyword)
@@ -168,22 +172,34 @@ def image(node: Node | None, expansion: Expansion) -> Image | None:
     )
 
 
-def artifacts(node: Node | None, expansion: Expansion) -> ArtifactSpec | None:
-    """What a job leaves; paths and name expanded."""
-    if not isinstance(node, Map):
+def published(definition: Definition) -> str | None:
+    """The directory that a pages job publishes; None for any other job."""
+    if not is_pages(definition):
         return None
+    pages = definition.get("pages")
+    inner = _text(pages, "publish") if isinstance(pages, Map) else None
+    return inner or definition.text("publish") or "public"
+
+
+def artifacts(node: Node | None, expansion: Expansion, publish: str | None = None) -> ArtifactSpec | None:
+    """What a job leaves; paths and name expanded. The directory of a pages job is always part of it."""
+    if not isinstance(node, Map):
+        return ArtifactSpec(paths=(expansion.text(publish),)) if publish is not None else None
+    paths = strings(node.get("paths"))
+    if publish is not None and publish not in paths:
+        paths = (*paths, publish)
     reports: dict[str, tuple[str, ...]] = {}
     declared = node.get("reports")
     if isinstance(declared, Map):
         for kind, value in declared.items():
-            paths = strings(value.get("path")) if isinstance(value, Map) else strings(value)
-            reports[kind] = _expanded(paths, expansion)
+            found = strings(value.get("path")) if isinstance(value, Map) else strings(value)
+            reports[kind] = _expanded(found, expansion)
     public = node.get("public")
     private = isinstance(public, Scalar) and public.value is False
     name = _text(node, "name")
     expire = _text(node, "expire_in")
     return ArtifactSpec(
-        paths=_expanded(strings(node.get("paths")), expansion),
+        paths=_expanded(paths, expansion),
         exclude=_expanded(strings(node.get("exclude")), expansion),
         untracked=_flag(node, "untracked"),
         when=_text(node, "when") or "on_success",
@@ -246,6 +262,17 @@ def retry(node: Node | None) -> Retry:
     )
 
 
+def _script(definition: Definition) -> tuple[tuple[str, ...], bool]:
+    """The script, or that of `run`; and whether it stands in for steps that cannot be carried out here."""
+    if not definition.node.has("run"):
+        return script_lines(definition.get("script")), False
+    steps = effects.run_steps(definition)
+    if steps is not None:
+        return steps, False
+    text = CANNOT.format(keywords="run").replace("`", "")
+    return (f"echo '{text}' >&2", "exit 1"), True
+
+
 def build(
     chosen: Chosen,
     *,
@@ -253,15 +280,12 @@ def build(
     expansion: Expansion,
     place: JobEnvironment | None,
     edges: tuple[tuple[Need, ...] | None, tuple[str, ...] | None],
-    impossible: tuple[str, ...],
+    given: Mapping[str, Variable],
 ) -> JobSpec:
-    """The job. `edges` are its needs and dependencies; `impossible` names keywords that take its script's place."""
+    """The job. `edges` are its needs and dependencies; `given` are the variables that a trigger job hands on."""
     definition, instance = chosen.definition, chosen.instance
     timeout = definition.text("timeout")
-    script = script_lines(definition.get("script"))
-    if impossible:
-        text = CANNOT.format(keywords=", ".join(impossible)).replace("`", "")
-        script = (f"echo '{text}' >&2", "exit 1")
+    script, impossible = _script(definition)
     services = definition.get("services")
     group = definition.text("resource_group")
     tags = strings(definition.get("tags"))
@@ -277,25 +301,34 @@ def build(
         allow_failure_exit_codes=chosen.exit_codes,
         needs=edges[0],
         dependencies=edges[1],
-        variables=expansion.final(),
+        variables=(
+            *(effects.referred(one) for one in expansion.final()),
+            *effects.secret_variables(definition, expansion),
+        ),
         image=image(definition.get("image"), expansion),
         services=tuple(
             one
             for one in (image(node, expansion) for node in (services.items if isinstance(services, Seq) else ()))
             if one is not None
         ),
-        artifacts=artifacts(definition.get("artifacts"), expansion),
+        artifacts=artifacts(definition.get("artifacts"), expansion, published(definition)),
         cache=caches(definition.get("cache"), expansion),
         retry=retry(definition.get("retry")),
         timeout=(durations.seconds(timeout) if timeout else None) or 3600,
         interruptible=interruptible(chosen),
         resource_group=expansion.text(group) if group else None,
         environment=place,
-        tags=_expanded(tags, expansion),
+        tags=tuple(expand_known(tag, visible(variables)) if "$" in tag or "%" in tag else tag for tag in tags),
         coverage=definition.text("coverage"),
-        parallel_index=instance.index,
+        parallel_index=instance.number,
         parallel_total=instance.total,
         manual_confirmation=definition.text("manual_confirmation"),
+        pre_get_sources=effects.pre_get_sources(definition),
+        trigger=effects.trigger(definition, expansion, given),
+        id_tokens=effects.id_tokens(definition, expansion),
+        release=effects.release(definition),
+        pages=effects.pages(definition, expansion),
+        foreign_needs=effects.foreign_needs(definition, expansion),
         origin=None if impossible or not variables else origin(definition),
         reason=chosen.reason,
         where=definition.key.where,

@@ -9,11 +9,21 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from aegis.pipeline import shapes
 from aegis.pipeline.conditions import check_expression
-from aegis.pipeline.diagnostics import Report, meant
+from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 from aegis.pipeline.expression import compile_pattern
+from aegis.pipeline.outward import (
+    DAST,
+    HOOKS,
+    ID_TOKENS,
+    INPUTS,
+    PAGES,
+    RELEASE,
+    RUN,
+    SECRETS,
+    TRIGGER,
+)
 from aegis.pipeline.shapes import (
     Shape,
     anything,
@@ -23,15 +33,15 @@ from aegis.pipeline.shapes import (
     fields,
     filled,
     integer,
-    mapping,
+    matching,
     nested,
     one_of,
     several,
     text,
 )
-from aegis.pipeline.variables import references
+from aegis.pipeline.surroundings import ARTIFACTS, CACHE, ENVIRONMENT, IMAGE, SERVICES
+from aegis.pipeline.variable_shapes import JOB_VARIABLES, PLAIN_VARIABLES, ROOT_VARIABLES, variable_value
 
-_NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 WEEK: Final = 7 * 86400
 MONTH: Final = 31 * 86400
 STRINGS: Final = several(text)
@@ -42,84 +52,19 @@ RETRY_CAUSES: Final = (
     "always", "unknown_failure", "script_failure", "api_failure", "stuck_or_timeout_failure", "runner_system_failure",
     "runner_unsupported", "stale_schedule", "job_execution_timeout", "archived_failure", "unmet_prerequisites",
     "scheduler_failure", "data_integrity_failure", "job_canceled", "missing_dependency_failure",
-    "runner_provisioning_timeout", "job_token_expired",
-)  # fmt: skip
-
-REPORTS: Final = (
-    "accessibility", "annotations", "api_fuzzing", "browser_performance", "cluster_image_scanning", "codequality",
-    "container_scanning", "coverage_fuzzing", "coverage_report", "cyclonedx", "dast", "dependency_scanning", "dotenv",
-    "junit", "license_scanning", "load_performance", "lsif", "metrics", "performance", "repository_xray", "requirements",
-    "requirements_v2", "sarif", "sast", "secret_detection", "terraform",
+    "runner_provisioning_timeout", "job_token_expired", "forward_deployment_failure", "user_blocked", "project_deleted",
+    "insufficient_bridge_permissions", "downstream_bridge_project_not_found", "invalid_bridge_trigger",
+    "upstream_bridge_project_not_found", "insufficient_upstream_permissions", "bridge_pipeline_is_child_pipeline",
+    "downstream_pipeline_creation_failed", "secrets_provider_not_found", "reached_max_descendant_pipelines_depth",
+    "ip_restriction_failure", "reached_max_pipeline_hierarchy_size", "pipeline_loop_detected", "builds_disabled",
+    "environment_creation_failure", "deployment_rejected", "failed_outdated_deployment_job", "no_matching_runner",
+    "trace_size_exceeded", "ci_quota_exceeded", "protected_environment_failure", "duo_workflow_not_allowed",
 )  # fmt: skip
 
 
 def _expression(node: Node, label: str, report: Report) -> None:  # noqa: ARG001 - a shape
     check_expression(node, report)
 
-
-def _variable_value(node: Node, label: str, report: Report) -> None:
-    value = node.value if isinstance(node, Scalar) else None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        hint = f'quote it: "{node.text}"' if isinstance(node, Scalar) and node.value is not None else ""
-        report.error("invalid-value", f"`{label}` must be text or a whole number", node.where, hint)
-
-
-def _variables(*extra: str) -> Shape:
-    complex_form = fields(dict.fromkeys(("value", *extra), anything))
-
-    def check(node: Node, label: str, report: Report) -> None:
-        if not isinstance(node, Map):
-            shapes.mapping(node, label, report)
-            return
-        for name, value in node.items():
-            inner = f"{label}: {name}"
-            _variable_name(name, node, label, report)
-            if not isinstance(value, Map):
-                if isinstance(value, Scalar) and value.value is None:
-                    report.error("invalid-value", f"`{inner}` has no value", value.where, 'write `""` for an empty one')
-                else:
-                    _variable_value(value, inner, report)
-                continue
-            complex_form(value, inner, report)
-            _complex_variable(value, inner, report)
-
-    return check
-
-
-def _variable_name(name: str, node: Map, label: str, report: Report) -> None:
-    """Names that no process can have, and values that name themselves: GitLab takes both, and neither works."""
-    key, value = node.entries[name]
-    if not _NAME.fullmatch(name):
-        report.warn("variable-name", f"`{label}: {name}` cannot be the name of an environment variable", key.where)
-    if isinstance(value, Scalar) and name in references(value.text):
-        report.warn(
-            "self-reference",
-            f"`{label}: {name}` names itself; the name stays as it is written",
-            value.where,
-            "give it another name",
-        )
-
-
-def _complex_variable(node: Map, label: str, report: Report) -> None:
-    if node.has("value"):
-        _variable_value(node.get("value") or node, f"{label}: value", report)
-    if node.has("expand"):
-        boolean(node.get("expand") or node, f"{label}: expand", report)
-    options = node.get("options")
-    if options is None:
-        return
-    STRINGS(options, f"{label}: options", report)
-    value = node.get("value")
-    if isinstance(options, Seq) and isinstance(value, Scalar):
-        known = [item.text for item in options.items if isinstance(item, Scalar)]
-        if value.text not in known:
-            report.error(
-                "invalid-value", f"`{label}: value` must be one of its options", value.where, meant(value.text, known)
-            )
-
-
-ROOT_VARIABLES: Final = _variables("description", "expand", "options")
-JOB_VARIABLES: Final = _variables("expand")
 
 CHANGES: Final = either(
     (Seq, several(text, most=50)),
@@ -142,39 +87,41 @@ def _matrix(node: Node, label: str, report: Report) -> None:
         if not items:
             report.error("invalid-value", f"`{label}: {name}` has no values", value.where)
         for item in items:
-            _variable_value(item, f"{label}: {name}", report)
+            variable_value(item, f"{label}: {name}", report)
 
 
 MATRIX: Final = several(_matrix, most=200)
 
-NEED: Final = either(
-    (Scalar, filled),
-    (
-        Map,
-        fields(
-            {
-                "job": filled,
-                "artifacts": boolean,
-                "optional": boolean,
-                "parallel": fields({"matrix": MATRIX}, required=("matrix",)),
-                "pipeline": text,
-                "project": text,
-                "ref": text,
-            }
-        ),
-    ),
-    expected="a job's name or a mapping with `job`",
+_need_job: Final = fields(
+    {
+        "job": filled,
+        "artifacts": boolean,
+        "optional": boolean,
+        "parallel": fields({"matrix": MATRIX}, required=("matrix",)),
+    },
+    required=("job",),
 )
-NEEDS: Final = either(
-    (Seq, nested(NEED)),
-    (
-        Map,
-        fields(
-            {"job": text, "pipeline": text, "project": text, "ref": text, "artifacts": boolean, "optional": boolean}
-        ),
-    ),
-    expected="a list of jobs",
+_need_pipeline: Final = fields(
+    {"pipeline": filled, "job": filled, "artifacts": boolean, "optional": boolean}, required=("pipeline",)
 )
+_need_project: Final = fields(
+    {"project": filled, "job": filled, "ref": filled, "artifacts": boolean, "optional": boolean},
+    required=("project", "job", "ref"),
+)
+
+
+def _need(node: Node, label: str, report: Report) -> None:
+    """A job of this pipeline, of another pipeline of this project, of another project, or a pipeline to mirror."""
+    shape = _need_job
+    if isinstance(node, Map) and (node.has("project") or node.has("ref")):
+        shape = _need_project
+    elif isinstance(node, Map) and node.has("pipeline"):
+        shape = _need_pipeline
+    shape(node, label, report)
+
+
+NEED: Final = either((Scalar, filled), (Map, _need), expected="a job's name or a mapping with `job`")
+NEEDS: Final = either((Seq, nested(NEED)), (Map, _need), expected="a list of jobs")
 
 _RULE: Final[dict[str, Shape]] = {
     "if": _expression,
@@ -182,8 +129,8 @@ _RULE: Final[dict[str, Shape]] = {
     "exists": EXISTS,
     "when": one_of("on_success", "on_failure", "always", "never", "manual", "delayed"),
     "start_in": duration(WEEK),
-    "allow_failure": either((Scalar, boolean), (Map, fields({"exit_codes": anything})), expected="true or false"),
-    "variables": JOB_VARIABLES,
+    "allow_failure": boolean,
+    "variables": PLAIN_VARIABLES,
     "needs": NEEDS,
     "interruptible": boolean,
 }
@@ -193,9 +140,9 @@ AUTO_CANCEL: Final = fields(
 _rule_fields: Final = fields(_RULE)
 _workflow_rule_fields: Final = fields(
     {
-        **{name: _RULE[name] for name in ("if", "changes", "exists")},
+        **{name: _RULE[name] for name in ("if", "changes", "exists", "start_in", "allow_failure", "needs")},
         "when": one_of("always", "never"),
-        "variables": _variables("expand", "description", "options"),
+        "variables": PLAIN_VARIABLES,
         "auto_cancel": AUTO_CANCEL,
     }
 )
@@ -229,79 +176,17 @@ def _rules(item: Shape) -> Shape:
     return check
 
 
+def _ref(node: Node, label: str, report: Report) -> None:
+    text(node, label, report)
+    if isinstance(node, Scalar) and node.text.startswith("/") and compile_pattern(node.text.partition("@")[0]) is None:
+        report.error("invalid-value", f"`{label}`: {node.text} is not a valid RE2 pattern", node.where)
+
+
+REFS: Final = several(_ref)
 _policy_map: Final = fields(
-    {"refs": STRINGS, "variables": several(_expression), "changes": STRINGS, "kubernetes": one_of("active")}
+    {"refs": REFS, "variables": several(_expression), "changes": STRINGS, "kubernetes": one_of("active")}
 )
-POLICY: Final = either((Seq, STRINGS), (Map, _policy_map), expected="a list of refs or a mapping")
-
-_DOCKER: Final = fields({"platform": text, "user": anything})
-_PULL: Final = several(one_of("always", "if-not-present", "never"), single=True)
-_IMAGE: Final[dict[str, Shape]] = {
-    "name": filled,
-    "entrypoint": ONE_OR_STRINGS,
-    "pull_policy": _PULL,
-    "docker": _DOCKER,
-    "kubernetes": mapping,
-    "ports": anything,
-}
-IMAGE: Final = either(
-    (Scalar, filled), (Map, fields(_IMAGE, required=("name",))), expected="an image's name or a mapping"
-)
-SERVICES: Final = several(
-    either(
-        (Scalar, filled),
-        (
-            Map,
-            fields(
-                {**_IMAGE, "alias": text, "command": ONE_OR_STRINGS, "variables": JOB_VARIABLES}, required=("name",)
-            ),
-        ),
-        expected="an image's name or a mapping",
-    )
-)
-
-_REPORT_SHAPES: Final[dict[str, Shape]] = {
-    **dict.fromkeys(REPORTS, ONE_OR_STRINGS),
-    "coverage_report": fields(
-        {"coverage_format": one_of("cobertura", "jacoco"), "path": filled}, required=("coverage_format", "path")
-    ),
-    "repository_xray": anything,
-}
-ARTIFACTS: Final = fields(
-    {
-        "paths": STRINGS,
-        "exclude": STRINGS,
-        "untracked": boolean,
-        "when": one_of("on_success", "on_failure", "always"),
-        "name": text,
-        "expire_in": duration(None, "never"),
-        "expose_as": text,
-        "public": boolean,
-        "access": one_of("all", "developer", "maintainer", "none"),
-        "reports": fields(_REPORT_SHAPES),
-    }
-)
-
-_KEY: Final = either(
-    (
-        Map,
-        fields({"files": several(text, most=2), "files_commits": several(text, most=2), "prefix": text}),
-    ),
-    (Scalar, text),
-    expected="text or a mapping with `files`",
-)
-_CACHE: Final = fields(
-    {
-        "key": _KEY,
-        "paths": STRINGS,
-        "untracked": boolean,
-        "unprotect": boolean,
-        "when": one_of("on_success", "on_failure", "always"),
-        "policy": text,
-        "fallback_keys": several(text, most=5),
-    }
-)
-CACHE: Final = several(_CACHE, most=4, single=True)
+POLICY: Final = either((Seq, REFS), (Map, _policy_map), expected="a list of refs or a mapping")
 
 RETRY: Final = either(
     (Scalar, integer(0, 2)),
@@ -320,33 +205,20 @@ RETRY: Final = either(
 PARALLEL: Final = either(
     (Scalar, integer(1, 200)), (Map, fields({"matrix": MATRIX}, required=("matrix",))), expected="a number or a matrix"
 )
-ENVIRONMENT: Final = either(
-    (Scalar, filled),
-    (
-        Map,
-        fields(
-            {
-                "name": filled,
-                "url": text,
-                "action": one_of("start", "prepare", "stop", "verify", "access"),
-                "on_stop": text,
-                "auto_stop_in": duration(None, "never"),
-                "deployment_tier": one_of("production", "staging", "testing", "development", "other"),
-                "kubernetes": mapping,
-            },
-            required=("name",),
-        ),
-    ),
-    expected="an environment's name or a mapping",
-)
 ALLOW_FAILURE: Final = either(
     (Scalar, boolean),
     (Map, fields({"exit_codes": several(integer(0, 255), single=True)}, required=("exit_codes",))),
     expected="true, false or a mapping with `exit_codes`",
 )
+
+
+def _inheritable(node: Node, label: str, report: Report) -> None:
+    one_of(*DEFAULTS)(node, label, report)
+
+
 INHERIT: Final = fields(
     {
-        "default": either((Scalar, boolean), (Seq, STRINGS), expected="true, false or a list"),
+        "default": either((Scalar, boolean), (Seq, several(_inheritable)), expected="true, false or a list"),
         "variables": either((Scalar, boolean), (Seq, STRINGS), expected="true, false or a list"),
     }
 )
@@ -374,14 +246,14 @@ DEFAULTS: Final[dict[str, Shape]] = {
     "artifacts": ARTIFACTS,
     "before_script": SCRIPT,
     "cache": CACHE,
-    "hooks": mapping,
-    "id_tokens": mapping,
-    "identity": text,
+    "hooks": HOOKS,
+    "id_tokens": ID_TOKENS,
+    "identity": one_of("google_cloud"),
     "image": IMAGE,
     "interruptible": boolean,
     "retry": RETRY,
     "services": SERVICES,
-    "tags": STRINGS,
+    "tags": several(text, most=50),
     "timeout": duration(MONTH),
 }
 
@@ -389,41 +261,52 @@ JOB: Final[dict[str, Shape]] = {
     **DEFAULTS,
     "allow_failure": ALLOW_FAILURE,
     "coverage": _coverage,
-    "dast_configuration": mapping,
+    "dast_configuration": DAST,
     "dependencies": STRINGS,
     "environment": ENVIRONMENT,
     "except": POLICY,
     "extends": ONE_OR_STRINGS,
     "inherit": INHERIT,
-    "inputs": mapping,
+    "inputs": INPUTS,
     "manual_confirmation": text,
     "needs": NEEDS,
     "only": POLICY,
-    "pages": either((Scalar, boolean), (Map, mapping), expected="true, false or a mapping"),
+    "pages": PAGES,
     "parallel": PARALLEL,
     "publish": text,
-    "release": mapping,
+    "release": RELEASE,
     "resource_group": _resource_group,
     "rules": _rules(_rule),
-    "run": several(mapping),
+    "run": RUN,
     "script": SCRIPT,
-    "secrets": mapping,
+    "secrets": SECRETS,
     "stage": filled,
     "start_in": duration(WEEK),
-    "trigger": either((Scalar, filled), (Map, mapping), expected="a project's path or a mapping"),
+    "trigger": TRIGGER,
     "variables": JOB_VARIABLES,
     "when": one_of("on_success", "on_failure", "always", "manual", "delayed"),
 }
 
-NOT_CARRIED_OUT: Final = frozenset(
+BRIDGE: Final = frozenset(
     {
-        "dast_configuration", "hooks", "id_tokens", "identity", "inputs", "pages", "publish", "release", "run",
-        "secrets", "trigger",
+        "allow_failure", "environment", "except", "extends", "inherit", "interruptible", "needs", "only", "parallel",
+        "resource_group", "rules", "stage", "trigger", "variables", "when",
     }
+)  # fmt: skip
+"""What a job may have that starts another pipeline instead of running a script."""
+
+NOT_CARRIED_OUT: Final = frozenset(
+    {"dast_configuration", "id_tokens", "identity", "inputs", "pages", "publish", "release"}
 )  # fmt: skip
 """Understood, but without effect here; each use is a warning and stands in `Plan.unsupported`."""
 
-WORKFLOW: Final = fields({"name": text, "rules": _rules(_workflow_rule_fields), "auto_cancel": AUTO_CANCEL})
+WORKFLOW: Final = fields(
+    {
+        "name": matching(re.compile(".*", re.DOTALL), "text of at most 255 characters", 255),
+        "rules": _rules(_workflow_rule_fields),
+        "auto_cancel": AUTO_CANCEL,
+    }
+)
 
 ROOT: Final[dict[str, Shape]] = {
     "default": fields(DEFAULTS),

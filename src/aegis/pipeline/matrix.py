@@ -9,8 +9,8 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, Seq
@@ -19,21 +19,20 @@ MAX_JOBS: Final = 200
 _EXPRESSION: Final = re.compile(r"\$\[\[\s*matrix\.([A-Za-z_]\w*)\s*\]\]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """One of the jobs that a definition becomes. `index` is None where there is no `parallel`."""
+class Instance(NamedTuple):
+    """One of the jobs that a definition becomes. `number` is None where there is no `parallel`."""
 
     name: str
-    index: int | None = None
+    number: int | None = None
     total: int | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = MappingProxyType({})
 
 
 def instances(name: str, parallel: Node | None, report: Report) -> tuple[Instance, ...]:
     """All jobs of a definition, in order."""
     if isinstance(parallel, Scalar) and isinstance(parallel.value, int):
         total = parallel.value
-        return tuple(Instance(name=f"{name} {i}/{total}", index=i, total=total) for i in range(1, total + 1))
+        return tuple(Instance(name=f"{name} {i}/{total}", number=i, total=total) for i in range(1, total + 1))
     if not isinstance(parallel, Map):
         return (Instance(name=name),)
     combined = combinations(parallel.get("matrix"))
@@ -46,7 +45,7 @@ def instances(name: str, parallel: Node | None, report: Report) -> tuple[Instanc
         return ()
     total = len(combined)
     return tuple(
-        Instance(name=matrix_name(name, values), index=number, total=total, values=values)
+        Instance(name=matrix_name(name, values), number=number, total=total, values=values)
         for number, values in enumerate(combined, 1)
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 from aegis.core.plan import JobEnvironment, Variable
@@ -14,6 +15,8 @@ from aegis.pipeline.request import CompileRequest
 
 _NOT_SLUG: Final = re.compile(r"[^a-z0-9]")
 _NOT_JOB_SLUG: Final = re.compile(r"[^a-z0-9_]")
+_ADDRESS: Final = re.compile(r"(https?)://([^/:@]+|\[[^\]]+\])(?::(\d+))?(?:/.*)?")
+_INSTANCE: Final = re.compile(r"(.*?)(?: \d+/\d+|: \[.*\])")
 _NO_COMMIT: Final = "0" * 40
 _SUFFIX_ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TIERS: Final = (
@@ -57,9 +60,14 @@ def of_request(request: CompileRequest) -> dict[str, str]:
         "CI_DEFAULT_BRANCH": request.default_branch,
         "CI_DEFAULT_BRANCH_SLUG": slug(request.default_branch),
         "CI_CONFIG_PATH": request.root,
+        "CI_COMMIT_REF_PROTECTED": "true" if request.protected else "false",
+        "CI_SERVER": "yes",
         **_commit(request),
         **_project(request.project),
+        **_server(request),
     }
+    if request.source in {"trigger", "pipeline"}:
+        values["CI_PIPELINE_TRIGGERED"] = "true"
     if request.merge_request is not None:
         values.update(_merge_request(request))
     elif request.ref_kind == "tag":
@@ -91,6 +99,23 @@ def _commit(request: CompileRequest) -> dict[str, str]:
     return values
 
 
+def _server(request: CompileRequest) -> dict[str, str]:
+    """What follows from the server's address, where one is known."""
+    address = request.predefined.get("CI_SERVER_URL", "").rstrip("/")
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        return {}
+    protocol, host, port = found.group(1), found.group(2), found.group(3)
+    return {
+        "CI_SERVER_PROTOCOL": protocol,
+        "CI_SERVER_HOST": host,
+        "CI_SERVER_PORT": port or ("443" if protocol == "https" else "80"),
+        "CI_SERVER_FQDN": f"{host}:{port}" if port else host,
+        "CI_API_V4_URL": f"{address}/api/v4",
+        "CI_PROJECT_URL": f"{address}/{request.project}",
+    }
+
+
 def _project(path: str) -> dict[str, str]:
     namespace, _, name = path.rpartition("/")
     return {
@@ -111,14 +136,14 @@ def _merge_request(request: CompileRequest) -> dict[str, str]:
     values = {
         "CI_MERGE_REQUEST_IID": str(merge.number),
         "CI_MERGE_REQUEST_ID": str(merge.number),
-        "CI_MERGE_REQUEST_REF_PATH": f"refs/merge-requests/{merge.number}/head",
-        "CI_MERGE_REQUEST_EVENT_TYPE": "detached",
+        "CI_MERGE_REQUEST_REF_PATH": f"refs/merge-requests/{merge.number}/{'merge' if merge.merged_result else 'head'}",
+        "CI_MERGE_REQUEST_EVENT_TYPE": "merged_result" if merge.merged_result else "detached",
         "CI_MERGE_REQUEST_PROJECT_PATH": request.project,
         "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH": request.project,
         "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": merge.source_branch,
-        "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "",
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": merge.source_sha if merge.merged_result else "",
         "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": merge.target_branch,
-        "CI_MERGE_REQUEST_TARGET_BRANCH_SHA": "",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_SHA": merge.target_sha if merge.merged_result else "",
         "CI_MERGE_REQUEST_DRAFT": "true" if merge.draft else "false",
         "CI_OPEN_MERGE_REQUESTS": f"{request.project}!{merge.number}",
     }
@@ -136,12 +161,22 @@ def of_job(name: str, stage: str, index: int | None, total: int | None) -> list[
     variables = [
         Variable(key="CI_JOB_NAME", value=name, raw=True),
         Variable(key="CI_JOB_NAME_SLUG", value=_NOT_JOB_SLUG.sub("-", name.lower())[:63].strip("-")),
-        Variable(key="CI_JOB_STAGE", value=stage, raw=True),
-        Variable(key="CI_NODE_TOTAL", value=str(total or 1)),
+        _shared("CI_JOB_STAGE", stage),
+        _shared("CI_NODE_TOTAL", str(total or 1)),
     ]
     if index is not None:
+        whole = _INSTANCE.fullmatch(name)
+        variables.append(Variable(key="CI_JOB_GROUP_NAME", value=whole.group(1) if whole else name, raw=True))
         variables.append(Variable(key="CI_NODE_INDEX", value=str(index)))
+    else:
+        variables.append(Variable(key="CI_JOB_GROUP_NAME", value=name, raw=True))
     return variables
+
+
+@lru_cache(maxsize=256)
+def _shared(key: str, value: str) -> Variable:
+    """A variable that many jobs have alike."""
+    return Variable(key=key, value=value, raw=True)
 
 
 def of_environment(environment: JobEnvironment) -> list[Variable]:

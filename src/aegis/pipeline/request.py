@@ -9,7 +9,7 @@ from typing import Any
 from aegis.core.plan import Excluded, Plan, Variable
 from aegis.pipeline.diagnostics import Diagnostic
 from aegis.pipeline.document import Limits
-from aegis.pipeline.ports import Files
+from aegis.pipeline.ports import Elsewhere, Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,9 @@ class MergeRequest:
     target_branch: str
     target_sha: str = ""
     title: str = ""
+    source_sha: str = ""
+    merged_result: bool = False
+    """Whether the commit is what merging would make, not the source branch's head."""
     draft: bool = False
     labels: tuple[str, ...] = ()
 
@@ -48,7 +51,7 @@ class CompileRequest:
     are unknown, and every `changes` clause is true, as in GitLab for tags and new branches. `comparisons` gives the
     changed paths against the refs that `compare_to` names; a ref that is missing there counts as unknown.
     `project_variables` and `pipeline_variables` may hold secret references. `predefined` is what only the server knows
-    (`CI_SERVER_URL`, `AEGIS_VERSION`, …).
+    (`CI_SERVER_URL`, `AEGIS_VERSION`, …). `elsewhere` is what may be included from outside of the project; None: nothing.
     """
 
     files: Files
@@ -59,6 +62,7 @@ class CompileRequest:
     ref_kind: str = "branch"
     source: str = "push"
     default_branch: str = "main"
+    protected: bool = False
     before: str | None = None
     changed: tuple[str, ...] | None = None
     comparisons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -71,6 +75,7 @@ class CompileRequest:
     commit_timestamp: str = ""
     policy_digest: str = ""
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: Elsewhere | None = None
     limits: Limits = field(default_factory=Limits)
 
 

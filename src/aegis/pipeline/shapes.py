@@ -6,6 +6,7 @@ wherever a key is optional, as in GitLab.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -77,14 +78,14 @@ def one_of(*values: str) -> Shape:
     return check
 
 
-def duration(limit: int | None = None, *words: str) -> Shape:
-    """A duration such as `1h 30m`, at most `limit` seconds, or one of `words`."""
+def duration(limit: int | None = None, *words: str, variable: bool = False) -> Shape:
+    """A duration such as `1h 30m`, at most `limit` seconds, or one of `words`; with `variable`, also what has one."""
 
     def check(node: Node, label: str, report: Report) -> None:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             _wrong(node, label, "a duration", report, 'write it as text with a unit: "30 minutes"')
             return
-        if node.value in words:
+        if node.value in words or (variable and "$" in node.value):
             return
         length = durations.seconds(node.value)
         if length is None:
@@ -95,7 +96,7 @@ def duration(limit: int | None = None, *words: str) -> Shape:
     return check
 
 
-def several(item: Shape, *, most: int = 10_000, single: bool = False) -> Shape:
+def several(item: Shape, *, most: int = 10_000, least: int = 0, single: bool = False) -> Shape:
     """A list of one shape; with `single`, also one alone."""
 
     def check(node: Node, label: str, report: Report) -> None:
@@ -104,6 +105,8 @@ def several(item: Shape, *, most: int = 10_000, single: bool = False) -> Shape:
                 report.error(
                     "too-many", f"`{label}` has {len(node.items)} entries; at most {most} are allowed", node.where
                 )
+            if len(node.items) < least:
+                report.error("invalid-value", f"`{label}` needs at least {least} entry", node.where)
             for one in node.items:
                 item(one, label, report)
         elif single:
@@ -151,6 +154,67 @@ def either(*shapes: tuple[type, Shape], expected: str) -> Shape:
     return check
 
 
+def named(item: Shape) -> Shape:
+    """A mapping from names to one shape."""
+
+    def check(node: Node, label: str, report: Report) -> None:
+        if not isinstance(node, Map):
+            _wrong(node, label, "a mapping", report)
+            return
+        for name, value in node.items():
+            item(value, f"{label}: {name}", report)
+
+    return check
+
+
+def exactly_one(names: tuple[str, ...], inner: Shape) -> Shape:
+    """A shape of which exactly one of some keys is there."""
+
+    def check(node: Node, label: str, report: Report) -> None:
+        inner(node, label, report)
+        given = [name for name in names if isinstance(node, Map) and node.has(name)]
+        if isinstance(node, Map) and len(given) != 1:
+            seen = f"has {' and '.join(f'`{name}`' for name in given)}" if given else "has none"
+            report.error("missing-key", f"`{label}` needs exactly one of {', '.join(names)}; it {seen}", node.where)
+
+    return check
+
+
+def at_least_one(names: tuple[str, ...], inner: Shape) -> Shape:
+    """A shape of which at least one of some keys is there."""
+
+    def check(node: Node, label: str, report: Report) -> None:
+        inner(node, label, report)
+        if isinstance(node, Map) and not any(node.has(name) for name in names):
+            report.error("missing-key", f"`{label}` needs at least one of {', '.join(names)}", node.where)
+
+    return check
+
+
+def exclusive(names: tuple[str, ...], inner: Shape) -> Shape:
+    """A shape of which at most one of some keys is there."""
+
+    def check(node: Node, label: str, report: Report) -> None:
+        inner(node, label, report)
+        given = [name for name in names if isinstance(node, Map) and node.has(name)]
+        if len(given) > 1:
+            shown = " and ".join(f"`{name}`" for name in given)
+            report.error("conflicting-keywords", f"`{label}` cannot have both {shown}", node.where, "keep one of them")
+
+    return check
+
+
+def matching(pattern: re.Pattern[str], expected: str, most: int = 10_000) -> Shape:
+    """A text of one form and length."""
+
+    def check(node: Node, label: str, report: Report) -> None:
+        value = node.value if isinstance(node, Scalar) else None
+        if not isinstance(value, str) or not value or len(value) > most or pattern.fullmatch(value) is None:
+            _wrong(node, label, expected, report)
+
+    return check
+
+
 def fields(known: Mapping[str, Shape], *, required: tuple[str, ...] = ()) -> Shape:
     """A mapping with known keys."""
 
@@ -160,15 +224,16 @@ def fields(known: Mapping[str, Shape], *, required: tuple[str, ...] = ()) -> Sha
             return
         for name, (key, value) in node.entries.items():
             shape = known.get(name)
-            if shape is None:
+            if shape is not None:
+                if not (isinstance(value, Scalar) and value.value is None):
+                    shape(value, f"{label}: {name}", report)
+            else:
                 report.error(
                     "unknown-keyword",
                     f"`{label}` does not know `{name}`",
                     key.where,
                     meant(name, known) or f"it knows: {', '.join(known)}",
                 )
-            elif not (isinstance(value, Scalar) and value.value is None):
-                shape(value, f"{label}: {name}", report)
         for name in required:
             if not node.has(name):
                 report.error("missing-key", f"`{label}` needs `{name}`", node.where)

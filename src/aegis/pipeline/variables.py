@@ -77,16 +77,25 @@ def visible(variables: Mapping[str, Variable]) -> dict[str, str]:
     return {name: "[masked]" if one.secret else one.value for name, one in variables.items()}
 
 
-def circles(variables: Mapping[str, Variable]) -> tuple[tuple[str, ...], ...]:
-    """Groups of variables that refer to one another in a circle (a variable naming itself is none)."""
+def referring(variables: Mapping[str, Variable]) -> tuple[Variable, ...]:
+    """Those whose value may change when references are followed: few of the many that a job has."""
+    return tuple(
+        [one for one in variables.values() if ("$" in one.value or "%" in one.value) and not one.raw and not one.secret]
+    )
+
+
+def circles(variables: Mapping[str, Variable], among: tuple[Variable, ...]) -> tuple[tuple[str, ...], ...]:
+    """Groups of variables that refer to one another in a circle (a variable naming itself is none).
+
+    `among` are the `referring` ones.
+    """
     graph = {
-        name: [
+        one.key: [
             other
             for other in references(one.value)
-            if other != name and other in variables and not variables[other].raw
+            if other != one.key and other in variables and not variables[other].raw
         ]
-        for name, one in variables.items()
-        if not one.raw and ("$" in one.value or "%" in one.value)
+        for one in among
     }
     found: list[tuple[str, ...]] = []
     settled: set[str] = set()
@@ -131,6 +140,7 @@ class Expansion:
         self.variables = variables
         self.open_names = open_names
         self.too_long: list[str] = []
+        self.referring = referring(variables)
         self._values: dict[str, tuple[str, bool]] = {}
 
     def value(self, name: str) -> tuple[str, bool]:
@@ -196,6 +206,8 @@ class Expansion:
 
     def text(self, value: str) -> str:
         """Any text of the file with known references replaced and unknown ones empty, `$$` unescaped."""
+        if "$" not in value and "%" not in value:
+            return value
         for name in references(value):
             if name in self.variables:
                 self.value(name)
@@ -204,13 +216,14 @@ class Expansion:
 
     def final(self) -> tuple[Variable, ...]:
         """All variables as a job gets them."""
-        return tuple(self._final(name, one) for name, one in self.variables.items())
+        if not self.referring:
+            return tuple(self.variables.values())
+        final = dict(self.variables)
+        for one in self.referring:
+            final[one.key] = self._final(one.key, one)
+        return tuple(final.values())
 
     def _final(self, name: str, one: Variable) -> Variable:
-        if one.raw or one.secret:
-            return one
-        if "$" not in one.value and "%" not in one.value:
-            return one
         value, still_open = self.value(name)
         return Variable(
             key=name,

@@ -222,7 +222,10 @@ def _tox(files: Files) -> Needs:
         files=tuple(name.strip() for name in wanted if name.strip() in files),
         groups=lines(parser.get("testenv", "dependency_groups", fallback="")),
         extras=tuple(
-            one for line in lines(parser.get("testenv", "extras", fallback="")) for one in re.split(r"[,\s]+", line)
+            one
+            for line in lines(parser.get("testenv", "extras", fallback=""))
+            for one in re.split(r"[,\s]+", line)
+            if re.fullmatch(r"[\w.-]+", one)  # `{env:…}` is tox's own, and empty here
         ),
         why="tox.ini",
     )

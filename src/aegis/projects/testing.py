@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aegis.projects.model import Project, TestKind
+from aegis.projects.model import Project, Suite, TestKind
 
 JUNIT: Final = "junit.xml"
 COVERAGE: Final = "coverage.xml"
@@ -22,7 +22,7 @@ _MEANINGS: Final = {
     1: "tests failed",
     2: "the run was interrupted, or a test file could not be imported",
     3: "pytest met an error of its own",
-    4: "pytest refused its arguments: a plugin that the configuration names may be missing",
+    4: "pytest could not begin: it names above a package that its conftest.py needs, or an option whose plugin is missing",
     NO_TESTS: "no tests were collected",
 }
 
@@ -69,7 +69,7 @@ def plan_tests(project: Project, kind: TestKind | None, *, measured: tuple[str, 
     if any(re.fullmatch(r"-n.*|--numprocesses.*", one) for one in options):
         arguments.append("-n0")  # the same tests, in the one process that is measured
     if kind is None or (kind == "unit" and not suite.kinds.get("unit")):
-        arguments += () if suite.config and _configured(project) else suite.paths
+        arguments += () if suite.config and _configured(project) else _named(suite)
         if kind == "unit":
             others = [path for other, paths in suite.kinds.items() if other != "unit" for path in paths]
             arguments += [f"--ignore={path}" for path in others]
@@ -84,6 +84,20 @@ def plan_tests(project: Project, kind: TestKind | None, *, measured: tuple[str, 
         paths=_paths(project) if project.build.system == "none" else (),
         nothing=nothing,
     )
+
+
+def _named(suite: Suite) -> tuple[str, ...]:
+    """The paths of a suite, and the names of files that pytest would pass over.
+
+    Such files stand in `paths` beside their folder, and pytest 9 drops a path that lies in another one. Where a file
+    configures pytest, that has the say about names.
+    """
+    within = [one for one in suite.paths if any(one.startswith(f"{other}/") for other in suite.paths)]
+    if not within or suite.config:
+        return suite.paths
+    names = dict.fromkeys(path.rpartition("/")[2] for path in within)
+    rest = [path for path in suite.paths if path not in within]
+    return ("-o", " ".join(["python_files=test_*.py *_test.py", *names]), *rest)
 
 
 def meaning(code: int) -> str:

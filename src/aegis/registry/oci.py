@@ -8,22 +8,26 @@ content may be forgotten is retention's: deleting here takes away the name, not 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 from aegis.core.errors import Conflict, Denied, NotFound, UserError
 from aegis.core.ids import is_digest, sha256
 from aegis.core.ports import Blobs
+from aegis.registry.image_mirror import PREFIX as MIRRORED
+from aegis.registry.image_mirror import ImageMirror
 from aegis.registry.manifest import EMPTY, IMAGE, INDEX, ManifestFacts, read_manifest
-from aegis.registry.ports import ImageStore, ManifestRecord, Uploads
+from aegis.registry.ports import ImageStore, ManifestRecord, Pins, Uploads
 
 Action = Literal["pull", "push", "delete"]
 ALL: Final[frozenset[Action]] = frozenset({"pull", "push", "delete"})
 _NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_FALLBACK: Final = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})")
 _RELEASE: Final = re.compile(r"v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-[0-9A-Za-z.-]+)?")
 
 Pushed = Callable[[str, str, str | None, str], None]
@@ -86,7 +90,11 @@ class OciRegistry:
         uploads: Uploads,
         fixed: Fixed = release_tags_are_fixed,
         on_manifest: Pushed | None = None,
+        mirror: ImageMirror | None = None,
+        pins: Pins,
     ) -> None:
+        self.mirror = mirror
+        self.pins = pins
         self.blobs = blobs
         self.images = images
         self.uploads = uploads
@@ -150,6 +158,7 @@ class ImageRepository:
         self._blobs = registry.blobs
         self._images = registry.images
         self._uploads = registry.uploads
+        self._mirror = registry.mirror if name.startswith(MIRRORED) else None
         self._actions = actions
         self.name = name
         self.actor = actor
@@ -159,7 +168,10 @@ class ImageRepository:
     def blob_size(self, digest: str) -> int:
         """Bytes of a blob of this repository; `NotFound`."""
         self._may("pull")
-        size = self._images.blob_size(self.name, _checked(digest))
+        _checked(digest)
+        if self._mirror is not None:
+            self._mirror.bring_blob(self.name, digest)
+        size = self._images.blob_size(self.name, digest)
         if size is None or self._blobs.size(digest) is None:
             raise NotFound("oci-blob-unknown", f"{self.name} has no blob {digest}")
         return size
@@ -169,21 +181,29 @@ class ImageRepository:
         self.blob_size(digest)
         return self._blobs.open(digest, offset=offset, length=length)
 
+    def blob_file(self, digest: str) -> BinaryIO | None:
+        """A blob as an open file, where its bytes are known to be right and lie in one; None: use `read_blob`."""
+        self.blob_size(digest)
+        return self._blobs.file(digest)
+
     def put_blob(self, data: bytes) -> str:
         """Keep a small blob that is at hand; its digest."""
         self._may("push")
-        digest = self._blobs.put(data)
-        self._images.link_blob(self.name, digest, len(data))
+        digest = sha256(data)
+        with self._registry.pins.held(digest):
+            self._blobs.put(data)
+            self._images.link_blob(self.name, digest, len(data))
         return digest
 
     def mount(self, digest: str, source: ImageRepository) -> bool:
         """Take a blob over from a repository that may be read; False where that does not have it."""
         self._may("push")
-        try:
-            size = source.blob_size(digest)
-        except NotFound:
-            return False
-        self._images.link_blob(self.name, digest, size)
+        with self._registry.pins.held(digest):
+            try:
+                size = source.blob_size(digest)
+            except NotFound:
+                return False
+            self._images.link_blob(self.name, digest, size)
         return True
 
     def delete_blob(self, digest: str) -> None:
@@ -217,12 +237,14 @@ class ImageRepository:
         self._may("push")
         _checked(digest)
         self._known(name)
-        try:
-            _, size = self._blobs.put_stream(self._uploads.read(name, self.name), expected=digest)
-        except Conflict as error:
-            raise UserError("oci-digest-invalid", error.message, hint="send the blob again") from error
-        self._images.link_blob(self.name, digest, size)
-        self._uploads.discard(name, self.name)
+        with self._registry.pins.held(digest):
+            try:
+                size = self._uploads.commit(name, self.name, digest)
+            except Conflict as error:
+                if error.code != "blob-digest":
+                    raise
+                raise UserError("oci-digest-invalid", error.message, hint="send the blob again") from error
+            self._images.link_blob(self.name, digest, size)
         return size
 
     def cancel(self, name: str) -> None:
@@ -233,30 +255,44 @@ class ImageRepository:
 
     # -- manifests ----------------------------------------------------------------------------------------
 
-    def put_manifest(self, reference: str, media_type: str, body: bytes) -> Stored:
-        """Store a manifest under a tag or its own digest, once everything it needs is here."""
+    def put_manifest(self, reference: str, media_type: str, body: bytes, *, tags: Sequence[str] = ()) -> Stored:
+        """Store a manifest under a tag or its own digest (and then `tags`), once everything it needs is here."""
         self._may("push")
         facts = read_manifest(body, media_type)
-        digest = sha256(body)
-        tag = None if ":" in reference else reference
-        if tag is None and _checked(reference) != digest:
+        by_digest = ":" in reference
+        digest = _digest_of(body, like=_checked(reference) if by_digest else "")
+        if by_digest and reference != digest:
             raise UserError("oci-digest-invalid", f"the manifest has the digest {digest}, not {reference}")
-        if tag is not None and _TAG.fullmatch(tag) is None:
-            raise UserError("oci-tag-invalid", f"{tag[:80]!r} is not a tag", hint="letters, digits, '.', '_' and '-'")
+        names: tuple[str | None, ...] = (*tags,) or (None,) if by_digest else (reference,)
+        for tag in names:
+            self._check_tag(tag, digest)
         self._check_references(facts)
         record = ManifestRecord(
             digest=digest, media_type=facts.media_type, size=len(body), subject=facts.subject,
             artifact_type=facts.artifact_type, annotations=facts.annotations, references=facts.references,
         )  # fmt: skip
-        self._blobs.put(body)
+        with self._registry.pins.held(digest):
+            self._blobs.put_stream([body], expected=digest)
+            for tag in names:
+                self._put(record, tag)
+        return Stored(digest=digest, subject=facts.subject)
+
+    def _check_tag(self, tag: str | None, digest: str) -> None:
+        if tag is None:
+            return
+        if _TAG.fullmatch(tag) is None:
+            raise UserError("oci-tag-invalid", f"{tag[:80]!r} is not a tag", hint="letters, digits, '.', '_' and '-'")
+        if self._registry.fixed(self.name, tag) and self._images.tagged(self.name, tag) not in (None, digest):
+            raise _fixed_tag(self.name, tag)
+
+    def _put(self, record: ManifestRecord, tag: str | None) -> None:
         try:
             fixed = tag is not None and self._registry.fixed(self.name, tag)
             self._images.put_manifest(self.name, record, tag=tag, fixed=fixed)
         except Conflict as error:
             raise _fixed_tag(self.name, tag or "") from error
         if self._registry.on_manifest is not None:
-            self._registry.on_manifest(self.name, digest, tag, self.actor)
-        return Stored(digest=digest, subject=facts.subject)
+            self._registry.on_manifest(self.name, record.digest, tag, self.actor)
 
     def attach(
         self, subject: str, *, artifact_type: str, media_type: str, data: bytes,
@@ -277,12 +313,35 @@ class ImageRepository:
     def stat(self, reference: str) -> ManifestRecord:
         """What is known of a manifest, by tag or digest; `NotFound`."""
         self._may("pull")
-        return self._record(reference)
+        self._bring(reference)
+        fallback = self._fallback(reference)
+        return fallback[0] if fallback is not None else self._record(reference)
 
     def manifest(self, reference: str) -> Manifest:
-        """A manifest by tag or digest; `NotFound`."""
-        record = self.stat(reference)
-        return Manifest(digest=record.digest, media_type=record.media_type, body=self._blobs.get(record.digest))
+        """A manifest by tag or digest; `NotFound`.
+
+        Clients older than referrers look for the tag `sha256-<hex>`: where nobody pushed one, it is the referrers' index.
+        """
+        self._may("pull")
+        self._bring(reference)
+        fallback = self._fallback(reference)
+        record, body = fallback if fallback is not None else (self._record(reference), b"")
+        body = body or self._blobs.get(record.digest)
+        return Manifest(digest=record.digest, media_type=record.media_type, body=body)
+
+    def _bring(self, reference: str) -> None:
+        if self._mirror is not None and _FALLBACK.match(reference) is None:
+            self._mirror.bring_manifest(self.name, reference)
+
+    def _fallback(self, reference: str) -> tuple[ManifestRecord, bytes] | None:
+        match = _FALLBACK.fullmatch(reference)
+        subject = f"{match[1]}:{match[2]}" if match else ""
+        if not is_digest(subject) or self._images.tagged(self.name, reference) is not None:
+            return None
+        if not self._images.referrers(self.name, subject):
+            return None
+        body = self.referrers(subject)
+        return ManifestRecord(digest=sha256(body), media_type=INDEX, size=len(body)), body
 
     def delete_manifest(self, reference: str) -> None:
         """Forget a tag, or a manifest with all its tags."""
@@ -330,6 +389,8 @@ class ImageRepository:
     def _may(self, action: Action) -> None:
         if action not in self._actions:
             raise Denied("oci-denied", f"{self.actor} may not {action} in {self.name}")
+        if action == "push" and self.name.startswith(MIRRORED):
+            raise Denied("oci-denied", f"{self.name} mirrors another registry: nobody pushes there")
 
     def _known(self, upload: str) -> int:
         try:
@@ -359,9 +420,12 @@ class ImageRepository:
 def _checked(digest: str) -> str:
     if not is_digest(digest):
         raise UserError("oci-digest-invalid", f"{digest[:80]!r} is not a digest")
-    if not digest.startswith("sha256:"):
-        raise UserError("oci-unsupported", "this registry keeps content by sha256 only")
     return digest
+
+
+def _digest_of(body: bytes, *, like: str) -> str:
+    """The digest of `body` by the algorithm of another digest; sha256 where there is none."""
+    return f"sha512:{hashlib.sha512(body).hexdigest()}" if like.startswith("sha512:") else sha256(body)
 
 
 def _unknown(name: str, reference: str) -> NotFound:

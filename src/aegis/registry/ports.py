@@ -6,7 +6,8 @@ from any thread, and raise only `NotFound`, `Conflict` and `ExternalError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -26,7 +27,61 @@ class ManifestRecord:
     """Digests of the blobs and manifests that it needs."""
 
 
-class ImageStore(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedImage:
+    """A manifest of a repository with its tags, and when it (or its newest tag) was pushed."""
+
+    record: ManifestRecord
+    tags: tuple[str, ...]
+    pushed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedImage:
+    """A tag and what it points at."""
+
+    repository: str
+    tag: str
+    digest: str
+
+
+class Pins(Protocol):
+    """Content that is being pushed: from before it is looked for until something refers to it."""
+
+    def held(self, digest: str) -> AbstractContextManager[None]:
+        """Keep that content while the block runs."""
+        ...
+
+    def unless_held(self, digest: str, act: Callable[[], bool]) -> bool:
+        """`act()`, during which nobody can pin the content; False, and nothing done, where somebody has."""
+        ...
+
+
+class Turns(Protocol):
+    """Lets callers do something about one thing one at a time."""
+
+    def __call__(self, thing: Hashable) -> AbstractContextManager[object]:
+        """The turn at a thing: blocks while another has it. Never held for two things at once."""
+        ...
+
+
+class Letting(Protocol):
+    """What a store has let go of and nobody may need any more. Forgetting a name only notes the content here."""
+
+    def loose(self, before: datetime) -> tuple[str, ...]:
+        """Digests that were let go of before then."""
+        ...
+
+    def tighten(self, digest: str) -> None:
+        """It is not loose any more: it was deleted, or is in use again."""
+        ...
+
+    def in_use(self, digest: str) -> bool:
+        """Whether this store refers to that content."""
+        ...
+
+
+class ImageStore(Letting, Protocol):
     """Which blobs, manifests and tags each repository has. Every call is atomic, and durable when it returns."""
 
     def link_blob(self, repository: str, digest: str, size: int) -> None:
@@ -84,8 +139,16 @@ class ImageStore(Protocol):
         """Repositories that have a manifest, in the order of their names."""
         ...
 
-    def in_use(self, digest: str) -> bool:
-        """Whether any repository has that blob or manifest."""
+    def listing(self, repository: str) -> tuple[ListedImage, ...]:
+        """All manifests of a repository, in the order in which they were first pushed."""
+        ...
+
+    def typed(self, artifact_type: str) -> tuple[TaggedImage, ...]:
+        """All tags of manifests of that artifact type, by repository and tag."""
+        ...
+
+    def unlink_unreferenced(self, repository: str, before: datetime) -> int:
+        """Let go of blobs that came before then and that no manifest of the repository needs; how many."""
         ...
 
 
@@ -112,6 +175,17 @@ class Uploads(Protocol):
         """All bytes, in chunks of at most 1 MiB."""
         ...
 
+    def commit(self, name: str, owner: str, digest: str) -> int:
+        """Make what has arrived a blob of the store and forget the upload; its size.
+
+        `Conflict` where it has another digest: the upload stays. Nobody sees a part of it.
+        """
+        ...
+
+    def sweep(self) -> int:
+        """Forget what nobody has added to for a day; how many files that were."""
+        ...
+
     def discard(self, name: str, owner: str) -> None:
         """Forget it; `NotFound` when it is not there."""
         ...
@@ -132,9 +206,21 @@ class PackageFile:
     uploaded_at: datetime
     uploaded_by: str
     yanked: str | None = None
+    provenance_digest: str = ""
+    """The blob with the file's provenance object (PEP 740), or empty."""
 
 
-class IndexStore(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPage:
+    """A page of a mirror's source as it was fetched: its ETag, its media type, and when that was."""
+
+    etag: str
+    media_type: str
+    body: bytes
+    fetched_at: datetime
+
+
+class IndexStore(Letting, Protocol):
     """Which files each package index has. Every call is atomic, and durable when it returns."""
 
     def add(self, index: str, file: PackageFile) -> None:
@@ -147,6 +233,22 @@ class IndexStore(Protocol):
 
     def file(self, index: str, filename: str) -> PackageFile | None:
         """One file."""
+        ...
+
+    def knows(self, project: str) -> bool:
+        """Whether any index has, or ever had, a file of that project."""
+        ...
+
+    def had(self, index: str, project: str) -> bool:
+        """Whether one index has, or ever had, a file of that project."""
+        ...
+
+    def page(self, index: str, project: str) -> KeptPage | None:
+        """The page of a mirrored project that was kept."""
+        ...
+
+    def keep_page(self, index: str, project: str, page: KeptPage) -> None:
+        """Keep a page of a mirrored project in place of the one before."""
         ...
 
     def projects(self, index: str) -> tuple[str, ...]:

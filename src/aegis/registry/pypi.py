@@ -1,36 +1,37 @@
-"""The rules of package indexes: simple pages, uploads, yanking, and the release from one index to another.
+"""The rules of package indexes: which index answers for a project, uploads, yanking, and releases between indexes.
 
-Follows PEP 503 (names, pages), 592 (yank), 629 and 700 (versioned API, version 1.1), 658 and 714 (metadata files),
-691 (JSON, content negotiation) and the legacy upload protocol of the packaging user guide. A file name is given
-once per index and forever. Who may do what is `delivery.doors`' question.
+Follows PEP 503 (names), 592 (yank), 658 and 714 (metadata files), 740 (attestations) and the legacy upload protocol of the
+packaging user guide; `registry.simple` makes the pages. A file name is given once per index and forever. Who may do what
+is `delivery.doors`' question.
+
+One index answers for a project, never two: the first in the declared order that has, or ever had, a file of it. A mirror
+is asked only for names that no index here has ever had and none has declared as its own. So nobody outside can slip a
+package of a known name, or a higher version of one, in between.
 """
 
 from __future__ import annotations
 
-import html
 import io
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC
-from typing import IO, Any, Final, Literal, cast
-from urllib.parse import quote
+from dataclasses import replace
+from typing import IO, Any, BinaryIO, Final, Literal, cast
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from aegis.core.errors import Conflict, Denied, NotFound, UserError
+from aegis.core.errors import Conflict, Denied, ExternalError, NotFound, UserError
 from aegis.core.ports import Blobs, Clock
-from aegis.registry.distribution import Content, read_distribution
-from aegis.registry.ports import IndexStore, PackageFile
+from aegis.registry import simple
+from aegis.registry.attestations import provenance, read_attestations
+from aegis.registry.distribution import Content, PackageFacts, file_name_facts, read_distribution
+from aegis.registry.options import RegistryOptions
+from aegis.registry.package_mirror import MirroredFile, PackageMirror
+from aegis.registry.ports import IndexStore, PackageFile, Pins
+from aegis.registry.simple import PageBody
 
 Action = Literal["read", "upload"]
 BOTH: Final[frozenset[Action]] = frozenset({"read", "upload"})
-API_VERSION: Final = "1.1"
-JSON_TYPE: Final = "application/vnd.pypi.simple.v1+json"
-HTML_TYPE: Final = "application/vnd.pypi.simple.v1+html"
-LEGACY_TYPE: Final = "text/html"
 _INDEX: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -38,24 +39,27 @@ OnFile = Callable[[str, PackageFile, str], None]
 """Called with index, file and actor after a file was added."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageBody:
-    """A page of the simple API in the form that was asked for."""
-
-    content_type: str
-    body: bytes
-
-
 class PackageIndexes:
     """All indexes over one blob store. Safe from any thread as far as its ports are."""
 
     def __init__(
-        self, *, blobs: Blobs, store: IndexStore, clock: Clock, on_file: OnFile | None = None
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        blobs: Blobs,
+        store: IndexStore,
+        clock: Clock,
+        on_file: OnFile | None = None,
+        options: Callable[[], RegistryOptions] = RegistryOptions,
+        mirror: PackageMirror | None = None,
+        pins: Pins,
+    ) -> None:
         self.blobs = blobs
         self.store = store
         self.clock = clock
         self.on_file = on_file
+        self.options = options
+        self.mirror = mirror
+        self.pins = pins
 
     def index(self, name: str, *, actor: str, actions: frozenset[Action] = BOTH) -> PackageIndex:
         """The handle that may do `actions` in one index as `actor`; `NotFound` for an impossible name."""
@@ -76,6 +80,8 @@ class PackageIndex:
     """One index for one actor. Errors: `Denied`, `NotFound`, `Conflict`, `UserError`."""
 
     def __init__(self, indexes: PackageIndexes, name: str, actor: str, actions: frozenset[Action]) -> None:
+        self._indexes = indexes
+        self._options = indexes.options
         self._blobs = indexes.blobs
         self._store = indexes.store
         self._clock = indexes.clock
@@ -85,52 +91,93 @@ class PackageIndex:
         self.actor = actor
 
     def project_list(self, accept: str) -> PageBody:
-        """The page of all projects, in the form that `accept` (an HTTP Accept header) prefers."""
+        """The page of all projects, in the form that `accept` prefers: this index's and those it falls through to.
+
+        What a mirror could fetch is not listed.
+        """
         self._may("read")
-        names = self._store.projects(self.name)
-        kind = negotiate(accept)
-        if kind == JSON_TYPE:
-            data = {"meta": {"api-version": API_VERSION}, "projects": [{"name": one} for one in names]}
-            return PageBody(content_type=kind, body=json.dumps(data).encode())
-        links = [f'<a href="{name}/">{name}</a><br/>' for name in names]
-        return PageBody(content_type=kind, body=_html("Simple index", links))
+        order = self._options().order(self.name)
+        found = {name for index in order for name in self._store.projects(index)}
+        return simple.project_list(sorted(found), accept)
 
     def project_page(self, project: str, accept: str) -> PageBody:
-        """The page of one project; `NotFound` where the index has no file of it."""
+        """The page of one project; `NotFound` where no index in the order has a file of it."""
         self._may("read")
         name = canonicalize_name(project)
-        files = self._store.files(self.name, name)
+        files = self._files(name)
         if not files:
             raise NotFound("project-unknown", f"{self.name} has no project {name[:80]}")
-        kind = negotiate(accept)
-        if kind == JSON_TYPE:
-            data = {
-                "meta": {"api-version": API_VERSION},
-                "name": name,
-                "versions": sorted({one.version for one in files}, key=Version),
-                "files": [_json_file(one) for one in files],
-            }
-            return PageBody(content_type=kind, body=json.dumps(data).encode())
-        return PageBody(content_type=kind, body=_html(f"Links for {name}", [_html_file(one) for one in files]))
+        return simple.project_page(name, files, accept)
 
     def file(self, filename: str) -> PackageFile:
         """What is known of a file; `NotFound`."""
         self._may("read")
-        found = self._store.file(self.name, filename)
+        own = self._store.file(self.name, filename)
+        if own is not None:
+            return own
+        try:
+            project, _, _ = file_name_facts(filename)
+        except UserError:
+            project = ""
+        found = next((one for one in self._files(project) if one.filename == filename), None) if project else None
         if found is None:
             raise NotFound("file-unknown", f"{self.name} has no file {filename[:120]}")
         return found
 
+    def have(self, filename: str) -> PackageFile:
+        """What is known of a file, once its bytes are here; their number counts, whatever its page said."""
+        found = self.file(filename)
+        if isinstance(found, MirroredFile):
+            self._mirror().fetch(found)
+        size = self._blobs.size(found.digest)
+        if size is None:
+            raise NotFound("file-unknown", f"the content of {filename[:120]} is gone")
+        return replace(found, size=size)
+
+    def open_file(self, filename: str) -> BinaryIO | None:
+        """The file where its bytes are known to be right and lie in one; None: use `read`."""
+        return self._blobs.file(self.have(filename).digest)
+
     def read(self, filename: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """A file's bytes, or a part of them, in chunks."""
-        return self._blobs.open(self.file(filename).digest, offset=offset, length=length)
+        return self._blobs.open(self.have(filename).digest, offset=offset, length=length)
 
     def metadata(self, filename: str) -> bytes:
         """The core metadata of a wheel (PEP 658); `NotFound` for anything else."""
         found = self.file(filename)
+        if isinstance(found, MirroredFile):
+            return self._mirror().metadata(found)
         if not found.metadata_digest:
             raise NotFound("file-unknown", f"{filename} has no metadata file")
         return self._blobs.get(found.metadata_digest)
+
+    def provenance(self, filename: str) -> bytes:
+        """The provenance object of a file (PEP 740); `NotFound` where nobody attested it."""
+        found = self.file(filename)
+        if isinstance(found, MirroredFile):
+            return self._mirror().provenance(found)
+        if not found.provenance_digest:
+            raise NotFound("file-unknown", f"{filename} has no provenance")
+        return self._blobs.get(found.provenance_digest)
+
+    def _files(self, project: str) -> Sequence[PackageFile]:
+        """The files of a project in the one index that answers for it."""
+        options = self._options()
+        for index in options.order(self.name):
+            rule = options.indexes.get(index)
+            if rule is None or not rule.mirror:
+                if self._store.had(index, project):
+                    return self._store.files(index, project)
+            elif not options.is_own(project) and not self._store.knows(project):
+                found = self._mirror().files(index, rule, project)
+                if found is not None:
+                    return found
+        return ()
+
+    def _mirror(self) -> PackageMirror:
+        if self._indexes.mirror is None:
+            raise NotFound("index-unknown", "this server mirrors nothing")
+        return self._indexes.mirror
 
     def upload(self, form: Mapping[str, str], filename: str, content: IO[bytes]) -> PackageFile:
         """Take an upload of the legacy protocol: the form's fields, the file's name and its content.
@@ -138,6 +185,9 @@ class PackageIndex:
         The same file again succeeds; another file of the same name is a `Conflict`.
         """
         self._may("upload")
+        rule = self._options().indexes.get(self.name)
+        if rule is not None and rule.mirror:
+            raise Denied("index-mirror", f"{self.name} mirrors another index; upload to one of your own")
         if form.get(":action", "file_upload") != "file_upload" or form.get("protocol_version", "1") != "1":
             raise UserError("upload-form", "only `file_upload` of protocol version 1 is understood")
         claimed = form.get("sha256_digest", "").strip().lower()
@@ -152,10 +202,20 @@ class PackageIndex:
             raise _exists(self.name, filename)
         facts = read_distribution(filename, cast("IO[bytes]", io.BufferedReader(self._content(digest, size))))
         _compare(form, facts.project, facts.version)
+        attested = read_attestations(form["attestations"], filename, digest) if form.get("attestations") else ()
+        with self._indexes.pins.held(digest):
+            if self._blobs.size(digest) is None:  # a clean-up was quicker than this upload
+                raise ExternalError("upload-lost", f"{filename} was cleaned up meanwhile", retryable=True)
+            return self._added(facts, filename, digest, size, attested)
+
+    def _added(
+        self, facts: PackageFacts, filename: str, digest: str, size: int, attested: tuple[dict[str, Any], ...]
+    ) -> PackageFile:
         file = PackageFile(
             project=facts.project, version=facts.version, filename=filename, digest=digest, size=size,
             metadata_digest=self._blobs.put(facts.metadata) if facts.is_wheel else "",
             requires_python=facts.requires_python, uploaded_at=self._clock.now(), uploaded_by=self.actor,
+            provenance_digest=self._blobs.put(provenance(attested, self.actor)) if attested else "",
         )  # fmt: skip
         try:
             self._store.add(self.name, file)
@@ -179,30 +239,6 @@ class PackageIndex:
             raise Denied("index-denied", f"{self.actor} may not {action} in the index {self.name}")
 
 
-def negotiate(accept: str) -> str:
-    """The content type of PEP 691 that an Accept header prefers; HTML where it says nothing or nothing that fits."""
-    best, weight = LEGACY_TYPE, 0.0
-    for part in accept.split(","):
-        kind, *parameters = (piece.strip() for piece in part.split(";"))
-        kind = {
-            "application/vnd.pypi.simple.latest+json": JSON_TYPE, "application/vnd.pypi.simple.latest+html": HTML_TYPE,
-            "*/*": LEGACY_TYPE, "text/*": LEGACY_TYPE,
-        }.get(kind.lower(), kind.lower())  # fmt: skip
-        if kind not in (JSON_TYPE, HTML_TYPE, LEGACY_TYPE):
-            continue
-        quality = next((_quality(one) for one in parameters if one.startswith("q=")), 1.0)
-        if quality > weight:
-            best, weight = kind, quality
-    return best
-
-
-def _quality(parameter: str) -> float:
-    try:
-        return float(parameter.removeprefix("q="))
-    except ValueError:
-        return 0.0
-
-
 def _compare(form: Mapping[str, str], project: str, version: str) -> None:
     name = form.get("name", project)
     if canonicalize_name(name) != project:
@@ -214,49 +250,6 @@ def _compare(form: Mapping[str, str], project: str, version: str) -> None:
         same = False
     if not same:
         raise UserError("upload-form", f"the form says version {said[:80]!r}, the file is {version}")
-
-
-def _hash(digest: str) -> str:
-    return digest.removeprefix("sha256:")
-
-
-def _address(file: PackageFile) -> str:
-    return f"../../files/{quote(file.filename)}"
-
-
-def _json_file(file: PackageFile) -> dict[str, Any]:
-    core: bool | dict[str, str] = {"sha256": _hash(file.metadata_digest)} if file.metadata_digest else False
-    return {
-        "filename": file.filename,
-        "url": _address(file),
-        "hashes": {"sha256": _hash(file.digest)},
-        "size": file.size,
-        "upload-time": file.uploaded_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        **({"requires-python": file.requires_python} if file.requires_python else {}),
-        "core-metadata": core,
-        "dist-info-metadata": core,
-        "yanked": False if file.yanked is None else (file.yanked or True),
-    }
-
-
-def _html_file(file: PackageFile) -> str:
-    facts = [f'href="{_address(file)}#sha256={_hash(file.digest)}"']
-    if file.requires_python:
-        facts.append(f'data-requires-python="{html.escape(file.requires_python)}"')
-    if file.metadata_digest:
-        known = f"sha256={_hash(file.metadata_digest)}"
-        facts += [f'data-core-metadata="{known}"', f'data-dist-info-metadata="{known}"']
-    if file.yanked is not None:
-        facts.append(f'data-yanked="{html.escape(file.yanked)}"')
-    return f"<a {' '.join(facts)}>{html.escape(file.filename)}</a><br/>"
-
-
-def _html(title: str, lines: Sequence[str]) -> bytes:
-    head = (
-        f'<!DOCTYPE html>\n<html><head><meta name="pypi:repository-version" content="{API_VERSION}"/>'
-        f"<title>{html.escape(title)}</title></head><body>\n"
-    )
-    return (head + "\n".join(lines) + "\n</body></html>\n").encode()
 
 
 def _exists(index: str, filename: str) -> Conflict:

@@ -1,11 +1,13 @@
 """`/v2/`: the OCI distribution specification 1.1 in HTTP. Translates; the rules live in the handle.
 
-A request is authorised once, before its body is read. Bodies stream in constant memory: pieces of at most 1 MiB
-are handed to the handle in a thread. Clients log in with HTTP Basic (any user name, a token as the password).
+A request is authorised once, before its body is read. Bodies stream in constant memory: pieces of about 1 MiB are
+handed to the handle in a thread, while the next one arrives. Clients log in with HTTP Basic (any user name, a token as
+the password), or with the token for named repositories that `/v2/token` gives for it, as docker's clients do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -14,14 +16,14 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aegis.core.errors import AegisError, Denied, UserError
 from aegis.core.ids import is_digest
 from aegis.delivery.doors import Doors, Grant, OciAction, OciHandle, oci_problem
-from aegis.web import byte_range
+from aegis.web import content, oci_token
 
 T = TypeVar("T")
 _PIECE: Final = 1024 * 1024
@@ -30,7 +32,6 @@ _RANGE: Final = re.compile(r"(?:bytes[= ])?(\d+)-(\d+)?(?:/.*)?")
 _PULL: Final[frozenset[OciAction]] = frozenset({"pull"})
 _PUSH: Final[frozenset[OciAction]] = frozenset({"pull", "push"})
 _DELETE: Final[frozenset[OciAction]] = frozenset({"delete"})
-_CHALLENGE: Final = 'Basic realm="aegis", charset="UTF-8"'
 _VERSION: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
@@ -40,6 +41,7 @@ def routes(doors: Callable[[], Doors]) -> Sequence[Route]:
     name = "{name:path}"
     table = [
         ("/v2/", ["GET"], api.version),
+        (oci_token.PATH, ["GET", "POST"], api.token),
         (f"/v2/{name}/tags/list", ["GET"], api.tags),
         (f"/v2/{name}/referrers/{{digest}}", ["GET"], api.referrers),
         (f"/v2/{name}/blobs/uploads/", ["POST"], api.start),
@@ -69,14 +71,24 @@ class _Api:
             raise Denied("oci-denied", "log in with a token as the password", hint="skopeo login HOST")
         return JSONResponse({})
 
+    async def token(self, request: Request) -> Response:
+        return await oci_token.answer(request, self._doors())
+
     async def _grant(self, request: Request) -> Grant:
-        grant = await run_in_threadpool(self._doors().authenticate, request.headers.get("authorization"))
+        return await run_in_threadpool(self._entered, request)
+
+    def _entered(self, request: Request) -> Grant:
+        grant = self._doors().authenticate(request.headers.get("authorization"))
         request.state.anonymous = grant.anonymous
         return grant
 
     async def _handle(self, request: Request, actions: frozenset[OciAction]) -> OciHandle:
-        grant = await self._grant(request)
-        return await run_in_threadpool(self._doors().oci, grant, request.path_params["name"], actions)
+        request.state.actions = actions
+
+        def opened() -> OciHandle:
+            return self._doors().oci(self._entered(request), request.path_params["name"], actions)
+
+        return await run_in_threadpool(opened)
 
     # -- blobs --------------------------------------------------------------------------------------------
 
@@ -84,18 +96,14 @@ class _Api:
         handle = await self._handle(request, _PULL)
         digest = request.path_params["digest"]
         size = await run_in_threadpool(handle.blob_size, digest)
-        headers = {"Docker-Content-Digest": digest, "Accept-Ranges": "bytes", "ETag": f'"{digest}"'}
-        start, end = byte_range.wanted(request.headers.get("range"), size)
-        if (start, end) != (0, size):
-            if start >= end:
-                return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-        status = 206 if "Content-Range" in headers else 200
-        headers |= {"Content-Length": str(end - start), "Content-Type": "application/octet-stream"}
-        if request.method == "HEAD":
-            return Response(status_code=status, headers=headers)
-        chunks = await run_in_threadpool(partial(handle.read_blob, digest, offset=start, length=end - start))
-        return StreamingResponse(chunks, status_code=status, headers=headers)
+        headers = {
+            "Docker-Content-Digest": digest, "ETag": f'"{digest}"', "Content-Type": "application/octet-stream"
+        }  # fmt: skip
+        return await content.respond(
+            request, size, headers,
+            open_file=partial(handle.blob_file, digest),
+            read=lambda offset, length: handle.read_blob(digest, offset=offset, length=length),
+        )  # fmt: skip
 
     async def delete_blob(self, request: Request) -> Response:
         handle = await self._handle(request, _DELETE)
@@ -109,13 +117,21 @@ class _Api:
         wanted, digest = request.query_params.get("mount"), request.query_params.get("digest")
         if wanted and await self._mounted(request, handle, wanted):
             return _created(handle.name, wanted)
-        upload = await run_in_threadpool(handle.start_upload)
         if digest:
-            _checked(digest)
+            return await self._whole(request, handle, _checked(digest))
+        upload = await run_in_threadpool(handle.start_upload)
+        return _progress(handle.name, upload.name, 0, 202)
+
+    async def _whole(self, request: Request, handle: OciHandle, digest: str) -> Response:
+        """An upload in one request: what does not become a blob leaves nothing behind."""
+        upload = await run_in_threadpool(handle.start_upload)
+        try:
             await _receive(request, handle, upload.name, None)
             await run_in_threadpool(handle.finish, upload.name, digest)
-            return _created(handle.name, digest)
-        return _progress(handle.name, upload.name, 0, 202)
+        except BaseException:
+            await run_in_threadpool(handle.cancel, upload.name)
+            raise
+        return _created(handle.name, digest)
 
     async def _mounted(self, request: Request, handle: OciHandle, digest: str) -> bool:
         source = request.query_params.get("from")
@@ -170,12 +186,16 @@ class _Api:
             body += chunk
             if len(body) > _MANIFEST_LIMIT:
                 raise UserError("oci-too-large", f"a manifest has at most {_MANIFEST_LIMIT} bytes")
-        kind = request.headers.get("content-type", "")
-        stored = await run_in_threadpool(handle.put_manifest, request.path_params["reference"], kind, bytes(body))
+        kind, reference = request.headers.get("content-type", ""), request.path_params["reference"]
+        tags = request.query_params.getlist("tag") if is_digest(reference) else []
+        stored = await run_in_threadpool(partial(handle.put_manifest, reference, kind, bytes(body), tags=tags))
         headers = {"Location": f"/v2/{handle.name}/manifests/{stored.digest}", "Docker-Content-Digest": stored.digest}
         if stored.subject:
             headers["OCI-Subject"] = stored.subject
-        return Response(status_code=201, headers=headers)
+        response = Response(status_code=201, headers=headers)
+        for tag in tags:
+            response.headers.append("OCI-Tag", tag)
+        return response
 
     async def delete_manifest(self, request: Request) -> Response:
         handle = await self._handle(request, _DELETE)
@@ -216,6 +236,8 @@ def _translated(endpoint: Endpoint) -> Endpoint:
             response = await endpoint(request)
         except AegisError as error:
             response = _refusal(request, error)
+        except ClientDisconnect:
+            response = Response(status_code=499)  # nobody is there to read it
         response.headers.update(_VERSION)
         return response
 
@@ -227,7 +249,9 @@ def _refusal(request: Request, error: AegisError) -> Response:
     headers = {}
     if isinstance(error, Denied) and getattr(request.state, "anonymous", True):
         # Nobody, or credentials that do not hold: ask for some. Known and not allowed stays 403.
-        status, code, headers = 401, "UNAUTHORIZED", {"WWW-Authenticate": _CHALLENGE}
+        status, code = 401, "UNAUTHORIZED"
+    if status == 401:
+        headers = {"WWW-Authenticate": oci_token.challenge(request, insufficient=error.code == "oci-scope")}
     detail: Mapping[str, Any] = {"reason": error.code, "hint": error.hint}
     body = {"errors": [{"code": code, "message": error.message, "detail": detail}]}
     # A refused upload is not read to its end: the connection closes, so that the rest is not taken for a request.
@@ -237,14 +261,22 @@ def _refusal(request: Request, error: AegisError) -> Response:
 
 
 async def _receive(request: Request, handle: OciHandle, name: str, offset: int | None) -> int:
-    """Hand the body to the upload in pieces; the upload's size afterwards."""
-    size: int | None = None
-    async for piece in _pieces(request.stream()):
-        state = await run_in_threadpool(partial(handle.append, name, (piece,), offset=offset if size is None else size))
-        size = state.size
-    if size is None:
-        return (await run_in_threadpool(partial(handle.append, name, (), offset=offset))).size
-    return size
+    """Hand the body to the upload in pieces, each while the next one arrives; the upload's size afterwards."""
+    writing: asyncio.Future[int] | None = None
+
+    def write(piece: Sequence[bytes], at: int | None) -> int:
+        return handle.append(name, piece, offset=at).size
+
+    try:
+        async for piece in _pieces(request.stream()):
+            offset = await writing if writing is not None else offset
+            writing = asyncio.ensure_future(run_in_threadpool(write, (piece,), offset))
+        return await (writing if writing is not None else run_in_threadpool(write, (), offset))
+    except BaseException:
+        if writing is not None:
+            await asyncio.wait([writing])  # the connection may resume where the last whole piece ended
+            writing.exception()
+        raise
 
 
 async def _pieces(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

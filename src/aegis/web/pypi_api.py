@@ -14,14 +14,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from aegis.core.errors import AegisError, Denied, UserError
 from aegis.delivery.doors import Doors, PypiAction, PypiHandle, status_of
-from aegis.web import byte_range
+from aegis.web import content
 
 _CHALLENGE: Final = 'Basic realm="aegis", charset="UTF-8"'
+_PROVENANCE: Final = "application/vnd.pypi.integrity.v1+json"
 _FOREVER: Final = "private, max-age=31536000, immutable"  # a file name is given once
 
 
@@ -44,10 +45,13 @@ class _Api:
         self._doors = doors
 
     async def _handle(self, request: Request, action: PypiAction) -> PypiHandle:
-        doors = self._doors()
-        grant = await run_in_threadpool(doors.authenticate, request.headers.get("authorization"))
-        request.state.anonymous = grant.anonymous
-        return await run_in_threadpool(doors.pypi, grant, request.path_params["index"], action)
+        def opened() -> PypiHandle:
+            doors = self._doors()
+            grant = doors.authenticate(request.headers.get("authorization"))
+            request.state.anonymous = grant.anonymous
+            return doors.pypi(grant, request.path_params["index"], action)
+
+        return await run_in_threadpool(opened)
 
     async def projects(self, request: Request) -> Response:
         handle = await self._handle(request, "read")
@@ -72,23 +76,19 @@ class _Api:
         if filename.endswith(".metadata"):
             body = await run_in_threadpool(handle.metadata, filename.removesuffix(".metadata"))
             return Response(body, media_type="text/plain; charset=utf-8", headers={"Cache-Control": _FOREVER})
-        found = await run_in_threadpool(handle.file, filename)
-        start, end = byte_range.wanted(request.headers.get("range"), found.size)
+        if filename.endswith(".provenance"):
+            body = await run_in_threadpool(handle.provenance, filename.removesuffix(".provenance"))
+            return Response(body, media_type=_PROVENANCE)
+        found = await run_in_threadpool(handle.have, filename)
         headers = {
-            "Content-Type": "application/octet-stream", "Content-Length": str(max(0, end - start)),
-            "Cache-Control": _FOREVER, "Accept-Ranges": "bytes", "ETag": f'"{found.digest}"',
+            "Content-Type": "application/octet-stream", "Cache-Control": _FOREVER, "ETag": f'"{found.digest}"',
             "Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff",
         }  # fmt: skip
-        status = 200
-        if (start, end) != (0, found.size):
-            if start >= end:
-                return Response(status_code=416, headers={"Content-Range": f"bytes */{found.size}"})
-            status = 206
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
-        if request.method == "HEAD":
-            return Response(status_code=status, headers=headers)
-        chunks = await run_in_threadpool(partial(handle.read, filename, offset=start, length=end - start))
-        return StreamingResponse(chunks, status_code=status, headers=headers)
+        return await content.respond(
+            request, found.size, headers,
+            open_file=partial(handle.open_file, filename),
+            read=lambda offset, length: handle.read(filename, offset=offset, length=length),
+        )  # fmt: skip
 
     async def upload(self, request: Request) -> Response:
         handle = await self._handle(request, "upload")
@@ -97,11 +97,11 @@ class _Api:
         except HTTPException as error:
             raise UserError("upload-form", f"the form cannot be read: {error.detail}") from error
         try:
-            content = form.get("content")
-            if not isinstance(content, UploadFile) or not content.filename:
+            sent = form.get("content")
+            if not isinstance(sent, UploadFile) or not sent.filename:
                 raise UserError("upload-form", "the form has no file in `content`")
             fields = {key: value for key, value in form.multi_items() if isinstance(value, str)}
-            await run_in_threadpool(handle.upload, fields, content.filename, content.file)
+            await run_in_threadpool(handle.upload, fields, sent.filename, sent.file)
         finally:
             await form.close()
         return PlainTextResponse("OK\n")

@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute, Route
 
 from aegis.core.errors import AegisError
 from aegis.delivery.views import Commands, Queries, Sessions, StatusView
-from aegis.web.portal.doors import Page, Portal
+from aegis.web.portal.doors import Portal
+from aegis.web.portal.rendering import Page
 from aegis.web.portal.shown import shown
 
 

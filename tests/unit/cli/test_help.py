@@ -13,7 +13,7 @@ from aegis.cli.help import explanations
 from aegis.cli.root import root, run
 
 SOURCE = Path(__file__).parents[3] / "src" / "aegis"
-WITHOUT_JSON = {"up"}
+WITHOUT_JSON = {"up", "lsp"}
 
 
 def leaves(name: str) -> list[tuple[str, click.Command]]:
@@ -99,3 +99,10 @@ def test_a_shell_completes_a_command():
     runner = CliRunner(env={"_AEGIS_COMPLETE": "bash_complete", "COMP_WORDS": "aegis roll", "COMP_CWORD": "1"})
     result = runner.invoke(root, [], prog_name="aegis")
     assert result.output.strip() == "plain,rollback"
+
+
+@pytest.mark.parametrize("name", ["advice-never-runs", "never-runs"])
+def test_help_explains_a_rule_of_advice(name):
+    result = CliRunner().invoke(root, ["help", name])
+    assert result.exit_code == 0
+    assert "# aegis: allow never-runs" in result.output

@@ -65,8 +65,18 @@ def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("here")
 def test_lint_of_a_valid_file_leaves_with_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("lint", "--json") == 0
+    assert call("lint", "--no-advice", "--json") == 0
     assert shown(capsys) == {"schema": "aegis.lint/1", "valid": True, "errors": [], "warnings": []}
+
+
+@pytest.mark.usefixtures("here")
+def test_lint_advises_and_stays_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("lint", "--json") == 0
+    found = shown(capsys)
+    assert found["valid"] is True
+    assert [one["code"] for one in found["warnings"]] == ["advice-uninterruptible"]
+    assert call("lint") == 0
+    assert "advice[advice-uninterruptible]" in capsys.readouterr().out
 
 
 def test_lint_of_an_invalid_file_leaves_with_one_and_all_places(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,3 +267,65 @@ def test_every_template_compiles_for_every_occasion(
     assert found["jobs"]
     assert found["warnings"] == []
     assert all(job["origin"] == f"aegis/{name}@1" for job in found["jobs"])
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_local_run_teaches_preview_and_graph_how_long_jobs_take(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from aegis.adapters.clock_system import SystemClock, SystemEntropy
+    from aegis.adapters.ledger_sqlite import SqliteLedger
+    from aegis.core.events import Draft, JobFinished
+    from aegis.core.types import JobRun, State
+
+    assert call("preview", "--json", "--changed", "src/a") == 0
+    assert shown(capsys)["forecast"] is None
+    (here / ".aegis").mkdir()
+    ledger = SqliteLedger(here / ".aegis" / "ledger.db", clock=SystemClock(), entropy=SystemEntropy(), blobs=None, recorded_by="t")  # fmt: skip
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    for name, seconds, state in (
+        ("build 1/2", 40, "success"),
+        ("build 2/2", 50, "success"),
+        ("test", 7, "success"),
+        ("test", 99, "failed"),
+    ):
+        job = JobRun(id="j", name=name, stage="test", state=State(state), started_at=begun, finished_at=begun + timedelta(seconds=seconds))  # fmt: skip
+        ledger.append([Draft(subject="run/r", data=JobFinished(job=job), actor="t", project="x")])
+    ledger.close()
+    assert call("preview", "--json", "--changed", "src/a") == 0
+    found = shown(capsys)["forecast"]
+    assert found["seconds"] == 57
+    assert found["critical_path"] == ["build 2/2", "test"]
+    assert call("preview", "--changed", "src/a") == 0
+    assert "critical path: build 2/2 (50 s) → test (7 s)" in capsys.readouterr().out
+    assert call("graph", "--changed", "src/a", "--out", "p.svg") == 0
+    assert "on the critical path" in (here / "p.svg").read_text()
+    capsys.readouterr()
+    assert call("graph", "--changed", "src/a", "--format", "mermaid", "--json") == 0
+    body = shown(capsys)
+    assert body["format"] == "mermaid"
+    assert [row["job"] for row in body["jobs"]] == ["build", "test"]
+    assert call("graph", "--changed", "src/a", "--format", "table") == 0
+    assert "waits for" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_graph_of_nothing_says_why(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / ".gitlab-ci.yml").write_text("a: {script: [x], rules: [{when: never}]}\n")
+    assert call("graph") == 2
+    assert "nothing would run" in capsys.readouterr().err
+
+
+def test_the_security_template_runs_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("template", "use", "security") == 0
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "feat: begin")
+    capsys.readouterr()
+    assert call("run", "secrets", "--json") == 0
+    assert [(job["name"], job["status"]) for job in shown(capsys)["jobs"]] == [("secrets", "success")]

@@ -28,7 +28,7 @@ def test_a_message_says_state_what_helps_how_often_and_where():
 
 
 def test_the_same_in_korean():
-    assert rendered(ENTRY, "ko").subject == "⊘ 차단됨 · shop/orders: 게이트가 main 을(를) 차단함 (coverage)"
+    assert rendered(ENTRY, "ko").subject == "⊘ 차단됨 · shop/orders: 게이트가 main을(를) 차단함 (coverage)"
 
 
 def test_a_settled_entry_says_so():

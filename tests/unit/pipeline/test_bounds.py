@@ -28,7 +28,7 @@ def codes(found: Compilation) -> list[str]:
 
 
 def test_a_file_beyond_its_size_is_refused() -> None:
-    assert codes(compiled("# " + "x" * 1024 * 1024)) == ["file-too-large"]
+    assert codes(compiled("# " + "x" * 8 * 1024 * 1024)) == ["file-too-large"]
 
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- "])

@@ -182,6 +182,7 @@ def test_a_library_that_is_or_only_knows_a_framework_stays_a_library() -> None:
             "requirements",
             ("pytest",),
         ),
+        ({"tox.ini": "[testenv]\nextras =\n  fast, {env:WITH_EXTRAS:}\n"}, "extras", ("fast",)),
         ({"pyproject.toml": '[tool.tox.env_run_base]\ndependency_groups=["tests"]\n'}, "groups", ("tests",)),
         (
             {"noxfile.py": "def tests(session):\n    session.install('-e', '.', 'pytest', 'trio')\n"},

@@ -41,6 +41,12 @@ def test_options_that_would_measure_twice_are_taken_back() -> None:
     assert {"--no-cov", "-n0"} <= set(plan.arguments)
 
 
+def test_files_that_pytest_passes_over_are_named_beside_their_folder_and_not_dropped_as_repeated() -> None:
+    case = b"import unittest\n\nclass Case(unittest.TestCase):\n    def test_it(self):\n        pass\n"
+    plan = plan_tests(of({"tests/tests.py": case, "tests/test_a.py": case}), None)
+    assert plan.arguments == ("--junitxml=junit.xml", "-o", "python_files=test_*.py *_test.py tests.py", "tests")
+
+
 def test_kinds_choose_their_folders() -> None:
     project = of({"tests/unit/test_a.py": TEST, "tests/e2e/test_b.py": TEST})
     assert plan_tests(project, "unit").arguments[1:] == ("tests/unit",)

@@ -31,7 +31,8 @@ def server(running: GitServer) -> GitServer:
     running.readers.clear()
     running.protections = ()
     running.reply = ()
-    running.failure = None
+    running.failure = running.hindrance = None
+    running.begun.clear()
     return running
 
 
@@ -275,3 +276,24 @@ def test_a_failure_of_what_follows_is_shown_and_the_push_stays(server: GitServer
     done = git("push", "origin", "main", at=tree)
     assert "remote: stored, but what follows from it failed: the ledger has no room" in done.stderr
     assert "refs/heads/main" in server.host.repository(project).refs()
+
+
+def test_a_push_is_announced_before_it_moves_anything_and_a_fetch_never(
+    server: GitServer, project: str, tmp_path: Path
+) -> None:
+    url = server.url(project, server.token("ada"))
+    tree = work_tree(tmp_path / "w", url)
+    git("push", "origin", "main", at=tree)
+    git("clone", "--quiet", url, "c", at=tmp_path)
+    assert [(one.identity, one.updates) for one in server.begun] == [("ada", server.pushes[0].updates)]
+
+
+def test_a_push_that_cannot_be_announced_moves_nothing(server: GitServer, project: str, tmp_path: Path) -> None:
+    server.hindrance = ExternalError("ledger-full", "the ledger has no room", hint="free some disk")
+    tree = work_tree(tmp_path / "w", server.url(project, server.token("ada")))
+    done = git("push", "origin", "main", at=tree, check=False)
+    assert done.returncode
+    assert "the ledger has no room" in done.stderr
+    assert "remote:   free some disk" in done.stderr
+    assert not server.host.repository(project).refs()
+    assert not server.pushes

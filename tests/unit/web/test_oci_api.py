@@ -86,7 +86,7 @@ def test_the_version_check_asks_for_credentials_and_accepts_a_token(client: http
     client.auth = None
     answer = client.get("/v2/")
     assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+    assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="http://127.0.0.1:')
     assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
     assert code(answer) == "UNAUTHORIZED"
     assert client.get("/v2/", headers={"Authorization": f"Bearer {READER}"}).status_code == 200

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from starlette.applications import Starlette
 
 from aegis.core.errors import Conflict, Denied
 from aegis.web import pypi_api
+from support.clients import run
 from support.live_server import serving
 from support.registry_doors import READER, WRITER, DoorsHolder, TokenDoors
 from support.tiny_packages import sdist, wheel
@@ -51,17 +50,6 @@ def client(doors: TokenDoors, address: str) -> Iterator[httpx.Client]:  # noqa: 
 def upload(client: httpx.Client, file: tuple[str, bytes], index: str = "shop", **fields: Any) -> httpx.Response:
     form = {":action": "file_upload", "protocol_version": "1", **fields}
     return client.post(f"/pypi/{index}/legacy/", data=form, files={"content": file})
-
-
-def run(*argv: str, cwd: Path) -> str:
-    kept = {key: value for key, value in os.environ.items() if key in {"PATH", "LANG"}}
-    environment = {**kept, "HOME": str(cwd), "UV_CACHE_DIR": str(cwd / "uv"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    environment |= {"PIP_CONFIG_FILE": os.devnull, "NO_PROXY": "127.0.0.1"}
-    done = subprocess.run(
-        argv, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 @pytest.mark.usefixtures("doors")

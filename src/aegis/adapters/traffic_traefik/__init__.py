@@ -65,7 +65,7 @@ def find_binary() -> str:
 class TraefikTraffic:
     """See the module. `pairs` are the (service, environment) known now, `spare` ports are kept for later ones.
 
-    `start` returns when Traefik answers. `conceal` are directories it must not see, by default none.
+    `start` returns when Traefik answers and what held before is in force again. `conceal` are directories it must not see, by default none.
     """
 
     START_SECONDS = 15.0
@@ -114,6 +114,8 @@ class TraefikTraffic:
             words = self._failure or " | ".join(tail(self._log, 3))
             self.stop()
             raise ExternalError("traefik-start", f"traefik does not answer: {words}", hint=f"see {self._log}")
+        for place in [one for one in self._places.values() if one.backends]:
+            self._confirm(place)
 
     def stop(self) -> None:
         """See the port."""

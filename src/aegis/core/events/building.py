@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aegis.core.events.records import event
+from aegis.core.plan import Variable
 from aegis.core.types import Artifact, Change, Evidence, JobRun, Release, Run, State, Verdict
 
 # -- source -----------------------------------------------------------------------------------------------
@@ -124,12 +125,16 @@ class JobFinished:
 @event("aegis.job.changed")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobChanged:
-    """A person or rule changed a job that was not running: played, skipped, canceled, held, retried."""
+    """A person or rule changed a job that was not running: played, skipped, canceled, held, retried.
+
+    `variables` were given to a manual job by whoever started it, and override the job's own.
+    """
 
     name: str
     state: State
     by: str
     reason: str = ""
+    variables: tuple[Variable, ...] = ()
 
 
 @event("aegis.run.cancel-requested")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aegis.core.events.records import event
-from aegis.core.types import Approval, Deployment, Promotion, Rollout
+from aegis.core.types import Approval, Deployment, Promotion, Rollout, RunnerSettings
 
 # -- promotion, deployment, rollout -----------------------------------------------------------------------
 
@@ -240,3 +240,76 @@ class PromotionReviewed:
 
     by: str
     comment: str = ""
+
+
+@event("aegis.runner.registered")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerRegistered:
+    """A remote runner may ask for jobs as `settings` say. Subject `runner/<id>`."""
+
+    runner: str
+    settings: RunnerSettings
+    by: str
+
+
+@event("aegis.runner.changed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerChanged:
+    """What a remote runner may take is different now: all of its settings, as they are."""
+
+    runner: str
+    settings: RunnerSettings
+    by: str
+
+
+@event("aegis.runner.removed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerRemoved:
+    """A remote runner gets no more jobs, and its token is worthless."""
+
+    runner: str
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedImage:
+    """An image that a clean-up removed, and why."""
+
+    repository: str
+    digest: str
+    tags: tuple[str, ...]
+    reason: str
+
+
+@event("aegis.registry.cleaned")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryCleaned:
+    """A clean-up removed images by policy and deleted content that nothing needs. Subject `registry`."""
+
+    images: tuple[RemovedImage, ...]
+    blobs: int
+    freed: int
+
+
+@event("aegis.registry.blob-damaged")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobDamaged:
+    """What is stored no longer has its digest: it is refused until it is pushed again. Subject `blob/<digest>`."""
+
+    digest: str
+
+
+@event("aegis.retention.carried-out")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionCarriedOut:
+    """Logs and files of runs past their time were deleted. Subject `retention/<kind>`.
+
+    `kind` is `logs` or `release-logs`; `until` the last record of an ended run that was looked at.
+    """
+
+    kind: str
+    until: int
+    runs: int
+    files: int
+    freed: int

@@ -7,6 +7,7 @@ from typing import Final
 
 NOUNS: Final = (
     "runs",
+    "downstream",
     "verdicts",
     "releases",
     "merge_requests",
@@ -15,7 +16,11 @@ NOUNS: Final = (
     "rollouts",
     "access",
     "projects",
+    "runners",
+    "sources",
     "verifications",
+    "registries",
+    "retention",
 )
 
 

@@ -38,7 +38,7 @@ def push(repository: ImageRepository, made: signing.Pushable) -> None:
 
 def attach(context: Context, repository: ImageRepository, artifact: Artifact, run: Run, job: JobRun | None) -> None:
     """Write the SBOM and the provenance of an image as signed statements beside it. Idempotent."""
-    subjects = {f"{context.address}/{artifact.project}": artifact.digest}
+    subjects = {f"{context.registry}/{artifact.project}": artifact.digest}
     lock, hashes = _lock(context, run)
     made_at = context.repository(run.project).log(run.commit, limit=1)[0].authored_at
     contents = sbom.document(

@@ -18,9 +18,13 @@ POLICY = "policy"
 
 
 def record_changes(
-    context: Context, project: str, identity: str, updates: Sequence[RefUpdate], *, cause: str = "", skip: bool = False
-) -> int:
-    """Append a change for each ref that moved; the last sequence number. With `skip` no pipeline follows."""
+    context: Context, project: str, identity: str, updates: Sequence[RefUpdate], *, cause: str = "", skip: bool = False,
+    before: Sequence[Draft] = (),
+) -> int:  # fmt: skip
+    """Append a change for each ref that moved; the last sequence number. With `skip` no pipeline follows.
+
+    `before` are appended in the same transaction: of what belongs together, either all is known or nothing.
+    """
     options = context.options
     declared = options.projects.get(project)
     changes = changes_of(
@@ -43,4 +47,4 @@ def record_changes(
         )
         for change in changes
     ]
-    return context.append(*drafts) if drafts else context.ledger.head().seq
+    return context.append(*before, *drafts) if before or drafts else context.ledger.head().seq

@@ -35,7 +35,7 @@ def tip(context: Context) -> str:
 
 def image_name(context: Context, release: Release) -> str:
     """The repository a release's image is pulled from: never quarantine."""
-    return f"{context.address}/{release.project}"
+    return f"{context.registry}/{release.project}"
 
 
 def plan(context: Context, release: Release, environment: str, promotion: str) -> gitops.PromotionPlan:

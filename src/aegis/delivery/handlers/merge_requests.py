@@ -13,6 +13,7 @@ from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
 from aegis.delivery.handlers.changes import record_changes
+from aegis.delivery.handlers.moves import intend
 from aegis.delivery.handlers.runs import change_of, merge_request_of, run_of
 from aegis.delivery.handlers.verdicts import merge_request_number
 from aegis.delivery.views import Result
@@ -150,20 +151,26 @@ def merge(context: Context, command: ask.MergeMergeRequest, asking: Asking) -> R
     identity = context.adopted.directory.by_id(asking.actor.id)
     mail = identity.emails[0] if identity and identity.emails else f"{asking.actor.id}@aegis.invalid"
     author = f"{asking.actor.name} <{mail}>"
-    commit = repository.merge(request.head, ref, message=rules.merge_message(request), author=author, expect=tip)
-    merged = events.MergeRequestMerged(number=request.number, commit=commit, merged_by=asking.actor.id)
-    draft = Draft(
-        subject=request.subject, data=merged, actor=asking.actor.id, project=request.project, cause=asking.cause
-    )
-    context.append(draft)
+    commit = repository.merged(request.head, tip, message=rules.merge_message(request), author=author)
     update = RefUpdate(ref=ref, old=tip, new=commit)
-    seq = record_changes(context, request.project, asking.actor.id, (update,), cause=asking.cause)
+    intend(context, request.project, asking.actor.id, (update,), number=request.number)
+    repository.set_ref(ref, commit, expect=tip)
+    seq = record_merge(context, request, asking.actor.id, update, cause=asking.cause)
     return Result(
         seq=seq,
         message=f"merged !{request.number} as {commit[:12]}",
         subject=request.subject,
         values={"commit": commit},
     )
+
+
+def record_merge(
+    context: Context, request: rules.MergeRequest, identity: str, update: RefUpdate, *, cause: str = ""
+) -> int:
+    """Write down that a merge has moved its target branch; the last sequence number."""
+    merged = events.MergeRequestMerged(number=request.number, commit=update.new or "", merged_by=identity)
+    ended = Draft(subject=request.subject, data=merged, actor=identity, project=request.project, cause=cause)
+    return record_changes(context, request.project, identity, (update,), cause=cause, before=(ended,))
 
 
 @handles(ask.CloseMergeRequest)

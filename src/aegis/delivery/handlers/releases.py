@@ -198,14 +198,15 @@ def _carry_out(
     drafts: list[Draft] = []
     freed: list[Artifact] = []
     for artifact in release.artifacts:
-        if artifact.kind is ArtifactKind.IMAGE:
-            source = f"{QUARANTINE}/{release.project}"
-            handle = context.images.repository(source, actor="aegis")
+        if artifact.kind in (ArtifactKind.IMAGE, ArtifactKind.CHART):
+            handle = context.images.repository(artifact.repository, actor="aegis")
             signed = trust.sign_image(context, handle, artifact)
-            attestations.attach(context, handle, artifact, entry.run, _job(entry, artifact))
-            tags = _tags(release)
-            context.images.copy(source, release.project, artifact.digest, tags=tags, actor="aegis")
-            place = release.project
+            tags: tuple[str, ...] = (artifact.version,)  # a chart's tag is its own version: Helm insists on it
+            if artifact.kind is ArtifactKind.IMAGE:
+                attestations.attach(context, handle, artifact, entry.run, _job(entry, artifact))
+                tags = _tags(release)
+            place = artifact.repository.removeprefix(f"{QUARANTINE}/")
+            context.images.copy(artifact.repository, place, artifact.digest, tags=tags, actor="aegis")
             drafts.append(_about(artifact, signed, release, asking))
         else:
             context.packages.release(QUARANTINE, project.index, artifact.filename, actor="aegis")

@@ -5,19 +5,24 @@ A run has the id of the event that asked for it, so the same event never makes a
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from aegis.core import events
+from aegis.core import events, ids
 from aegis.core.errors import Conflict, NotFound, UserError
 from aegis.core.events import Draft
-from aegis.core.plan import Variable
+from aegis.core.plan import Trigger, Variable
 from aegis.core.types import Change, Run
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
+from aegis.delivery.elsewhere import Comparisons, HostedElsewhere
 from aegis.delivery.files import CommitFiles
 from aegis.delivery.queries.entries import RunEntry
 from aegis.delivery.views import Result
+from aegis.execution.downstream import reader
+from aegis.pipeline.child import child_request
 from aegis.pipeline.compile import compile_pipeline
 from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest
 from aegis.source import merge_requests, versions
@@ -45,6 +50,8 @@ class Wish:
     variables: tuple[Variable, ...] = ()
     release: str | None = None
     environment: str | None = None
+    parent: str = ""
+    trigger: Trigger | None = None
 
 
 @handles(ask.StartRun)
@@ -88,7 +95,7 @@ def _merge_request_wish(context: Context, name: str, asking: Asking) -> Wish | N
     if entry.state != "opened":
         return None
     repository = context.repository(project)
-    target = repository.refs("refs/heads/").get(f"refs/heads/{entry.target_branch}", "")
+    target = _head_of(context, project, entry.target_branch)
     base = repository.merge_base(target, entry.head) if target else None
     info = repository.log(entry.head, limit=1)[0]
     return Wish(
@@ -103,14 +110,30 @@ def _merge_request_wish(context: Context, name: str, asking: Asking) -> Wish | N
         changed=repository.changed(base, entry.head),
         message=info.message,
         author=f"{info.author_name} <{info.author_email}>",
-        merge_request=MergeRequest(
-            number=int(number),
-            source_branch=entry.source_branch,
-            target_branch=entry.target_branch,
-            target_sha=target,
-            title=entry.title,
-        ),
+        merge_request=_described(context, project, entry),
     )
+
+
+def _head_of(context: Context, project: str, branch: str) -> str:
+    return context.repository(project).refs("refs/heads/").get(f"refs/heads/{branch}", "")
+
+
+def _described(context: Context, project: str, entry: merge_requests.MergeRequest) -> MergeRequest:
+    return MergeRequest(
+        number=entry.number,
+        source_branch=entry.source_branch,
+        target_branch=entry.target_branch,
+        target_sha=_head_of(context, project, entry.target_branch),
+        title=entry.title,
+    )
+
+
+def merge_request_for(context: Context, run: Run) -> MergeRequest | None:
+    """The merge request that a run belongs to."""
+    kind, _, rest = run.ref.removeprefix("refs/").partition("/")
+    if kind != "merge-requests":
+        return None
+    return _described(context, run.project, merge_request_of(context, run.project, int(rest.partition("/")[0])))
 
 
 def launch(context: Context, wish: Wish, asking: Asking) -> Result:
@@ -132,6 +155,7 @@ def launch(context: Context, wish: Wish, asking: Asking) -> Result:
         started_by=wish.started_by,
         release=wish.release,
         environment=wish.environment,
+        parent=wish.parent,
     )
     record = context.engine.submit(run, plan, actor=asking.actor.id, cause=asking.cause, project=wish.project)
     return Result(
@@ -180,27 +204,35 @@ def compile_for(context: Context, wish: Wish) -> Compilation:
         "CI_PIPELINE_URL": f"{context.url}/runs/{wish.run}",
     }
     is_tag = wish.ref.startswith("refs/tags/")
-    return compile_pipeline(
-        CompileRequest(
-            files=CommitFiles(repository, wish.commit),
-            root=PIPELINE_FILE,
-            project=wish.project,
-            commit=wish.commit,
-            ref=wish.ref.removeprefix("refs/tags/") if is_tag else branch,
-            ref_kind="tag" if is_tag else "branch",
-            source=wish.source,
-            default_branch=project.default_branch,
-            before=wish.before,
-            changed=wish.changed,
-            pipeline_variables=wish.variables,
-            predefined=predefined,
-            merge_request=wish.merge_request,
-            commit_message=wish.message,
-            commit_author=wish.author,
-            commit_timestamp=info.authored_at.isoformat(),
-            policy_digest=options.policy_digest,
-        )
+    request = CompileRequest(
+        files=CommitFiles(repository, wish.commit),
+        root=PIPELINE_FILE,
+        project=wish.project,
+        commit=wish.commit,
+        ref=wish.ref.removeprefix("refs/tags/") if is_tag else branch,
+        ref_kind="tag" if is_tag else "branch",
+        source=wish.source,
+        default_branch=project.default_branch,
+        before=wish.before,
+        changed=wish.changed,
+        comparisons=Comparisons(repository, wish.commit),
+        elsewhere=HostedElsewhere(
+            lambda name: context.repository(options.project(name).name),
+            context.url,
+            lambda name: options.project(name).default_branch,
+        ),
+        pipeline_variables=wish.variables,
+        predefined=predefined,
+        merge_request=wish.merge_request,
+        commit_message=wish.message or info.message,
+        commit_author=wish.author or f"{info.author_name} <{info.author_email}>",
+        commit_timestamp=info.authored_at.isoformat(),
+        policy_digest=options.policy_digest,
     )
+    if wish.trigger is not None:
+        made_by = reader(context.engine.run(wish.parent).jobs, context.blobs)
+        request = child_request(request, wish.trigger, made_by)
+    return compile_pipeline(request)
 
 
 def branch_of(wish: Wish) -> str:
@@ -249,21 +281,41 @@ def run_pipeline(context: Context, command: ask.RunPipeline, asking: Asking) -> 
     """Start a pipeline for a branch as it stands."""
     project = context.options.project(command.project)
     context.authorise(asking.actor, "run", project=project.name)
-    repository = context.repository(project.name)
     branch = command.ref or project.default_branch
-    ref = f"refs/heads/{branch}"
-    commit = repository.refs("refs/heads/").get(ref)
-    if commit is None:
-        raise NotFound("no-such-branch", f"{project.name} has no branch {branch!r}")
-    info = repository.log(commit, limit=1)[0]
     wish = Wish(
-        run=context.new_id(), project=project.name, ref=ref, commit=commit, source="api", started_by=asking.actor.id,
-        change="", message=info.message, author=f"{info.author_name} <{info.author_email}>",
+        run=context.new_id(), project=project.name, ref=f"refs/heads/{branch}",
+        commit=branch_head(context, project.name, branch), source="api", started_by=asking.actor.id, change="",
+        variables=_variables(command.variables),
     )  # fmt: skip
     if asking.dry_run:
         plan = compile_for(context, wish).plan
         jobs = [job.name for job in plan.jobs] if plan else []
         return Result(seq=0, message=f"would start {len(jobs)} jobs", values={"jobs": jobs}, dry_run=True)
+    return launch(context, wish, asking)
+
+
+def branch_head(context: Context, project: str, branch: str) -> str:
+    """The commit that a branch is at; `NotFound`."""
+    commit = _head_of(context, project, branch)
+    if not commit:
+        raise NotFound("no-such-branch", f"{project} has no branch {branch!r}")
+    return commit
+
+
+@handles(ask.RunSchedule)
+def run_schedule(context: Context, command: ask.RunSchedule, asking: Asking) -> Result:
+    """Start a schedule's pipeline; its id is made of the moment, so that the same moment starts it once."""
+    schedule = context.options.project(command.project).schedules.get(command.name)
+    if schedule is None:
+        raise NotFound("no-such-schedule", f"{command.project} has no schedule {command.name!r}")
+    moment = int(command.due.timestamp() * 1000)
+    entropy = hashlib.sha256(f"{command.project}\0{command.name}\0{moment}".encode()).digest()[:10]
+    wish = Wish(
+        run=ids.ulid(moment, entropy), project=command.project, ref=f"refs/heads/{schedule.branch}",
+        commit=branch_head(context, command.project, schedule.branch), source="schedule",
+        started_by=schedule.owner or asking.actor.id, change="",
+        variables=(*_variables(schedule.variables), Variable(key="CI_PIPELINE_SCHEDULE_DESCRIPTION", value=command.name)),
+    )  # fmt: skip
     return launch(context, wish, asking)
 
 
@@ -296,6 +348,17 @@ def retry(context: Context, command: ask.RetryJob, asking: Asking) -> Result:
     return Result(seq=context.ledger.head().seq, message=f"retrying {', '.join(jobs)}", subject=f"run/{command.run}")
 
 
+@handles(ask.CancelJob)
+def cancel_job(context: Context, command: ask.CancelJob, asking: Asking) -> Result:
+    """Stop one job."""
+    entry = run_of(context, command.run)
+    context.authorise(asking.actor, "cancel", project=entry.run.project)
+    if asking.dry_run:
+        return Result(seq=0, message=f"would cancel {command.job}", dry_run=True)
+    context.engine.cancel_job(command.run, command.job, actor=asking.actor.id, reason=command.reason)
+    return Result(seq=context.ledger.head().seq, message=f"canceling {command.job}", subject=f"run/{command.run}")
+
+
 @handles(ask.PlayJob)
 def play(context: Context, command: ask.PlayJob, asking: Asking) -> Result:
     """Start a manual job."""
@@ -303,8 +366,33 @@ def play(context: Context, command: ask.PlayJob, asking: Asking) -> Result:
     context.authorise(asking.actor, "play", project=entry.run.project)
     if asking.dry_run:
         return Result(seq=0, message=f"would start {command.job}", dry_run=True)
-    context.engine.play(command.run, command.job, actor=asking.actor.id)
+    context.engine.play(command.run, command.job, actor=asking.actor.id, variables=_variables(command.variables))
     return Result(seq=context.ledger.head().seq, message=f"started {command.job}", subject=f"run/{command.run}")
+
+
+def _variables(given: Mapping[str, str]) -> tuple[Variable, ...]:
+    return tuple(Variable(key=key, value=value, raw=True) for key, value in given.items())
+
+
+@handles(ask.SupersedeRuns)
+def supersede(context: Context, command: ask.SupersedeRuns, asking: Asking) -> Result:
+    """Let a new run of a branch or merge request cancel what it makes redundant of older ones."""
+    new = run_of(context, command.run).run
+    if new.ref.startswith("refs/tags/") or new.environment:
+        return Result(seq=context.ledger.head().seq, message="nothing older counts as redundant")
+    older = [
+        one.id
+        for one in context.engine.open_runs()
+        if one.project == new.project and one.ref == new.ref and one.commit != new.commit and one.id != new.id
+        and one.source != "schedule" and not one.parent and not one.environment and _before(one, new)
+    ]  # fmt: skip
+    for one in older:
+        context.engine.supersede(one, asking.actor.id, f"a newer pipeline of {new.ref} began: {new.id}")
+    return Result(seq=context.ledger.head().seq, message=f"{len(older)} older runs", subject=f"run/{new.id}")
+
+
+def _before(one: Run, other: Run) -> bool:
+    return one.created_at is not None and other.created_at is not None and one.created_at < other.created_at
 
 
 def verification(context: Context, wish: Wish, urls: str, asking: Asking) -> Result:

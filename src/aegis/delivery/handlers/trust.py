@@ -18,7 +18,7 @@ from aegis.supplychain import signing
 def sign_image(context: Context, repository: ImageRepository, artifact: Artifact) -> events.ArtifactSigned:
     """Sign an image where it lies and keep the signature beside it; the event to be recorded."""
     subject = subject_of(repository, artifact.digest)
-    signed = signing.sign_image(subject, f"{context.address}/{artifact.project}", context.signer)
+    signed = signing.sign_image(subject, f"{context.registry}/{artifact.project}", context.signer)
     push(repository, signed)
     return events.ArtifactSigned(
         digest=artifact.digest, key=signing.key_fingerprint(context.signer.public_key()), signature=signed.digest

@@ -17,6 +17,7 @@ from aegis.delivery.views import Result
 from aegis.gates import judge as gate
 from aegis.gates import reports
 from aegis.gates.policy import GatePolicy, merge_tighter, read_fields
+from aegis.pipeline.child import CHILD
 from aegis.supplychain.signing import sign_evidence
 
 OWN_FILE = ".aegis.yaml"
@@ -37,6 +38,8 @@ def judge(context: Context, command: ask.JudgeRun, asking: Asking) -> Result:
     subject = f"run/{command.run}"
     entry = run_of(context, command.run)
     version = len(context.subject(subject))
+    if entry.run.source == CHILD:
+        return Result(seq=context.ledger.head().seq, message="a child is judged with its parent", subject=subject)
     if entry.run.environment:
         return _verify(context, entry, asking)
     if entry.verdict is not None:

@@ -16,12 +16,13 @@ from aegis.delivery import views
 from aegis.delivery.context import Context
 from aegis.delivery.handlers.merge_requests import obstacles
 from aegis.delivery.handlers.promotions import promotion_of, release_of
-from aegis.delivery.queries import places, waits
+from aegis.delivery.queries import fleet, places, waits
 from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, ReleaseEntry, RolloutEntry, RunEntry
 from aegis.delivery.queries.explanations import Explanations
 from aegis.delivery.queries.lines import line
 from aegis.delivery.queries.world import WorldState
 from aegis.delivery.views import Actor
+from aegis.delivery.why_views import WhyView
 from aegis.execution.ports import TraceStore
 
 WAIT_SECONDS: Final = 2.0
@@ -181,7 +182,7 @@ class Facade:
             seq=self._seq(),
         )
 
-    def why(self, actor: Actor, run: str, job: str) -> views.WhyView:
+    def why(self, actor: Actor, run: str, job: str) -> WhyView:
         """See `Queries`."""
         entry = self._run_entry(run)
         self._enter(actor, project=entry.run.project)
@@ -208,6 +209,8 @@ class Facade:
         """See `Queries`."""
         self._enter(actor)
         job_id, digest, size, ended = self._job(run, job)
+        if digest and self._context.blobs.size(digest) is None:
+            raise NotFound("log-expired", f"the log of {job} is past its time and was deleted", hint="see `retention:`")
         if digest:
             data = b"".join(self._context.blobs.open(digest, offset=offset, length=limit)) if offset < size else b""
             end = offset + len(data)
@@ -467,3 +470,8 @@ class Facade:
         return views.StatusView(
             name=context.options.name, lines=tuple(lines), incidents=incidents, at=context.clock.now()
         )
+
+    def runners(self, actor: Actor) -> tuple[views.RunnerView, ...]:
+        """See `Queries`."""
+        self._enter(actor)
+        return fleet.runners(self._context)

@@ -188,9 +188,9 @@ class JobWork:
         assignment = self._assignment
         name = self._options.name
         self._log.line(f"Running with aegis on {name} ({self._tools.executor.isolation})")
-        await self._prepare()
         timeout = assignment.spec.timeout
         async with self._deadline(timeout):
+            await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
         result = self._judged(ended)
         if assignment.spec.after_script and self._course.begun and self._course.stop not in {"abort", "shutdown"}:
@@ -207,6 +207,8 @@ class JobWork:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
         await self._call(self._make_place)
+        if spec.pre_get_sources:
+            await self._before_sources(spec.pre_get_sources)
         async with self._section("get_sources"):
             checkout = values.get("GIT_STRATEGY", "") not in {"none", "empty"}
             wish = WorkspaceRequest(
@@ -226,15 +228,28 @@ class JobWork:
                 self._say(
                     await self._call(transfer.fetch, self._assignment.dependencies, self._place.work, self._tools.blobs)
                 )
+        self._course.sandbox = await self._sandbox(ready.read_only)
+
+    async def _before_sources(self, commands: Sequence[str]) -> None:
+        """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
+        self._course.sandbox = await self._sandbox(())
+        ended = await self._step("pre_get_sources_script", commands)
+        await self._course.sandbox.cleanup()
+        self._course.sandbox, self._course.begun = None, False
+        if ended.code != 0 and not self._course.stop:
+            raise _Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
+        await self._call(_emptied, self._place.work)
+
+    async def _sandbox(self, read_only: Sequence[Path]) -> Sandbox:
         writable = await self._call(self._tool_cache)
         owner = self._tools.executor.owner
         if owner is not None:
             await self._call(give, (self._place.work, self._place.tmp, self._place.home, self._place.files), owner)
-        self._course.sandbox = await self._tools.executor.prepare(
+        return await self._tools.executor.prepare(
             SandboxRequest(
                 job_id=self._assignment.job.id,
                 place=self._place,
-                read_only=(*self._options.read_only, *self._options.tool_paths, *ready.read_only),
+                read_only=(*self._options.read_only, *self._options.tool_paths, *read_only),
                 writable=writable,
                 limits=self._options.limits,
             )
@@ -257,10 +272,12 @@ class JobWork:
         owner = self._tools.executor.owner
         if owner is not None and folder.stat().st_uid != owner[0]:
             give((folder,), owner)
+        cache = self._place.home / ".cache"
         if self._place.inner_home == str(self._place.home):
-            (self._place.home / ".cache").symlink_to(folder)
+            if not cache.is_symlink():
+                cache.symlink_to(folder)
             return {}
-        (self._place.home / ".cache").mkdir()
+        cache.mkdir(exist_ok=True)
         return {f"{self._place.inner_home}/.cache": folder}
 
     @property
@@ -423,6 +440,15 @@ def give(paths: Sequence[Path], owner: tuple[int, int]) -> None:
         for folder, directories, files in os.walk(path):
             for name in (*directories, *files):
                 os.chown(os.path.join(folder, name), *owner, follow_symlinks=False)  # noqa: PTH118 - thousands of files
+
+
+def _emptied(folder: Path) -> None:
+    """Take everything out of a directory."""
+    for one in folder.iterdir():
+        if one.is_dir() and not one.is_symlink():
+            remove(one)
+        else:
+            one.unlink()
 
 
 def remove(root: Path) -> None:

@@ -15,12 +15,18 @@ _HERE: Final = Path(__file__).parent
 
 def read(address: str) -> bytes | None:
     """The text of a component, given `aegis/<name>@<major>`; None when there is none."""
+    file = location(address)
+    return file.read_bytes() if file is not None else None
+
+
+def location(address: str) -> Path | None:
+    """Where the text of a component lies; None when there is none."""
     match = _ADDRESS.fullmatch(address)
     if match is None:
         return None
     name, major = match.groups()
     file = _HERE / name / ("template.yml" if major == "1" else f"template.{int(major)}.yml")
-    return file.read_bytes() if file.is_file() else None
+    return file if file.is_file() else None
 
 
 def addresses() -> tuple[str, ...]:

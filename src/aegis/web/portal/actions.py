@@ -12,7 +12,8 @@ from starlette.responses import RedirectResponse, Response
 
 from aegis.core.errors import NotFound, UserError
 from aegis.web.portal import pages
-from aegis.web.portal.doors import HEADERS, Ask, Page, safe_path
+from aegis.web.portal.doors import HEADERS, Ask, safe_path
+from aegis.web.portal.rendering import Page
 
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "approve": ("promotion", "plan_hash", "comment"),

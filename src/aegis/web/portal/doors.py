@@ -21,7 +21,7 @@ from aegis.core.errors import AegisError, Denied, NotFound
 from aegis.delivery.views import Actor, Commands, Queries, Sessions
 from aegis.web.answers import SESSION_COOKIE
 from aegis.web.portal import language
-from aegis.web.portal.rendering import render
+from aegis.web.portal.rendering import Page, render
 
 COOKIE: Final = SESSION_COOKIE
 LANGUAGE_COOKIE: Final = "aegis_language"
@@ -40,26 +40,6 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a handler answers: a template with its values.
-
-    `address` is where the page can be had again, when the request was for something else (a form that came back).
-    `watch` are the subjects whose records make the page ask again (empty: every record; None: none). `command` is
-    the same page as a command line.
-    """
-
-    template: str
-    title: str
-    values: Mapping[str, object] = field(default_factory=dict)
-    command: str = ""
-    watch: tuple[str, ...] | None = ()
-    seq: int = 0
-    here: str = ""
-    status: int = 200
-    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from aegis.core.errors import AegisError, Denied
-from aegis.web.portal.doors import COOKIE, HEADERS, Page, Portal, foreign, from_here, safe_path, small_form
+from aegis.web.portal.doors import COOKIE, HEADERS, Portal, foreign, from_here, safe_path, small_form
+from aegis.web.portal.rendering import Page
 
 
 def login_page(portal: Portal) -> Callable[[Request], Response]:

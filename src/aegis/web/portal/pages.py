@@ -12,7 +12,8 @@ from aegis.core.errors import NotFound
 from aegis.core.types import PromotionState, RolloutState
 from aegis.delivery.views import Cause, JobView, PromotionView, RolloutPoint, RunView
 from aegis.web.portal import logs, pictures, shown
-from aegis.web.portal.doors import Ask, Page
+from aegis.web.portal.doors import Ask
+from aegis.web.portal.rendering import Page
 
 NAMED: Final = "production"
 """The environment whose name is typed before a promotion into it is approved."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,9 +23,6 @@ from aegis.delivery.views import Actor
 from aegis.web.portal import pictures, shown
 from aegis.web.portal.language import LANGUAGES, Words
 from aegis.web.portal.notes import inline, note
-
-if TYPE_CHECKING:
-    from aegis.web.portal.doors import Page
 
 STATIC: Final = {"portal.css": "text/css", "portal.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
@@ -73,6 +71,26 @@ def environment() -> Environment:
         segment=partial(quote, safe="@"),
     )
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a handler answers: a template with its values.
+
+    `address` is where the page can be had again, when the request was for something else (a form that came back).
+    `watch` are the subjects whose records make the page ask again (empty: every record; None: none). `command` is
+    the same page as a command line.
+    """
+
+    template: str
+    title: str
+    values: Mapping[str, object] = field(default_factory=dict)
+    command: str = ""
+    watch: tuple[str, ...] | None = ()
+    seq: int = 0
+    here: str = ""
+    status: int = 200
+    address: str = ""
 
 
 def render(page: Page, *, words: Words, actor: Actor | None, request: Request) -> str:

@@ -1,0 +1,254 @@
+"""What GitLab's REST needs of a server besides views and verbs: numbers to names, jobs by number, files of jobs, lint.
+
+Authorisation is that of the views and verbs it stands beside; it decides nothing of its own.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from aegis.core import ids
+from aegis.core.errors import NotFound
+from aegis.core.plan import JobSpec, Plan
+from aegis.core.types import JobRun, Promotion, Run
+from aegis.delivery.context import Context
+from aegis.delivery.files import CommitFiles
+from aegis.delivery.options import EnvironmentOptions, ProjectOptions
+from aegis.delivery.queries.sources import Sources
+from aegis.delivery.runner_door import Download, RunnerDoor
+from aegis.delivery.views import Actor, Cell, Commands, Queries, RunSummary
+from aegis.execution.blob_file import open_blob
+from aegis.pipeline.compile import check_pipeline, compile_pipeline
+from aegis.pipeline.request import CompileRequest, MemoryFiles
+
+PIPELINE_FILE = ".gitlab-ci.yml"
+RUNS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linted:
+    """What is said of a pipeline file."""
+
+    valid: bool
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    merged: str = ""
+    jobs: tuple[JobSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundJob:
+    """A job with the run and plan that it belongs to."""
+
+    number: int
+    run: Run
+    job: JobRun
+    spec: JobSpec
+
+
+class GitlabDoor:
+    """See the module. Synchronous; every call may come from any thread."""
+
+    def __init__(self, context: Context, runners: RunnerDoor, queries: Queries, commands: Commands) -> None:
+        self._context = context
+        self.runners = runners
+        self.queries = queries
+        self.commands = commands
+        self.sources = Sources(context)
+        self.numbers = runners.numbers
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._context.url
+
+    def head(self) -> int:
+        """The ledger's end: what a view must reflect to show what was just done."""
+        return self._context.ledger.head().seq
+
+    # -- projects and people ------------------------------------------------------------------------------
+
+    def projects(self, actor: Actor) -> tuple[ProjectOptions, ...]:
+        """The declared projects that the actor may see, by name; a job sees its own."""
+        declared = sorted(self._context.options.projects.values(), key=lambda one: one.name)
+        if actor.project:
+            return tuple(one for one in declared if one.name == actor.project)
+        self._context.authorise(actor, "read")
+        return tuple(declared)
+
+    def project(self, actor: Actor, wanted: str) -> ProjectOptions:
+        """A project by its number or path; `NotFound` also for one that the actor may not see."""
+        for one in self.projects(actor):
+            if wanted == one.name or (wanted.isdigit() and int(wanted) == ids.number(f"project/{one.name}")):
+                return one
+        raise NotFound("no-such-project", "Project Not Found")
+
+    def is_empty(self, project: str) -> bool:
+        """Whether a repository has no commit."""
+        return not self._context.repository(project).refs("refs/heads/")
+
+    def person(self, identity: str) -> Mapping[str, Any]:
+        """Somebody, in GitLab's words."""
+        known = self._context.adopted.directory.by_id(identity)
+        return {
+            "id": ids.number(f"identity/{identity}"),
+            "username": identity,
+            "name": known.name if known else identity,
+            "state": "active",
+            "web_url": f"{self.url}/",
+            "email": known.emails[0] if known and known.emails else "",
+        }
+
+    # -- pipelines and jobs -------------------------------------------------------------------------------
+
+    def run_id(self, actor: Actor, project: str, wanted: str) -> str:
+        """A run of a project by its number or id; `NotFound`."""
+        run_id = self.numbers.run(int(wanted)) if wanted.isdigit() else wanted
+        run = self._context.engine.run(run_id)
+        if run.project != project:
+            raise NotFound("no-such-run", "Pipeline Not Found")
+        self._context.authorise(actor, "read", project=project)
+        return run_id
+
+    def run(self, run_id: str) -> Run:
+        """A run with its jobs, as it is now."""
+        return self._context.engine.run(run_id)
+
+    def plan(self, run_id: str) -> Plan:
+        """What a run carries out."""
+        return self._context.engine.plan(run_id)
+
+    def runs(self, actor: Actor, project: str) -> tuple[RunSummary, ...]:
+        """The runs of a project that are at hand, newest first."""
+        return self.queries.runs(actor, project=project, limit=RUNS)
+
+    def jobs(self, run_id: str, *, retried: bool = False) -> Iterator[FoundJob]:
+        """The jobs of a run in the order of its plan, each as its latest attempt (all of them with `retried`)."""
+        run, plan = self.run(run_id), self.plan(run_id)
+        for spec, latest in zip(plan.jobs, run.jobs, strict=True):
+            attempts = self._context.engine.attempts(run_id, spec.name) if retried and latest.attempt > 1 else (latest,)
+            for job in reversed(attempts):
+                number = self.numbers.of_attempt(run_id, job.name, job.attempt)
+                yield FoundJob(number=number, run=run, job=job, spec=spec)
+
+    def job(self, actor: Actor, project: str, wanted: str) -> FoundJob:
+        """A job of a project by its number; `NotFound`."""
+        if not wanted.isdigit():
+            raise NotFound("no-such-job", "Job Not Found")
+        run_id, job = self.numbers.job(int(wanted))
+        run = self.run(run_id)
+        if run.project != project:
+            raise NotFound("no-such-job", "Job Not Found")
+        self._context.authorise(actor, "read", project=project)
+        return FoundJob(number=int(wanted), run=run, job=job, spec=self.plan(run_id).job(job.name))
+
+    def own_job(self, actor: Actor) -> FoundJob:
+        """The job whose token the actor holds; `NotFound`."""
+        if actor.kind != "job":
+            raise NotFound("no-such-job", "Job Not Found")
+        for found in self.jobs(actor.run, retried=True):
+            if found.job.id == actor.job:
+                return found
+        raise NotFound("no-such-job", "Job Not Found")
+
+    def latest_with(self, actor: Actor, project: str, ref: str, job: str) -> FoundJob:
+        """The named job of the newest run of a ref in which it passed; `NotFound`."""
+        wanted = {f"refs/heads/{ref}", f"refs/tags/{ref}"}
+        for run in self.runs(actor, project):
+            if run.ref in wanted:
+                for found in self.jobs(run.id):
+                    if found.job.name == job and found.job.state == "success" and found.job.files:
+                        return found
+        raise NotFound("no-such-job", "Job Not Found")
+
+    def trace(self, found: FoundJob) -> Iterator[bytes]:
+        """The whole log of a job so far."""
+        if found.job.trace is not None:
+            return self._context.blobs.open(found.job.trace.digest)
+        return self.runners.log(found.job.id)
+
+    # -- files of jobs ------------------------------------------------------------------------------------
+
+    def archive(self, found: FoundJob) -> Download:
+        """A job's archive; `NotFound`."""
+        return self.runners.archive(found.job.files)
+
+    def within(self, found: FoundJob, path: str) -> tuple[int, Iterator[bytes]]:
+        """One file of a job's archive: its size and its bytes, unpacked as they are read; `NotFound`."""
+        archive = self.archive(found)
+        reader = zipfile.ZipFile(open_blob(self._context.blobs, archive.digest))
+        try:
+            info = reader.getinfo(path)
+        except KeyError:
+            reader.close()
+            raise NotFound("no-such-file", "File Not Found") from None
+        return info.file_size, _unpacked(reader, info)
+
+    # -- environments and deployments ---------------------------------------------------------------------
+
+    def environments(self, project: ProjectOptions) -> tuple[EnvironmentOptions, ...]:
+        """The environments that a project's service runs in."""
+        return tuple(self._context.options.environments.values()) if project.service else ()
+
+    def cell(self, actor: Actor, project: ProjectOptions, environment: str) -> Cell:
+        """What of a project runs in an environment."""
+        return self.queries.home(actor).cell(project.service, environment)
+
+    def promotions(self, actor: Actor, project: ProjectOptions) -> tuple[Promotion, ...]:
+        """The promotions of a project's service, newest first: GitLab's deployments."""
+        if not project.service:
+            return ()
+        found = self.queries.promotions(actor)
+        return tuple(one.promotion for one in found if one.promotion.service == project.service)
+
+    # -- lint ---------------------------------------------------------------------------------------------
+
+    def lint(self, actor: Actor, project: ProjectOptions, *, content: str | None, ref: str, whole: bool) -> Linted:
+        """What is wrong with a pipeline file (that of `ref` without `content`); with `whole` as a push of it would run."""
+        self._context.authorise(actor, "read", project=project.name)
+        repository = self._context.repository(project.name)
+        # Without a ref the file is seen beside those of the default branch, where there is one.
+        there_is = ref or f"refs/heads/{project.default_branch}" in repository.refs("refs/heads/")
+        commit = self.sources.commit_of(actor, project.name, ref) if there_is else "0" * 40
+        there = CommitFiles(repository, commit) if commit != "0" * 40 else MemoryFiles()
+        files = there if content is None else _Over(there, content.encode())
+        request = CompileRequest(
+            files=files, root=PIPELINE_FILE, project=project.name, commit=commit, ref=ref or project.default_branch,
+            default_branch=project.default_branch,
+        )  # fmt: skip
+        found = compile_pipeline(request) if whole else check_pipeline(request)
+        merged = yaml.safe_dump(dict(found.merged), sort_keys=False, allow_unicode=True) if found.merged else ""
+        return Linted(
+            valid=not found.errors,
+            errors=tuple(one.message for one in found.errors),
+            warnings=tuple(one.message for one in found.warnings),
+            merged=merged,
+            jobs=found.plan.jobs if found.plan is not None else (),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """A commit's files with another pipeline file over them."""
+
+    files: CommitFiles | MemoryFiles
+    content: bytes
+
+    def read(self, path: str) -> bytes | None:
+        """See `pipeline.ports.Files`."""
+        return self.content if path == PIPELINE_FILE else self.files.read(path)
+
+    def paths(self) -> tuple[str, ...]:
+        """See `pipeline.ports.Files`."""
+        return tuple(sorted({*self.files.paths(), PIPELINE_FILE}))
+
+
+def _unpacked(reader: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with reader, reader.open(info) as file:
+        while chunk := file.read(1 << 20):
+            yield chunk

@@ -1,0 +1,143 @@
+"""The variables of one job: which layers they come from, and what its rules see of them.
+
+Decides the order of the layers, lowest first: predefined, the job's own facts, its environment, the top level (as far as the
+job inherits it), the job, its matrix, the rule that matched, then the project's and the pipeline's. Expansion is
+`aegis.pipeline.variables`' part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from aegis.core.plan import JobEnvironment, Variable
+from aegis.pipeline import predefined
+from aegis.pipeline.conditions import Match, strings
+from aegis.pipeline.configuration import Definition, yaml_variables
+from aegis.pipeline.document import Map, Node, Scalar, Seq
+from aegis.pipeline.matrix import Instance
+
+_OF_JOB = ("CI_JOB_", "CI_NODE_")
+
+
+@dataclass(slots=True, kw_only=True)
+class Layers:
+    """The layers that all jobs share. `low` is predefined, `root` the top level, `high` what wins over the file."""
+
+    low: dict[str, Variable]
+    root: dict[str, Variable]
+    high: dict[str, Variable]
+    _written: dict[int, dict[str, Variable]] = field(default_factory=dict)
+
+    def written(self, node: Node | None) -> dict[str, Variable]:
+        """A `variables` mapping of the file; many jobs share one, so each is read once."""
+        if node is None:
+            return {}
+        found = self._written.get(id(node))
+        if found is None:
+            found = self._written[id(node)] = yaml_variables(node)
+        return found
+
+    def of(
+        self, definition: Definition, instance: Instance, match: Match | None, place: JobEnvironment | None
+    ) -> dict[str, Variable]:
+        """All variables of one job, lowest first."""
+        variables = dict(self.low)
+        for one in predefined.of_job(instance.name, definition.stage, instance.number, instance.total):
+            variables[one.key] = one
+        if place is not None:
+            for one in predefined.of_environment(place):
+                variables[one.key] = one
+        variables.update(self.given(definition, instance, match))
+        variables.update(self.high)
+        return variables
+
+    def given(self, definition: Definition, instance: Instance, match: Match | None) -> dict[str, Variable]:
+        """What the pipeline's file itself gives a job, lowest first."""
+        given = dict(self.inherited(definition))
+        given.update(self.written(definition.node.get("variables")))
+        for key, value in instance.values.items():
+            given[key] = Variable(key=key, value=value)
+        if match is not None:
+            given.update(self.written(match.rule.get("variables")))
+        return given
+
+    def inherited(self, definition: Definition) -> Mapping[str, Variable]:
+        """The top level's variables as far as `inherit: variables` lets them in."""
+        inherit = definition.values.get("inherit")
+        allowed = inherit.get("variables") if isinstance(inherit, Map) else None
+        if isinstance(allowed, Scalar) and allowed.value is False:
+            return {}
+        if isinstance(allowed, Seq):
+            names = strings(allowed)
+            return {name: variable for name, variable in self.root.items() if name in names}
+        return self.root
+
+    def seen(
+        self, definition: Definition, instance: Instance, place: Callable[[], JobEnvironment | None]
+    ) -> Mapping[str, str]:
+        """What the rules of a job see, looked up name by name: most rules ask for one or two of fifty."""
+        return _Seen(self, definition, instance, place)
+
+
+class _Seen(Mapping[str, str]):
+    """Unexpanded values; a secret that is set is seen as set, never as its value."""
+
+    __slots__ = ("_definition", "_facts", "_instance", "_layers", "_place", "_upper")
+
+    def __init__(
+        self,
+        layers: Layers,
+        definition: Definition,
+        instance: Instance,
+        place: Callable[[], JobEnvironment | None],
+    ) -> None:
+        self._layers = layers
+        self._definition = definition
+        self._instance = instance
+        self._place = place
+        self._facts: dict[str, Variable] | None = None
+        self._upper = (
+            layers.high,
+            None,
+            layers.written(definition.node.get("variables")),
+            layers.inherited(definition),
+        )
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        for layer in self._upper:
+            if layer is None:
+                value = self._instance.values.get(name)
+                if value is not None:
+                    return value
+                continue
+            one = layer.get(name)
+            if one is not None:
+                return "[masked]" if one.secret else one.value
+        one = self._own(name) or self._layers.low.get(name)
+        return default if one is None else "[masked]" if one.secret else one.value
+
+    def _own(self, name: str) -> Variable | None:
+        """What a job knows of itself, made only when it is asked for."""
+        if name.startswith(_OF_JOB) or name.startswith("CI_ENVIRONMENT_"):
+            if self._facts is None:
+                instance = self._instance
+                of_job = predefined.of_job(instance.name, self._definition.stage, instance.number, instance.total)
+                place = self._place() if "environment" in self._definition.values else None
+                of_place = predefined.of_environment(place) if place is not None else ()
+                self._facts = {one.key: one for one in (*of_job, *of_place)}
+            return self._facts.get(name)
+        return None
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        place = self._place() if "environment" in self._definition.values else None
+        return iter(self._layers.of(self._definition, self._instance, None, place))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -1,0 +1,93 @@
+"""GitLab's REST under `/api/v4/`: one door that authenticates, finds the row of the table, and words answers and errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from aegis.core.errors import Denied, UserError
+from aegis.delivery.gitlab_door import GitlabDoor
+from aegis.delivery.views import Actor, Credentials
+from aegis.web.gitlab_api import intake, rest_sources, rest_work
+from aegis.web.gitlab_api.answers import refused, translated
+from aegis.web.gitlab_api.calls import TABLE, Call, Row, answered, find
+
+BASE: Final = "/api/v4/"
+_BODY_LIMIT: Final = 32 * 1024 * 1024
+_METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
+_SECRETS: Final = frozenset({"private_token", "access_token", "job_token"})
+ROWS: Final[Sequence[Row]] = TABLE
+"""The supported calls; the modules named here register them."""
+MODULES: Final = (rest_sources, rest_work)
+
+
+def routes(door: GitlabDoor, credentials: Credentials) -> Sequence[Route]:
+    """The one route of the REST; the Runner API's own come before it."""
+
+    async def answer(request: Request) -> Response:
+        raw = request.scope.get("raw_path") or request.scope["path"].encode()
+        segments = raw.decode("ascii", "replace").removeprefix(BASE).rstrip("/").split("/")
+        actor = await run_in_threadpool(credentials.actor, _authorization(request))
+        method = "GET" if request.method == "HEAD" else request.method
+        found = find(method, segments)
+        if isinstance(found, set):
+            allowed = {"Allow": ", ".join(sorted(found))}
+            return refused(405, headers=allowed) if found else refused(404)
+        row, path = found
+        call = await _call(request, door, actor, path, f"{door.url}{raw.decode('ascii', 'replace')}")
+        return await run_in_threadpool(lambda: answered(call, row.handler(call)))
+
+    return [Route(f"{BASE}{{rest:path}}", translated(answer), methods=list(_METHODS))]
+
+
+def _authorization(request: Request) -> str:
+    """The token of a call, where GitLab's clients put it: a person's, or a job's."""
+    headers, query = request.headers, request.query_params
+    token = (
+        headers.get("private-token") or headers.get("job-token") or headers.get("deploy-token")
+        or query.get("private_token") or query.get("access_token") or query.get("job_token")
+    )  # fmt: skip
+    found = f"Bearer {token}" if token else headers.get("authorization", "")
+    if not found:
+        raise Denied("unauthenticated", "a token is needed: PRIVATE-TOKEN, Authorization: Bearer, or JOB-TOKEN")
+    return found
+
+
+async def _call(request: Request, door: GitlabDoor, actor: Actor, path: Mapping[str, str], url: str) -> Call:
+    query = {key: _one(request.query_params.getlist(key)) for key in request.query_params}
+    body = await intake.whole(request.stream(), limit=_BODY_LIMIT)
+    plain = {key: value for key, value in request.query_params.items() if key not in _SECRETS}
+    return Call(
+        door=door, actor=actor, path=path, given={**query, **_fields(request, body)}, query=plain,
+        url=url,
+    )  # fmt: skip
+
+
+def _one(values: list[str]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _fields(request: Request, body: bytes) -> Mapping[str, Any]:
+    """The fields of a body: JSON, or a form as `curl --data` sends it."""
+    if not body:
+        return {}
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        return {
+            key: _one(values)
+            for key, values in parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True).items()
+        }
+    try:
+        found = json.loads(body)
+    except ValueError as error:
+        raise UserError("body-json", f"the body is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError("body-json", "the body must be a JSON object")
+    return found

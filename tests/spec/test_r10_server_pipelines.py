@@ -1,0 +1,95 @@
+"""R10.3 on a running server: pipelines start pipelines, newer commits make older pipelines redundant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.server import Record, TeamServer, is_type
+
+PARENT = """
+make:
+  script:
+    - "echo 'inner: {script: [echo made-by-a-job, test $WHO = parent]}' > made.yml"
+  artifacts: {paths: [made.yml]}
+child:
+  stage: test
+  needs: [make]
+  variables: {WHO: parent}
+  trigger: {include: [{artifact: made.yml, job: make}], strategy: depend}
+elsewhere:
+  stage: deploy
+  trigger: {project: team/tools, branch: BRANCH, strategy: depend}
+"""
+TOOLS = """
+tool:
+  script: [test "$CI_PIPELINE_SOURCE" = pipeline]
+"""
+FAILING = """
+child:
+  trigger: {include: broken.yml}
+"""
+
+
+def ended(run: str) -> Any:
+    def test(record: Record) -> bool:
+        return record["type"] == "dev.cdevents.pipelinerun.finished" and record["data"]["run"] == run
+
+    return test
+
+
+def begun(commit: str, source: str) -> Any:
+    def test(record: Record) -> bool:
+        if record["type"] != "dev.cdevents.pipelinerun.queued":
+            return False
+        run = record["data"]["run"]
+        return bool(run["source"] == source and (not commit or run["commit"] == commit))
+
+    return test
+
+
+def states(server: TeamServer, run: str) -> dict[str, str]:
+    view = server.as_("operator").get(f"runs/{run}")
+    return {one["job"]["name"]: one["job"]["state"] for one in view["jobs"]}
+
+
+def test_r10_3_a_pipeline_starts_children_and_pipelines_of_other_projects(running: TeamServer) -> None:
+    if "team/tools" not in running.trees:
+        running.tree("team/tools", {"README.md": "tools\n"}, by="ana")
+    tools = running.trees["team/tools"]
+    commit = running.commit("team/tools", {".gitlab-ci.yml": TOOLS}, by="ana", message="feat: be triggered")
+    taken, said = tools.push("triggered", running.person("ana"))
+    assert taken, said
+    since = running.head()
+    pipeline = PARENT.replace("BRANCH", "triggered")
+    commit = running.push("team/web", "triggers", {".gitlab-ci.yml": pipeline}, by="ana", start="main")
+    parent, child, other = running.wait_all(
+        "three pipelines", [begun(commit, "push"), begun(commit, "parent_pipeline"), begun("", "pipeline")], since=since
+    )
+    run = parent["data"]["run"]["id"]
+    assert child["data"]["run"]["parent"] == run
+    assert other["data"]["run"]["project"] == "team/tools"
+    end = running.wait("the parent's end", ended(run), since=since)
+    assert end["data"]["state"] == "success", states(running, run)
+    assert states(running, run) == {"make": "success", "child": "success", "elsewhere": "success"}
+    assert states(running, child["data"]["run"]["id"]) == {"inner": "success"}
+
+
+def test_r10_3_a_child_that_cannot_be_made_fails_its_trigger_and_says_why(running: TeamServer) -> None:
+    since = running.head()
+    files = {".gitlab-ci.yml": FAILING, "broken.yml": "job: {script: [true], stagee: x}\n"}
+    running.push("team/web", "broken-child", files, by="ana", start="main")
+    done = running.wait("the end", is_type("dev.cdevents.taskrun.finished"), since=since)
+    job = done["data"]["job"]
+    assert job["failure_reason"] == "downstream_pipeline_creation_failed"
+    assert "broken.yml:1" in job["message"]
+
+
+def test_r10_3_a_newer_commit_cancels_what_may_be_interrupted(running: TeamServer) -> None:
+    pipeline = "long: {script: [sleep 60], interruptible: true}\n"
+    since = running.head()
+    first = running.push("team/web", "redundant", {".gitlab-ci.yml": pipeline}, by="ana", start="main")
+    old = running.wait("the first", begun(first, "push"), since=since)["data"]["run"]["id"]
+    running.wait("its job", is_type("dev.cdevents.taskrun.started"), since=since)
+    running.push("team/web", "redundant", {".gitlab-ci.yml": "short: {script: ['true']}\n"}, by="ana")
+    end = running.wait("the first's end", ended(old), since=since)
+    assert end["data"]["state"] == "canceled"

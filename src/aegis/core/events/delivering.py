@@ -270,6 +270,8 @@ class RunnerRemoved:
     runner: str
     by: str
     reason: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedImage:
     """An image that a clean-up removed, and why."""

@@ -65,6 +65,8 @@ from aegis.delivery.commands.verbs import (
 )
 
 __all__ = [
+    "NAMES",
+    "VERBS",
     "AdoptPolicy",
     "ApplyRetention",
     "ApprovePromotion",
@@ -91,7 +93,6 @@ __all__ = [
     "JudgeRun",
     "MakeLoginLink",
     "MergeMergeRequest",
-    "NAMES",
     "NoteMergeRequest",
     "OpenMergeRequest",
     "PlayJob",
@@ -113,7 +114,6 @@ __all__ = [
     "StartRun",
     "SupersedeRuns",
     "SyncEnvironment",
-    "VERBS",
     "Verb",
     "VerifyEnvironment",
     "verb",

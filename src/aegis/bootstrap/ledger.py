@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from aegis.adapters.anchors_file import AnchorFile
-from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.ledger_sqlite import SqliteLedgerReader
+from aegis.bootstrap.blobs import BLOBS_DIRECTORY, STORE_VARIABLE, blobs_of
 from aegis.core.errors import ExternalError, NotFound, UserError
 from aegis.core.ports import Head
 from aegis.ledger.bundle import Proof, export, verify_export
@@ -23,7 +23,6 @@ from aegis.ledger.chain import EMPTY, StoredRow, Verification, Verifier
 from aegis.ledger.checkpoints import SignedHead, anchors
 
 LEDGER_FILE: Final = "ledger.sqlite"
-BLOBS_DIRECTORY: Final = "blobs"
 CHECKPOINTS_FILE: Final = "ledger-checkpoints.jsonl"
 KEY_FILE: Final = "ledger-checkpoints.pem"
 """The public key of the ledger's checkpoints, in PEM form."""
@@ -45,8 +44,8 @@ class Verified:
 def open_ledger(data: Path) -> SqliteLedgerReader:
     """The ledger of a data directory, to be read; `NotFound` where there is none."""
     # Opening a blob store makes its folders; a reader makes nothing.
-    blobs = DirectoryBlobs(data / BLOBS_DIRECTORY) if (data / BLOBS_DIRECTORY).is_dir() else None
-    return SqliteLedgerReader(data / LEDGER_FILE, blobs=blobs)
+    there = STORE_VARIABLE in os.environ or (data / BLOBS_DIRECTORY).is_dir()
+    return SqliteLedgerReader(data / LEDGER_FILE, blobs=blobs_of(data, os.environ) if there else None)
 
 
 def rows_of(ledger: SqliteLedgerReader, *, after: int = 0, until: int | None = None) -> Iterator[StoredRow]:

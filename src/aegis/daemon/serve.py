@@ -32,6 +32,7 @@ from aegis.daemon.recover import answers, resume
 from aegis.daemon.schedules import Schedules
 from aegis.daemon.stream import LedgerStream
 from aegis.daemon.upkeep import Upkeep
+from aegis.daemon.verifier import Verifier
 from aegis.daemon.watchers import Expiry, Observer, RolloutDriver
 from aegis.delivery.context import Adopted
 from aegis.delivery.dispatch import SYSTEM, Asking
@@ -105,6 +106,7 @@ class Server:
             "observer": Observer(context, self._reporter).round,
             "rollouts": RolloutDriver(context, self._reporter).round,
             "expiry": Expiry(context).round,
+            "verifier": Verifier(context, self._reporter).round,
             "schedules": Schedules(context, plant.dispatcher, self._reporter).round,
             "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
             "leases": self._leases,

@@ -19,7 +19,7 @@ from aegis.adapters.executor_process import ProcessExecutor
 from aegis.core.errors import ExternalError
 from aegis.execution.ports import Executor, Exit, JobLimits, Sandbox, SandboxRequest
 from aegis.execution.script import render
-from aegis.execution.supervise.job import give, remove
+from aegis.execution.supervise.places import give, remove
 
 _PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 

@@ -56,7 +56,8 @@ _PASSED: Final = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
     "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT",
-    "PIP_DISABLE_PIP_VERSION_CHECK", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_FIND_LINKS",
+    "PIP_DISABLE_PIP_VERSION_CHECK", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
+    "UV_FIND_LINKS",
 )  # fmt: skip
 _FILES: Final = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"}
@@ -237,7 +238,7 @@ class LocalRun:
             recorded_by="aegis run",
         )
         self._queue = SqliteQueue()
-        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree")
+        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree", self.executor.owner)
         self._coordinator = Coordinator(
             ledger=self._ledger,
             blobs=self._blobs,
@@ -257,10 +258,16 @@ class LocalRun:
         self._thread.join()
         self._loop.close()
         self._workspaces.close()
-        shutil.rmtree(self.directory / "jobs", ignore_errors=True)
+        self._remove_places()
         self._queue.close()
         self._traces.release()
         self._ledger.close()
+
+    def _remove_places(self) -> None:
+        places = self.directory / "jobs"
+        for left in places.iterdir() if places.is_dir() else ():
+            self._workspaces.release(left / "work")
+        shutil.rmtree(places, ignore_errors=True)
 
     def _work(self) -> None:
         here = machine(os.environ, whole_path=True, hide=self._folder)

@@ -46,4 +46,4 @@ class JobTokens:
             Variable(key="CI_REGISTRY_USER", value="job", raw=True),
             Variable(key="CI_REGISTRY_PASSWORD", value=token, raw=True, masked=True),
         )
-        return JobCredentials(token=token, variables=variables)
+        return JobCredentials(token=token, variables=variables, trusted=self._options().is_protected(run.ref))

@@ -24,6 +24,7 @@ from aegis.pipeline.outward import (
     SECRETS,
     TRIGGER,
 )
+from aegis.pipeline.patterns import Rare
 from aegis.pipeline.shapes import (
     Shape,
     anything,
@@ -302,7 +303,7 @@ NOT_CARRIED_OUT: Final = frozenset(
 
 WORKFLOW: Final = fields(
     {
-        "name": matching(re.compile(".*", re.DOTALL), "text of at most 255 characters", 255),
+        "name": matching(Rare(".*", re.DOTALL), "text of at most 255 characters", 255),
         "rules": _rules(_workflow_rule_fields),
         "auto_cancel": AUTO_CANCEL,
     }

@@ -90,7 +90,10 @@ class Progress:
         if name not in self._jobs:
             raise NotFound("no-such-job", f"run {self.id} has no job {name!r}", hint=f"aegis status {self.id}")
         job, state = self._jobs[name], self.board.state(name)
-        return job if job.state is state else replace(job, state=state)
+        if job.state is not state:
+            # Kept, so that looking at a large run again costs only what has changed.
+            job = self._jobs[name] = replace(job, state=state)
+        return job
 
     def attempts(self, name: str) -> tuple[JobRun, ...]:
         """Every attempt of a job, oldest first."""

@@ -111,19 +111,25 @@ class Server:
             "schedules": Schedules(context, plant.dispatcher, self._reporter).round,
             "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
             "leases": self._leases,
+            "writer": self._still_writer,
             "anchors": self._anchors.round,
         }
         self._loops = [Loop(name, round_, self._reporter) for name, round_ in rounds.items()]
         for loop in self._loops:
             loop.start()
         self._stop_runner = self._run_jobs()
-        self._note(events.ServerStarted(version=__version__, epoch=1))
+        self._note(events.ServerStarted(version=__version__, epoch=plant.ledger.epoch))
         self._token()
         self._started = True
 
     def _leases(self) -> float:
         self._plant.context.engine.tick()
         return 0.5
+
+    def _still_writer(self) -> float:
+        """A server that another has taken over from ends, also where it has nothing to write."""
+        self._plant.ledger.check()
+        return 1.0
 
     def _run_jobs(self) -> Callable[[], None]:
         """The built-in runner in a thread with an event loop of its own, so that pages stay quick."""
@@ -167,6 +173,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, server)
+        self._plant.ledger.on_lost(lambda: loop.call_soon_threadsafe(server.stop))
         task = asyncio.create_task(server.serve(sockets=[self._socket]))
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has a flag and no event for it
             await asyncio.sleep(0.005)

@@ -23,6 +23,7 @@ from aegis.delivery.queries.lines import line
 from aegis.delivery.queries.world import WorldState
 from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor
+from aegis.delivery.why_views import WhyView
 from aegis.execution.ports import TraceStore
 
 WAIT_SECONDS: Final = 2.0
@@ -182,7 +183,7 @@ class Facade:
             seq=self._seq(),
         )
 
-    def why(self, actor: Actor, run: str, job: str) -> views.WhyView:
+    def why(self, actor: Actor, run: str, job: str) -> WhyView:
         """See `Queries`."""
         entry = self._run_entry(run)
         self._enter(actor, project=entry.run.project)

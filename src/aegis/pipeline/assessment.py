@@ -145,7 +145,12 @@ def assess(request: CompileRequest, *, containers: bool) -> Assessment:
         occasion: {job.name for job in found.plan.jobs} if found.plan is not None else set[str]()
         for occasion, found in runs.items()
     }
-    jobs = tuple(_job(one, present, containers=containers) for one in configuration.jobs.values())
+    jobs = tuple(
+        _job(one, present, containers=containers)
+        for one in configuration.jobs.values()
+        # What a component keeps for other occasions (a verification, runners with containers) is not this project's matter.
+        if request.files.read(one.key.file) is not None or any(present[name] & _names(one) for name in present)
+    )
     return Assessment(
         file=request.root,
         valid=not report.missing,
@@ -179,8 +184,12 @@ def _of_occasions(runs: Mapping[str, Compilation]) -> Iterator[Problem]:
                 )
 
 
+def _names(definition: Definition) -> set[str]:
+    return {instance.name for instance in definition.instances}
+
+
 def _job(definition: Definition, present: Mapping[str, set[str]], *, containers: bool) -> JobAssessment:
-    names = {instance.name for instance in definition.instances}
+    names = _names(definition)
     pipelines = tuple(occasion for occasion, jobs in present.items() if not names.isdisjoint(jobs))
     problems = tuple(_of_job(definition, pipelines, containers=containers))
     verdict: Verdict = "not" if any(one.fatal for one in problems) else "differently" if problems else "as written"

@@ -31,6 +31,8 @@ SIZE: Final = 100_000_000
 ROUNDS: Final = 3
 CLIENTS: Final = 100
 UPLOADS: Final = 1000
+ADMIN: Final = "root"
+"""The user that a fresh devpi has."""
 PEERS: Final = ("devpi-server==6.17.0", "devpi-client==7.2.0", "pypiserver==2.3.2")
 DOOR: Final = """
 import sys
@@ -302,12 +304,12 @@ def _devpi(folder: Path, files: list[tuple[str, bytes]]) -> Measured:
     client = {**os.environ, "DEVPI_CLIENTDIR": str(folder / "devpi-client")}
     with serving(command, port):
         for words in (
-            ["use", f"http://127.0.0.1:{port}"], ["login", "root", "--password="], ["index", "-c", "root/bench", "bases="],
-            ["user", "-m", "root", "password=bench"],
+            ["use", f"http://127.0.0.1:{port}"], ["login", ADMIN, "--password="], ["index", "-c", f"{ADMIN}/bench", "bases="],
+            ["user", "-m", ADMIN, "password=bench"],
         ):  # fmt: skip
             subprocess.run([programs / "devpi", *words], env=client, check=True, capture_output=True)
-        took = _upload(port, "/root/bench/", files, "bench", "root")
-        return took, _pages(port, "/root/bench/+simple/")
+        took = _upload(port, f"/{ADMIN}/bench/", files, "bench", ADMIN)
+        return took, _pages(port, f"/{ADMIN}/bench/+simple/")
 
 
 def _pypiserver(folder: Path, files: list[tuple[str, bytes]]) -> Measured:

@@ -45,6 +45,7 @@ def figures(options: argparse.Namespace | None = None) -> Iterator[Figure]:
         server = TeamServer(root=Path(folder) / "fleet", declaration=FLEET).start()
         try:
             yield from _artifacts(server, size, "memory" if place else "disk")
+            yield from _log(server, 50 if options is not None and options.quick else 200)
             yield from _fleet(server)
         finally:
             if server.process is not None and server.process.poll() is None:
@@ -58,17 +59,22 @@ class Client:
         address = urlsplit(url)
         self.host = f"{address.hostname}:{address.port}"
         self.socket = socket.create_connection((address.hostname, address.port), timeout=300)
+        # As Go's clients do: the last piece of a request does not wait for an acknowledgement.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("rb")
 
     def close(self) -> None:
+        """Hang up."""
         self.file.close()
         self.socket.close()
 
     def send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> None:
+        """A request's head, and as much of its body as there is."""
         lines = [f"{method} /api/v4/{path} HTTP/1.1", f"Host: {self.host}", *(f"{k}: {v}" for k, v in headers.items())]
         self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
     def head(self) -> tuple[int, dict[str, str]]:
+        """Status and headers of an answer."""
         status = int(self.file.readline().split()[1])
         headers = {}
         while line := self.file.readline().strip():
@@ -77,6 +83,7 @@ class Client:
         return status, headers
 
     def json(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """A whole call with JSON both ways."""
         data = json.dumps(body).encode()
         self.send(method, path, {"Content-Type": "application/json", "Content-Length": str(len(data))}, data)
         status, headers = self.head()
@@ -121,12 +128,24 @@ class Client:
         return time.perf_counter() - begun, got
 
 
+def _pid(server: TeamServer) -> int:
+    if server.process is None:
+        raise RuntimeError("the server does not run")
+    return server.process.pid
+
+
 def _memory(pid: int, name: str) -> float:
     """MiB of a field of /proc/PID/status."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"/proc/{pid}/status has no {name}")
+
+
+def _processor(pid: int) -> float:
+    """Seconds of processor that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _forget_peak(pid: int) -> float:
@@ -153,24 +172,28 @@ def _push(server: TeamServer, pipeline: str) -> str:
 
 def _artifacts(server: TeamServer, size: int, place: str) -> Iterator[Figure]:
     """One large artifact, up and down."""
-    assert server.process is not None
-    pid, token = server.process.pid, _runner(server, "large")
+    pid, token = _pid(server), _runner(server, "large")
     _push(server, "make:\n  script: [x]\n  artifacts: {paths: [a]}\nuse:\n  needs: [make]\n  script: [x]\n")
     client = Client(server.url)
     try:
         _, job = client.json("POST", "jobs/request", {"token": token})
         client.upload(job, 8 * MIB)
-        before = _forget_peak(pid)
+        before, spent = _forget_peak(pid), _processor(pid)
         seconds = client.upload(job, size)
+        spent = (_processor(pid) - spent) / size * 1e9
         how = f"{size // MIB} MiB of random bytes, multipart, chunked without a length, one connection; data in {place}"
         yield figure("artifact up", "MB/s", [size / seconds / 1e6], how, target=300, at_least=True)
         yield figure(
             "memory of an upload", "MiB", [max(0.0, _memory(pid, "VmHWM") - before)], how, target=32, scaled=False
         )
+        yield figure(
+            "processor of an upload", "s/GB", [spent], f"{how}; of the server, whatever else runs here", target=6.6
+        )
         client.json("PUT", f"jobs/{job['id']}", {"token": job["token"], "state": "success"})
         _, user = client.json("POST", "jobs/request", {"token": token})
-        before = _forget_peak(pid)
+        before, spent = _forget_peak(pid), _processor(pid)
         seconds, got = client.download(user["dependencies"][0])
+        spent = (_processor(pid) - spent) / size * 1e9
         if got != size:
             raise RuntimeError(f"{got} bytes came instead of {size}")
         how = f"{size // MIB} MiB with the dependency's token, verified while it is read; data in {place}"
@@ -178,9 +201,78 @@ def _artifacts(server: TeamServer, size: int, place: str) -> Iterator[Figure]:
         yield figure(
             "memory of a download", "MiB", [max(0.0, _memory(pid, "VmHWM") - before)], how, target=32, scaled=False
         )
+        yield figure("processor of a download", "s/GB", [spent], f"{how}; of the server", target=6.6)
         client.json("PUT", f"jobs/{user['id']}", {"token": user["token"], "state": "success"})
     finally:
         client.close()
+
+
+def _log(server: TeamServer, size: int) -> Iterator[Figure]:
+    """One long log: sent, shown around a line, searched."""
+    pid, token = _pid(server), _runner(server, "talkative")
+    run = _push(server, "talk:\n  script: [x]\n")
+    client = Client(server.url)
+    try:
+        _, job = client.json("POST", "jobs/request", {"token": token})
+        _forget_peak(pid)
+        begun, at, checksum, line = time.perf_counter(), 0, 0, 0
+        while at < size * MIB:
+            piece = b"".join(
+                b"%09d what a job says of itself, in a line of ordinary length\n" % (line + n) for n in range(16_000)
+            )
+            line += 16_000
+            headers = {"Content-Type": "text/plain", "JOB-TOKEN": job["token"], "Content-Length": str(len(piece)),
+                       "Content-Range": f"{at}-{at + len(piece) - 1}"}  # fmt: skip
+            client.send("PATCH", f"jobs/{job['id']}/trace", headers, piece)
+            status, told = client.head()
+            client.file.read(int(told["content-length"]))
+            if status != 202:
+                raise RuntimeError(f"a piece of a log was answered with {status}")
+            at, checksum = at + len(piece), zlib.crc32(piece, checksum)
+        output = {"checksum": f"crc32:{checksum:08x}", "bytesize": at}
+        status, _ = client.json(
+            "PUT", f"jobs/{job['id']}", {"token": job["token"], "state": "success", "output": output}
+        )
+        seconds = time.perf_counter() - begun
+        if status != 200:
+            raise RuntimeError(f"the end of the job was answered with {status}")
+    finally:
+        client.close()
+    how = f"{at // MIB} MiB, {line} lines"
+    yield figure(
+        "a long log sent and kept",
+        "MB/s",
+        [at / seconds / 1e6],
+        f"{how}; pieces of 1 MiB, checksum compared at the end",
+    )
+    person = server.as_("operator")
+    begun = time.perf_counter()
+    content, first, total = person.lines(run, "talk", line // 2, 1000)
+    shown = (time.perf_counter() - begun) * 1000
+    if (first, total) != (line // 2, line) or not content.startswith(b"%09d " % (first - 1)):
+        raise RuntimeError(f"line {first} of {total} begins with {content[:40]!r}")
+    yield figure(
+        "a line of a long log shown",
+        "ms",
+        [shown],
+        f"{how}; a thousand lines around the middle one, by number",
+        target=1000,
+    )
+    begun = time.perf_counter()
+    hits = person.get(f"runs/{run}/jobs/talk/trace/search", text=f"{line - 1:09d} WHAT")["hits"]
+    searched = (time.perf_counter() - begun) * 1000
+    if [one["line"] for one in hits] != [line]:
+        raise RuntimeError(f"the search found {hits}")
+    yield figure(
+        "a long log searched",
+        "ms",
+        [searched],
+        f"{how}; a text that stands in the last line, in either case",
+        target=2000,
+    )
+    yield figure(
+        "memory of the server with a long log", "MiB", [_memory(pid, "VmHWM")], f"{how}; peak", target=400, scaled=False
+    )
 
 
 class Machine:
@@ -249,15 +341,14 @@ class Machine:
             await asyncio.sleep(0.05)
         output = {"checksum": f"crc32:{zlib.crc32(log):08x}", "bytesize": len(log)}
         end = {"token": job["token"], "state": "success", "output": output}
-        while (await self.json("PUT", f"jobs/{job['id']}", end))[0] == 202:
+        while (await self.json("PUT", f"jobs/{job['id']}", end))[0] == 202:  # noqa: ASYNC110 - as a runner asks again
             await asyncio.sleep(0.05)
         done[job["id"]] = bytes(log)
 
 
 def _fleet(server: TeamServer) -> Iterator[Figure]:
     """`POLLERS` machines wait; `JOBS` jobs are pushed and log at the same time."""
-    assert server.process is not None
-    pid, token = server.process.pid, _runner(server, "fleet")
+    pid, token = _pid(server), _runner(server, "fleet")
     _forget_peak(pid)
     jobs = "".join(f"job-{number}:\n  script: ['x']\n" for number in range(JOBS))
     done, waits, seconds = asyncio.run(_work(server, token, jobs))

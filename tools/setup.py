@@ -45,6 +45,22 @@ def compile_once(python: pathlib.Path) -> None:
             say("not everything could be compiled ahead; starts take longer")
 
 
+def install(target: pathlib.Path, python: pathlib.Path) -> bool:
+    """Install what the lock pins, and this project; whether that went well.
+
+    uv trusts its own list of authorities. Behind a proxy with one of its own the system's list is the right one.
+    """
+    uv = [target / "bin" / "uv", "pip", "install", "-q", "--python", python]
+    locked = ["--require-hashes", "-r", ROOT / "requirements.lock"]
+    for more in ([], ["--system-certs"]):
+        if subprocess.run([*uv, *more, *locked], check=False).returncode == 0:
+            itself = ["--no-deps", "--no-build-isolation", "-e", ROOT]
+            return subprocess.run([*uv, *more, *itself], check=False).returncode == 0
+        if not more:
+            say("that failed; trying once more with the authorities that this system trusts")
+    return False
+
+
 def main() -> int:
     """Set up the environment named on the command line."""
     if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before anything checks the version
@@ -64,14 +80,15 @@ def main() -> int:
         say("installing uv (pinned by hash)")
         pinned = target / "uv.lock.txt"
         pinned.write_text(uv_requirement())
-        subprocess.run(
-            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", pinned],
-            check=True,
-        )
+        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", pinned]
+        if subprocess.run(pip, check=False).returncode:
+            say("uv could not be installed; above stands why. Is the package index reachable from here?")
+            return 2
     say("installing what requirements.lock pins")
-    install = [target / "bin" / "uv", "pip", "install", "-q", "--python", python]
-    subprocess.run([*install, "--require-hashes", "-r", ROOT / "requirements.lock"], check=True)
-    subprocess.run([*install, "--no-deps", "--no-build-isolation", "-e", ROOT], check=True)
+    if not install(target, python):
+        say("the packages could not be installed; above stands why. Is the package index reachable from here?")
+        say("a proxy is taken from HTTPS_PROXY, an index from UV_DEFAULT_INDEX, authorities from SSL_CERT_FILE")
+        return 2
     compile_once(python)
     (target / ".aegis-ready").touch()
     say(f"ready in {time.monotonic() - started:.0f} s")

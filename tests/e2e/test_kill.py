@@ -333,7 +333,7 @@ def test_a_merge_that_was_cut_off_from_its_record_is_taken_up_as_the_merge_it_wa
         )  # fmt: skip
         assert merged["data"]["merged_by"] == "ben"
         assert released["data"]["release"]["commit"] == merged["data"]["commit"]
-        assert sorted(released["data"]["release"]["involved"]) == ["ana", "ben"]
+        assert sorted(released["data"]["release"]["involved"]) == ["ana", "ben", "olga"]
         assert released["data"]["release"]["unmapped"] == []
         intact(server, known)
 

@@ -1,4 +1,4 @@
-"""`LayerCache` in a directory: `<key>.layer` with `<key>.json` beside it, verified when found.
+"""`LayerCache` in a directory: `<key>.layer` with `<key>.json` beside it, verified when first found.
 
 Layers that nobody asked for in thirty days go when another one is kept. It is a cache: whoever can write to it can
 make builds that use it differ, so each project and trust level has its own directory.
@@ -20,6 +20,8 @@ from aegis.core import codec
 from aegis.core.errors import ExternalError, UserError
 
 _KEPT_SECONDS: Final = 30 * 24 * 3600
+_WHOLE: Final[dict[Path, tuple[int, int, int]]] = {}
+"""Layer files that this process has hashed, with what the file system said of them then."""
 
 
 class DirectoryLayers:
@@ -33,8 +35,7 @@ class DirectoryLayers:
         note = self._root / f"{key}.json"
         try:
             layer = codec.decode(note.read_bytes(), Layer)
-            with self.path(layer).open("rb") as file:
-                whole = hashlib.file_digest(file, "sha256").hexdigest() == layer.digest.removeprefix("sha256:")
+            whole = self._is_whole(layer)
         except (FileNotFoundError, UserError):
             return None
         except OSError as error:
@@ -67,6 +68,19 @@ class DirectoryLayers:
     def path(self, layer: Layer) -> Path:
         """The file of a layer that `find` or `keep` returned."""
         return self._root / f"{layer.digest.removeprefix('sha256:')}.layer"
+
+    def _is_whole(self, layer: Layer) -> bool:
+        """Whether the file is what it was; hashed once per process and state of the file."""
+        path = self.path(layer)
+        about = path.stat()
+        state = (about.st_ino, about.st_size, about.st_mtime_ns)
+        if _WHOLE.get(path) == state:
+            return True
+        with path.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest() == layer.digest.removeprefix("sha256:")
+        if whole:
+            _WHOLE[path] = state
+        return whole
 
     def _forget_old(self) -> None:
         before = time.time() - _KEPT_SECONDS

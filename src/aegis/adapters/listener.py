@@ -10,7 +10,9 @@ from aegis.core.errors import Conflict
 def listening(host: str, port: int) -> socket.socket:
     """The socket to serve on; `Conflict` with the mend when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio switches Nagle's algorithm off only where it is: without that, an answer in
+    # two pieces waits 40 ms for the client's acknowledgement of the first.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))
@@ -21,7 +23,7 @@ def listening(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {error.strerror}",
             hint="choose another: --port 0 takes a free one",
         ) from error
-    found.listen(256)
+    found.listen(1024)
     return found
 
 

@@ -1,27 +1,35 @@
 """Any OCI registry over HTTP: pulls images as bases, pushes layouts, skips what the registry has.
 
+What a registry was given is believed to be there for some hours, so that a push asks for nothing that it knows. Where a
+belief was wrong (the registry was cleaned), the manifest is refused: the push then looks at each blob and repeats itself.
 Logs in with Basic, or with the Bearer token that the registry's challenge points to (the distribution
 specification's token flow). Plain HTTP is spoken only to loopback addresses, or where the caller says so.
 """
 
 from __future__ import annotations
 
+import base64
 import ipaddress
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final, Self
-from urllib.parse import urljoin
-
-import httpx
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Protocol, Self, TypeVar
+from urllib.parse import urlencode, urljoin
 
 from aegis.adapters.layout_directory import OciLayout
+from aegis.adapters.wire_http import Answer, Content, Wire
 from aegis.build.base import manifest_digests
 from aegis.build.ports import RawManifest
-from aegis.core.errors import Conflict, Denied, ExternalError, NotFound, UserError
+from aegis.core.errors import AegisError, Conflict, Denied, ExternalError, NotFound, UserError
 from aegis.core.ids import is_digest, sha256
 
-_CHUNK: Final = 1024 * 1024
+_AT_ONCE: Final = 4 << 20
+_CREATED: Final = 201
+_LACKING: Final = frozenset({"registry-lacks-blobs", "registry-missing", "registry-answer"})
+_Made = TypeVar("_Made")
 _ACCEPT: Final = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json,"
     " application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json"
@@ -65,6 +73,24 @@ class Pushed:
     sent: tuple[str, ...]
     present: tuple[str, ...]
     tags: tuple[str, ...]
+    repaired: bool = False
+    """Whether the registry lacked what it was believed to have."""
+
+
+class Beliefs(Protocol):
+    """Which blobs a repository of a registry is believed to hold. Losing it costs time only."""
+
+    def known(self, place: str) -> frozenset[str]:
+        """The digests believed to be at `place` (`host/repository`)."""
+        ...
+
+    def remember(self, place: str, digests: Iterable[str]) -> None:
+        """These are there, as of now."""
+        ...
+
+    def forget(self, place: str) -> None:
+        """Nothing is known of the place any more."""
+        ...
 
 
 class RegistryClient:
@@ -72,14 +98,17 @@ class RegistryClient:
 
     def __init__(
         self, host: str, repository: str, *, user: str = "", password: str = "", plain: bool | None = None,
-        timeout: float = 60.0,
+        timeout: float = 60.0, beliefs: Beliefs | None = None,
     ) -> None:  # fmt: skip
-        scheme = "http" if (_is_loopback(host) if plain is None else plain) else "https"
+        scheme = "http" if (is_loopback(host) if plain is None else plain) else "https"
         self._base = f"{scheme}://{host}"
+        self._place = f"{host}/{repository}"
         self._repository = repository
-        self._basic = httpx.BasicAuth(user or "token", password) if password else None
+        known = base64.b64encode(f"{user or 'token'}:{password}".encode()).decode()
+        self._basic = f"Basic {known}" if password else ""
         self._bearer = ""
-        self._client = httpx.Client(timeout=timeout, follow_redirects=True, trust_env=not _is_loopback(host))
+        self._beliefs = beliefs
+        self._wire = Wire(timeout=timeout, proxied=not is_loopback(host))
 
     def __enter__(self) -> Self:
         return self
@@ -89,14 +118,14 @@ class RegistryClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._wire.close()
 
     # -- reading ------------------------------------------------------------------------------------------
 
     def manifest(self, reference: str) -> RawManifest:
         """By tag or digest; verified when by digest. `NotFound`."""
         answer = self._ask("GET", f"/manifests/{reference}", headers={"Accept": _ACCEPT})
-        body = answer.content
+        body = answer.body
         if len(body) > _MANIFEST_LIMIT:
             raise ExternalError("registry-answer", f"the manifest of {self._repository} is too large")
         digest = sha256(body)
@@ -108,16 +137,23 @@ class RegistryClient:
     def blob(self, digest: str) -> Iterator[bytes]:
         """A blob in chunks; who keeps it verifies it."""
         self._ask("HEAD", f"/blobs/{digest}")  # settles the login before the body streams
-        headers = {"Authorization": f"Bearer {self._bearer}"} if self._bearer else {}
-        auth = None if self._bearer else self._basic
-        try:
-            with self._client.stream("GET", self._address(f"/blobs/{digest}"), headers=headers, auth=auth) as answer:
-                if answer.status_code != 200:
-                    answer.read()
-                    raise self._refused(answer, "GET")
-                yield from answer.iter_bytes(_CHUNK)
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+        answer, chunks = self._reach(
+            lambda: self._wire.stream(self._address(f"/blobs/{digest}"), headers=self._login())
+        )
+        if not answer.ok:
+            raise self._refused(replace(answer, body=b"".join(chunks)), "GET")
+        yield from chunks
+
+    def tags(self) -> tuple[str, ...]:
+        """The repository's tags; page by page."""
+        found: list[str] = []
+        path = "/tags/list"
+        while path:
+            answer = self._ask("GET", path)
+            found += _object(answer.body).get("tags") or []
+            following = re.match(r'<([^>]+)>;\s*rel="?next"?', answer.headers.get("link", ""))
+            path = urljoin(answer.url, following[1]) if following else ""
+        return tuple(found)
 
     # -- writing ------------------------------------------------------------------------------------------
 
@@ -125,17 +161,45 @@ class RegistryClient:
         """Push the layout's image under `tags` (none: by digest). Tags come last; repeating it is cheap."""
         names = layout.tags()
         manifest = layout.manifest(names[0] if names else "")
-        sent, present = [], []
-        for digest in dict.fromkeys(manifest_digests(manifest)):
-            if self._has(digest):
-                present.append(digest)
-            else:
-                self._push_blob(layout, digest)
-                sent.append(digest)
-        for reference in tags or (manifest.digest,):
-            headers = {"Content-Type": manifest.media_type}
+        digests = tuple(dict.fromkeys(manifest_digests(manifest)))
+        believed = self._beliefs.known(self._place) if self._beliefs is not None else frozenset()
+        sent = self._give(layout, [one for one in digests if one not in believed])
+        headers = {"Content-Type": manifest.media_type}
+        first, *others = tags or (manifest.digest,)
+        repaired = False
+        try:
+            self._ask("PUT", f"/manifests/{first}", headers=headers, content=manifest.body)
+        except (NotFound, ExternalError) as error:
+            if self._beliefs is None or not believed.intersection(digests) or error.code not in _LACKING:
+                raise
+            self._beliefs.forget(self._place)
+            sent += self._give(layout, [one for one in digests if one in believed])
+            self._ask("PUT", f"/manifests/{first}", headers=headers, content=manifest.body)
+            repaired = True
+        for reference in others:
             self._ask("PUT", f"/manifests/{reference}", headers=headers, content=manifest.body)
-        return Pushed(digest=manifest.digest, sent=tuple(sent), present=tuple(present), tags=tags)
+        if self._beliefs is not None:
+            self._beliefs.remember(self._place, digests)
+        present = tuple(one for one in digests if one not in sent)
+        return Pushed(digest=manifest.digest, sent=tuple(sent), present=present, tags=tags, repaired=repaired)
+
+    def put(self, blobs: Mapping[str, bytes], manifest: RawManifest, tag: str) -> None:
+        """Push a small artifact of given blobs: a chart, a signature, a bill of materials."""
+        for digest, data in blobs.items():
+            if not self._has(digest):
+                self._upload(digest, data, len(data))
+        self._ask("PUT", f"/manifests/{tag}", headers={"Content-Type": manifest.media_type}, content=manifest.body)
+
+    def _give(self, layout: OciLayout, digests: list[str]) -> list[str]:
+        """Upload those of the blobs that the registry lacks."""
+        sent = [one for one in digests if not self._has(one)]
+        for digest in sent:
+            path = layout.blob_path(digest)
+            if not path.is_file():
+                raise NotFound("layout-blob", f"{layout.path} has no blob {digest}")
+            size = path.stat().st_size
+            self._upload(digest, path.read_bytes() if size <= _AT_ONCE else partial(_opened, path), size)
+        return sent
 
     def _has(self, digest: str) -> bool:
         try:
@@ -144,79 +208,101 @@ class RegistryClient:
             return False
         return True
 
-    def _push_blob(self, layout: OciLayout, digest: str) -> None:
-        started = self._ask("POST", "/blobs/uploads/")
-        where = urljoin(str(started.request.url), started.headers["location"])
+    def _upload(self, digest: str, content: Content, size: int) -> None:
+        """In one request where it is small and the registry takes that; else the session that the registry opens."""
+        kind = {"Content-Type": "application/octet-stream"}
+        if isinstance(content, bytes):
+            started = self._ask("POST", f"/blobs/uploads/?digest={digest}", headers=kind, content=content)
+            if started.status == _CREATED:
+                return
+        else:
+            started = self._ask("POST", "/blobs/uploads/", headers={"Content-Length": "0"})
+        where = urljoin(started.url, started.headers.get("location", ""))
         where += f"{'&' if '?' in where else '?'}digest={digest}"
-        path = layout.blob_path(digest)
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
-        self._ask("PUT", where, headers=headers, content=lambda: layout.blob(digest))
+        self._ask("PUT", where, headers=kind, content=content, size=size)
 
     # -- inside -------------------------------------------------------------------------------------------
 
     def _address(self, path: str) -> str:
         return path if "://" in path else f"{self._base}/v2/{self._repository}{path}"
 
+    def _login(self) -> dict[str, str]:
+        known = f"Bearer {self._bearer}" if self._bearer else self._basic
+        return {"Authorization": known} if known else {}
+
     def _ask(
-        self, method: str, path: str, *, headers: dict[str, str] | None = None, content: Any = None
-    ) -> httpx.Response:
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, content: Content = None, size: int = 0
+    ) -> Answer:
+        address = self._address(path)
         for attempt in (1, 2):
-            sent = dict(headers or {})
-            address = self._address(path)
             ours = address.startswith(f"{self._base}/")  # an upload may go elsewhere: without our credentials
-            if self._bearer and ours:
-                sent["Authorization"] = f"Bearer {self._bearer}"
-            body = content() if callable(content) else content
-            auth = None if self._bearer or not ours else self._basic
-            try:
-                answer = self._client.request(method, address, headers=sent, content=body, auth=auth)
-            except httpx.HTTPError as error:
-                raise self._unreachable(error) from error
-            if answer.status_code == 401 and attempt == 1 and self._log_in(answer.headers.get("www-authenticate", "")):
+            sent = {**(headers or {}), **(self._login() if ours else {})}
+            answer = self._reach(
+                lambda sent=sent: self._wire.request(method, address, headers=sent, content=content, size=size)  # type: ignore[misc]
+            )
+            if answer.status == 401 and attempt == 1 and self._log_in(answer.headers.get("www-authenticate", "")):
                 continue
-            if not answer.is_success:
+            if not answer.ok:
                 raise self._refused(answer, method)
             return answer
         raise AssertionError  # the second attempt answers or raises
+
+    def _reach(self, act: Callable[[], _Made]) -> _Made:
+        try:
+            return act()
+        except ExternalError as error:
+            hint = "is the registry up, and its address right?"
+            raise ExternalError("registry-unreachable", error.message, hint=hint, retryable=True) from error
 
     def _log_in(self, challenge: str) -> bool:
         kind, _, rest = challenge.partition(" ")
         if kind.lower() != "bearer":
             return False
         wanted = dict(_PARAMETER.findall(rest))
-        if not wanted.get("realm", "").startswith(("https://", f"{self._base}/")):
+        realm = wanted.get("realm", "")
+        if not realm.startswith(("https://", f"{self._base}/")):
             return False  # credentials are not sent in the clear to another place
-        query = {key: wanted[key] for key in ("service", "scope") if key in wanted}
-        try:
-            answer = self._client.get(wanted["realm"], params=query, auth=self._basic)
-            held = answer.json() if answer.is_success else {}
-        except (httpx.HTTPError, ValueError) as error:
-            raise self._unreachable(error) from error
-        self._bearer = held.get("token") or held.get("access_token") or ""
+        query = urlencode({key: wanted[key] for key in ("service", "scope") if key in wanted})
+        address = f"{realm}{'&' if '?' in realm else '?'}{query}"
+        headers = {"Authorization": self._basic} if self._basic else {}
+        answer = self._reach(lambda: self._wire.request("GET", address, headers=headers))
+        held = _object(answer.body) if answer.ok else {}
+        self._bearer = str(held.get("token") or held.get("access_token") or "")
         return bool(self._bearer)
 
-    def _unreachable(self, error: Exception) -> ExternalError:
-        hint = "is the registry up, and its address right?"
-        return ExternalError("registry-unreachable", f"{self._base}: {error}", hint=hint, retryable=True)
-
-    def _refused(self, answer: httpx.Response, method: str) -> Exception:
-        said = answer.text[:500]
-        try:
-            said = "; ".join(str(one.get("message") or one.get("code")) for one in answer.json()["errors"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            said = said.strip() or answer.reason_phrase
+    def _refused(self, answer: Answer, method: str) -> AegisError:
+        said, codes = answer.body[:500].decode("utf-8", "replace").strip(), set[str]()
+        errors = _object(answer.body).get("errors")
+        if isinstance(errors, list) and errors and all(isinstance(one, dict) for one in errors):
+            said = "; ".join(str(one.get("message") or one.get("code")) for one in errors)
+            codes = {str(one.get("code")) for one in errors}
         where = f"{self._base}/v2/{self._repository}"
-        if answer.status_code in (401, 403):
+        if codes & {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"} and method == "PUT":
+            return ExternalError("registry-lacks-blobs", f"{where} lacks blobs of the manifest: {said}")
+        if answer.status in (401, 403):
             hint = "give a token that may do this: CI_REGISTRY_USER and CI_REGISTRY_PASSWORD, or CI_JOB_TOKEN in a job"
             return Denied("registry-denied", f"{where} refused {method}: {said}", hint=hint)
-        if answer.status_code == 404:
+        if answer.status == 404:
             return NotFound("registry-missing", f"{where}: {said}")
-        if answer.status_code == 409:
+        if answer.status == 409:
             return Conflict("registry-conflict", f"{where}: {said}")
-        return ExternalError("registry-answer", f"{where} answered {answer.status_code} to {method}: {said}")
+        return ExternalError("registry-answer", f"{where} answered {answer.status} to {method}: {said}")
 
 
-def _is_loopback(host: str) -> bool:
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host[:port]` is this machine."""
     name = host.rsplit(":", 1)[0].strip("[]") if host.count(":") == 1 or host.startswith("[") else host
     if name == "localhost":
         return True

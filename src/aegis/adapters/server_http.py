@@ -67,6 +67,13 @@ class ServerClient:
         )
         return response.content, int(response.headers["x-next-offset"]), response.headers["x-complete"] == "true"
 
+    def lines(self, run: str, job: str, first: int, count: int) -> tuple[bytes, int, int]:
+        """Lines of a job's log from line `first` (0: the last ones): bytes, the first one's number, how many there are."""
+        response = self._send(
+            "GET", f"{BASE}/runs/{run}/jobs/{job}/trace/lines", params={"line": str(first), "count": str(count)}
+        )
+        return response.content, int(response.headers["x-first-line"]), int(response.headers["x-total-lines"])
+
     def events(self, after: int | None = None, *, whole: bool = True) -> Iterator[dict[str, Any]]:
         """Ledger records as they come (from now on without `after`); empty ones are signs of life while nothing comes."""
         parameters = {"whole": "1"} if whole else {}

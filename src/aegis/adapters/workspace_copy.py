@@ -10,22 +10,29 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from aegis.adapters import git_program
+from aegis.adapters import git_program, workspace_overlay
 from aegis.adapters.git_repository import git_directory
 from aegis.adapters.workspace_git import borrow, packed_refs
 from aegis.core.errors import ExternalError
 from aegis.core.ids import is_commit
 from aegis.execution.ports import WorkspaceReady, WorkspaceRequest
+from aegis.execution.supervise.places import give
 
 
 class CopyWorkspaces:
-    """Copies of `tree`; `snapshot` is an absent directory for the first copy, which `close` removes."""
+    """Copies of `tree`; `snapshot` is an absent directory for the first copy, which `close` removes.
 
-    def __init__(self, tree: Path, snapshot: Path) -> None:
+    Where overlays can be mounted the jobs share the snapshot, which then belongs to `owner`.
+    """
+
+    def __init__(self, tree: Path, snapshot: Path, owner: tuple[int, int] | None = None) -> None:
         self._tree = tree
         self._snapshot = snapshot
+        self._owner = owner
+        self._shares = True
         self._lock = threading.Lock()
         self._ready: WorkspaceReady | None = None
 
@@ -34,10 +41,19 @@ class CopyWorkspaces:
         with self._lock:
             if self._ready is None:
                 self._ready = self._take(request.commit)
+                if self._owner is not None:
+                    give((self._snapshot,), self._owner)
         if not request.checkout:
             return WorkspaceReady(note="No files, as GIT_STRATEGY asks.")
+        if self._shares and workspace_overlay.mount(self._snapshot, request.destination, self._owner):
+            return replace(self._ready, owned=True)
+        self._shares = False
         shutil.copytree(self._snapshot, request.destination, symlinks=True, dirs_exist_ok=True)
         return self._ready
+
+    def release(self, destination: Path) -> None:
+        """See `Workspaces`."""
+        workspace_overlay.unmount(destination)
 
     def close(self) -> None:
         """Remove the snapshot."""

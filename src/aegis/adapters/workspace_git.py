@@ -53,6 +53,9 @@ class GitWorkspaces:
             read_only=(objects,), note=f"Checking out {request.commit[:8]} as detached HEAD (ref is {name})..."
         )
 
+    def release(self, destination: Path) -> None:
+        """See `Workspaces`. A tree of this kind is only files."""
+
 
 def borrow(work: Path, objects: Path, commit: str) -> Path:
     """Make `work/.git`, detached at `commit`, that reads its objects from `objects`; its path."""

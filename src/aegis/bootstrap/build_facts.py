@@ -43,6 +43,12 @@ def installer_environment() -> dict[str, str]:
     }  # fmt: skip
 
 
+def builder_environment() -> dict[str, str]:
+    """What builders of Dockerfiles may see besides: their own storage, isolation and addresses."""
+    own = ("BUILDAH_", "CONTAINERS_", "STORAGE_", "DOCKER_", "BUILDKIT_", "REGISTRY_AUTH_FILE")
+    return installer_environment() | {key: value for key, value in os.environ.items() if key.startswith(own)}
+
+
 def cache_directory() -> Path:
     """Where layers are kept: AEGIS_CACHE_DIR, else the user's cache."""
     given = os.environ.get("AEGIS_CACHE_DIR")
@@ -87,6 +93,12 @@ def _epoch(seen: Mapping[str, str]) -> int | None:
     return int(text)
 
 
+def _own_cache(path: Path) -> list[str]:
+    """What keeps a cache directory inside of the project from counting as a change of it."""
+    kept, root = cache_directory().resolve(), path.resolve()
+    return [f":!{kept.relative_to(root).as_posix()}"] if kept.is_relative_to(root) and kept != root else []
+
+
 def _git(path: Path) -> tuple[str, str, int | None]:
     """Commit (with `+` where tracked files have changes), branch and time; nothing outside a repository."""
     runner = tool()
@@ -95,7 +107,7 @@ def _git(path: Path) -> tuple[str, str, int | None]:
         if log.exit_code != 0:
             return "", "", None
         head = runner.run(["git", "symbolic-ref", "-q", "--short", "HEAD"], directory=str(path), limits=_TRUSTED)
-        status = ["git", "status", "--porcelain", "--", ".", ":!.aegis-image", ":!.aegis"]
+        status = ["git", "status", "--porcelain", "--", ".", ":!.aegis-image", ":!.aegis", *_own_cache(path)]
         changed = runner.run(status, directory=str(path), limits=_TRUSTED)
     except ExternalError:
         return "", "", None  # no Git here: nothing is known of a commit, and nothing is claimed

@@ -5,26 +5,30 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from aegis.adapters.beliefs_directory import DirectoryBeliefs
+from aegis.adapters.bytecode_program import ProgramBytecode
 from aegis.adapters.layers_directory import DirectoryLayers
 from aegis.adapters.layout_directory import OciLayout
 from aegis.adapters.tree_directory import DirectoryTree
-from aegis.adapters.wheels_uv import UvWheels
+from aegis.adapters.wheels_store import StoredWheels
 from aegis.bootstrap import build_facts
 from aegis.build.application import Application, find_application
-from aegis.build.base import Base, load_base, manifest_digests
-from aegis.build.image import Facts, Image, image_tags, solve
+from aegis.build.base import Base, for_base, load_base
+from aegis.build.image import Facts, Image, Workshop, image_tags, solve
 from aegis.build.locks import Lock, read_lock
-from aegis.build.ports import ImageSource, RawManifest
+from aegis.build.ports import ImageSource
 from aegis.build.target import Target
 from aegis.core.errors import UserError
 
 if TYPE_CHECKING:
-    from aegis.adapters.registry_http import RegistryClient
+    from collections.abc import Iterator
+
+    from aegis.adapters.registry_http import Reference, RegistryClient
 
 OUTPUT: Final = ".aegis-image"
 
@@ -48,6 +52,7 @@ class PushReport:
     tags: tuple[str, ...]
     sent: int
     present: int
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,7 @@ class Wanted:
     architecture: str = ""
     repository: str = ""
     push: bool = False
+    sbom: Path | None = None
 
 
 def build_image(wanted: Wanted) -> ImageReport:
@@ -103,6 +109,8 @@ def build_image(wanted: Wanted) -> ImageReport:
         image, base_name = _from_dockerfile(wanted.path, application, facts, target, output), options.dockerfile
     else:
         image, base_name = _from_layers(tree, application, wanted, facts=facts, target=target, output=output)
+    if wanted.sbom is not None:
+        write_sbom(wanted.sbom, application, facts, image, output)
     pushed = push_image(output.path, repository, image.tags) if wanted.push else None
     serves = application.serves
     return ImageReport(
@@ -121,18 +129,29 @@ def _from_layers(
     tree: DirectoryTree, application: Application, wanted: Wanted, *, facts: Facts, target: Target, output: OciLayout
 ) -> tuple[Image, str]:
     options = application.project.options
-    lock = _lock(tree, application, target)
-    wheels = UvWheels(
-        tool=build_facts.tool(), python=sys.executable, environment=build_facts.installer_environment(),
-        extra_index=os.environ.get("AEGIS_INDEX_URL", ""),
-    )  # fmt: skip
+    shop = workshop(options.compression)
     with ExitStack() as opened:
         base, source = _base(wanted.base or options.base, wanted.path, target, opened)
+        target = for_base(base, target, wanted.python or options.python)
+        lock = _lock(tree, application, target)
         image = solve(
-            application, tree, lock, facts=facts, target=target, base=base, base_source=source, wheels=wheels,
-            cache=DirectoryLayers(build_facts.cache_directory() / "layers"), output=output,
+            application, tree, lock, facts=facts, target=target, base=base, base_source=source, shop=shop,
+            output=output,
         )  # fmt: skip
     return image, base.name or "none"
+
+
+def workshop(compression: str = "") -> Workshop:
+    """Wheels, bytecode and layers as they are kept on this machine."""
+    kept = build_facts.cache_directory()
+    return Workshop(
+        wheels=StoredWheels(
+            kept / "wheels", tool=build_facts.tool(), python=sys.executable,
+            environment=build_facts.installer_environment(), extra_index=os.environ.get("AEGIS_INDEX_URL", ""),
+        ),
+        bytecode=ProgramBytecode(kept / "bytecode", search=os.environ.get("PATH", os.defpath)),
+        cache=DirectoryLayers(kept / "layers"), compression=compression or "gzip",
+    )  # fmt: skip
 
 
 def _lock(tree: DirectoryTree, application: Application, target: Target) -> Lock:
@@ -144,18 +163,45 @@ def _lock(tree: DirectoryTree, application: Application, target: Target) -> Lock
     )
 
 
+@contextmanager
+def load_target_base(text: str, wanted: Wanted, target: Target) -> Iterator[tuple[Base, ImageSource | None]]:
+    """The base that is named, and where its blobs come from, within the block."""
+    with ExitStack() as held:
+        yield _base(text, wanted.path, target, held)
+
+
+def read_reference(text: str) -> Reference:
+    """A full image reference, taken apart."""
+    from aegis.adapters.registry_http import read_reference as read  # noqa: PLC0415 - only a remote image needs it
+
+    return read(text)
+
+
 def _base(text: str, folder: Path, target: Target, opened: ExitStack) -> tuple[Base, ImageSource | None]:
     if text in {"", "none"}:
         return Base(), None
+    if text.startswith("lock:"):
+        from aegis.bootstrap.image_base import locked_layout  # noqa: PLC0415 - few bases are solved here
+
+        solved = locked_layout(text, folder)
+        return load_base(solved, "", text, target), solved
     if text.startswith("oci:"):
         path, _, tag = text.removeprefix("oci:").partition(":")
         layout = OciLayout(folder / path)
         return load_base(layout, tag, text, target), layout
-    from aegis.adapters.registry_http import read_reference  # noqa: PLC0415 - only a remote base needs it
-
     reference = read_reference(text)
-    client = opened.enter_context(_client(reference.host, reference.repository))
-    return load_base(client, reference.wanted, text, target), client
+    registry = opened.enter_context(client(reference.host, reference.repository))
+    return load_base(registry, reference.wanted, text, target), registry
+
+
+def write_sbom(file: Path, application: Application, facts: Facts, image: Image, layout: OciLayout) -> None:
+    """The CycloneDX document of a build: what the builder put in, and what lies in the base's layers."""
+    from aegis.bootstrap.build_inventory import inventory  # noqa: PLC0415 - only who asks for it needs it
+
+    try:
+        file.write_bytes(inventory(application, facts, image, layout, build_facts.cache_directory() / "contents"))
+    except OSError as error:
+        raise UserError("sbom-file", f"{file} cannot be written: {error.strerror}") from error
 
 
 def _from_dockerfile(path: Path, application: Application, facts: Facts, target: Target, output: OciLayout) -> Image:
@@ -164,7 +210,7 @@ def _from_dockerfile(path: Path, application: Application, facts: Facts, target:
     options = application.project.options
     manifest, layers = build_with_program(
         build_facts.tool(), context=path, dockerfile=options.dockerfile, output=output, facts=facts, target=target,
-        environment=build_facts.installer_environment(),
+        environment=build_facts.builder_environment(), cache=options.cache,
     )  # fmt: skip
     tags = image_tags(facts)
     output.finish(manifest, tags)
@@ -173,22 +219,23 @@ def _from_dockerfile(path: Path, application: Application, facts: Facts, target:
 
 def push_image(layout: Path, repository: str, tags: tuple[str, ...]) -> PushReport:
     """Push the image at `layout` to `host/repository` (default: $CI_REGISTRY_IMAGE) under `tags`."""
-    from aegis.adapters.registry_http import read_reference  # noqa: PLC0415 - only a push needs an HTTP client
-
     where = _repository(repository)
     reference = read_reference(where)
-    with _client(reference.host, reference.repository) as client:
-        pushed = client.push(OciLayout(layout), tags or ((reference.tag,) if reference.tag else ()))
+    with client(reference.host, reference.repository) as registry:
+        pushed = registry.push(OciLayout(layout), tags or ((reference.tag,) if reference.tag else ()))
     return PushReport(
-        repository=where, digest=pushed.digest, tags=pushed.tags, sent=len(pushed.sent), present=len(pushed.present)
-    )
+        repository=where, digest=pushed.digest, tags=pushed.tags, sent=len(pushed.sent), present=len(pushed.present),
+        repaired=pushed.repaired,
+    )  # fmt: skip
 
 
-def _client(host: str, repository: str) -> RegistryClient:
+def client(host: str, repository: str) -> RegistryClient:
+    """A connection to a repository, with the job's credentials for the job's registry."""
     from aegis.adapters.registry_http import RegistryClient  # noqa: PLC0415 - as above
 
     user, password = _credentials(host)
-    return RegistryClient(host, repository, user=user, password=password)
+    beliefs = DirectoryBeliefs(build_facts.cache_directory() / "registries")
+    return RegistryClient(host, repository, user=user, password=password, beliefs=beliefs)
 
 
 def _repository(given: str) -> str:
@@ -209,54 +256,3 @@ def _credentials(host: str) -> tuple[str, str]:
         return os.environ.get("AEGIS_BASE_USER", ""), os.environ.get("AEGIS_BASE_PASSWORD", "")
     user, password = os.environ.get("CI_REGISTRY_USER", ""), os.environ.get("CI_REGISTRY_PASSWORD", "")
     return (user, password) if password else ("job", os.environ.get("CI_JOB_TOKEN", ""))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
-    """What an image says of itself."""
-
-    digest: str
-    media_type: str
-    tags: tuple[str, ...]
-    size: int
-    layers: tuple[LayerReport, ...]
-    labels: dict[str, str]
-    entrypoint: tuple[str, ...]
-    created: str
-
-
-def inspect_image(text: str) -> Inspection:
-    """Inspect an OCI layout (a path) or an image in a registry (a full reference)."""
-    import json  # noqa: PLC0415 - start-up is a feature
-
-    raw, tags, document = _read_image(text)
-    manifest, config = json.loads(raw.body), json.loads(document)
-    inner = config.get("config") or {}
-    history = [one for one in config.get("history") or [] if not one.get("empty_layer")]
-    comments = [one.get("comment") or one.get("created_by", "") for one in history]
-    comments += [""] * (len(manifest["layers"]) - len(comments))
-    return Inspection(
-        digest=raw.digest, media_type=raw.media_type, tags=tags, created=config.get("created", ""),
-        size=len(raw.body) + manifest["config"]["size"] + sum(one["size"] for one in manifest["layers"]),
-        layers=tuple(
-            LayerReport(digest=one["digest"], size=one["size"], comment=comment)
-            for one, comment in zip(manifest["layers"], comments, strict=False)
-        ),
-        labels=dict(inner.get("Labels") or {}), entrypoint=tuple(inner.get("Entrypoint") or ()),
-    )  # fmt: skip
-
-
-def _read_image(text: str) -> tuple[RawManifest, tuple[str, ...], bytes]:
-    """Manifest, tags and configuration of the image at a path or a reference."""
-    path = Path(text)
-    if path.is_dir() or text.startswith((".", "/")):
-        layout = OciLayout(path)
-        names = layout.tags()
-        raw = layout.manifest(names[0] if names else "")
-        return raw, names, b"".join(layout.blob(manifest_digests(raw)[0]))
-    from aegis.adapters.registry_http import read_reference  # noqa: PLC0415 - only a remote image needs it
-
-    reference = read_reference(text)
-    with _client(reference.host, reference.repository) as client:
-        raw = client.manifest(reference.wanted)
-        return raw, (reference.tag,) if reference.tag else (), b"".join(client.blob(manifest_digests(raw)[0]))

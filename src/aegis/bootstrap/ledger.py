@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from aegis.adapters.anchors_file import AnchorFile
-from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.ledger_sqlite import SqliteLedger, SqliteLedgerReader
 from aegis.adapters.postgres_address import is_address, shown
 from aegis.adapters.queue_sqlite import SqliteQueue
+from aegis.bootstrap.blobs import BLOBS_DIRECTORY, STORE_VARIABLE, blobs_of
 from aegis.core import codec
 from aegis.core.errors import ExternalError, NotFound, UserError
 from aegis.core.ports import Blobs, Clock, Entropy, Head
@@ -27,7 +27,6 @@ from aegis.ledger.chain import EMPTY, StoredRow, Verification, Verifier
 from aegis.ledger.checkpoints import SignedHead, anchors
 
 LEDGER_FILE: Final = "ledger.sqlite"
-BLOBS_DIRECTORY: Final = "blobs"
 CHECKPOINTS_FILE: Final = "ledger-checkpoints.jsonl"
 KEY_FILE: Final = "ledger-checkpoints.pem"
 """The public key of the ledger's checkpoints, in PEM form."""
@@ -124,10 +123,15 @@ def socket_name() -> str:
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "this machine")
 
 
+def kept_blobs(data: Path) -> Blobs | None:
+    """The blobs beside a ledger, if there are any: opening a store makes its folders, and a reader makes nothing."""
+    there = STORE_VARIABLE in os.environ or (data / BLOBS_DIRECTORY).is_dir()
+    return blobs_of(data, os.environ) if there else None
+
+
 def open_ledger(data: Path) -> Reader:
     """The ledger of a data directory, to be read; `NotFound` where there is none."""
-    # Opening a blob store makes its folders; a reader makes nothing.
-    blobs = DirectoryBlobs(data / BLOBS_DIRECTORY) if (data / BLOBS_DIRECTORY).is_dir() else None
+    blobs = kept_blobs(data)
     if address := address_of(data):
         _needs_psycopg()
         from aegis.adapters.ledger_postgres import PostgresLedgerReader  # noqa: PLC0415 - most ledgers are files

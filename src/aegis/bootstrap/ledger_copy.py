@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.clock_system import SystemEntropy
 from aegis.adapters.ledger_postgres import CopyTarget, PostgresLedgerReader
 from aegis.adapters.ledger_sqlite import SqliteLedgerReader
@@ -21,12 +20,12 @@ from aegis.adapters.ledger_sqlite.writer import SqliteRows
 from aegis.adapters.postgres_address import is_address, shown
 from aegis.bootstrap.ledger import (
     ADDRESS_FILE,
-    BLOBS_DIRECTORY,
     LEDGER_FILE,
     PAGE,
     Progress,
     address_of,
     keep_address,
+    kept_blobs,
 )
 from aegis.core.errors import Conflict, ExternalError, UserError
 from aegis.core.ports import Blobs, Head
@@ -53,7 +52,7 @@ def copy(data: Path, to: str, *, progress: Progress = lambda _done, _all: None) 
     """Move the ledger of a data directory to a database, or back into its file (`file`)."""
     if to != FILE and not is_address(to):
         raise UserError("ledger-address", f"{to} names no ledger", hint="postgres://USER@HOST/DATABASE, or file")
-    blobs = DirectoryBlobs(data / BLOBS_DIRECTORY) if (data / BLOBS_DIRECTORY).is_dir() else None
+    blobs = kept_blobs(data)
     here = address_of(data)
     if (to == FILE) == (not here):
         raise UserError("ledger-there", f"the ledger of {data} is there already", hint="aegis ledger verify")

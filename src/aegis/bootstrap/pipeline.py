@@ -5,7 +5,6 @@ Everything works without Git too; then the directory is the project and nothing 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from aegis.adapters.files_worktree import CommitFiles, WorkTree, WorkTreeFiles
 from aegis.bootstrap.instance import Instance
 from aegis.core.errors import NotFound, UserError
 from aegis.core.plan import Variable
+from aegis.pipeline.patterns import Rare
 from aegis.pipeline.ports import Files
 from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from aegis.pipeline.forecast import Forecast
 
 ROOT: Final = ".gitlab-ci.yml"
-_NOT_PATH: Final = re.compile(r"[^a-z0-9._-]+")
-_REMOTE: Final = re.compile(r"(?:^[a-z+]+://[^/]+/|^[^/@]+@[^:/]+:)(?P<path>[^?#]+?)(?:\.git)?/?$")
+_NOT_PATH: Final = Rare(r"[^a-z0-9._-]+")
+_REMOTE: Final = Rare(r"(?:^[a-z+]+://[^/]+/|^[^/@]+@[^:/]+:)(?P<path>[^?#]+?)(?:\.git)?/?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +161,21 @@ def _target(local: Local, branch: str) -> str:
         return ""
 
 
+def _looks_at_changes(local: Local) -> bool:
+    """Whether the file may ask for changes at all: three `git` processes less where it does not."""
+    try:
+        data = (local.directory / local.file).read_bytes()
+    except OSError:
+        return True
+    return b"changes" in data or b"include" in data
+
+
 def _changed(local: Local, occasion: Occasion, ref: str, checked_out: str, default: str) -> tuple[str, ...] | None:
     """What changed, as far as a work tree can know: since the default branch, or on it since the previous commit."""
     if occasion.changed is not None:
         return occasion.changed
+    if not _looks_at_changes(local):
+        return None
     if local.tree is None or occasion.tag is not None:
         return None
     if ref != checked_out and not occasion.merge_request:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
@@ -28,15 +27,16 @@ from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.traffic_traefik import TraefikTraffic, find_binary
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
+from aegis.bootstrap.blobs import blobs_of
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
-from aegis.bootstrap.ledger import BLOBS_DIRECTORY, open_queue, open_writer
+from aegis.bootstrap.ledger import open_queue, open_writer
 from aegis.bootstrap.registries import Stores, registries
 from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
 from aegis.delivery.context import Adopted, Context
-from aegis.delivery.credentials import JobTokens
+from aegis.delivery.credentials import JobSecrets, JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
@@ -99,7 +99,7 @@ def private(data: Path) -> Path:
 def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) -> Plant:
     """Put a server together over its data directory."""
     clock, entropy = SystemClock(), SystemEntropy()
-    blobs = DirectoryBlobs(data / BLOBS_DIRECTORY)
+    blobs = blobs_of(data, environ)
     ledger = open_writer(data, adopted.ledger, clock=clock, entropy=entropy, blobs=blobs, waiting=_standby)
     keys = Keys.open(data, environ, entropy)
     host = DirectoryGitHost(data / "git")
@@ -124,7 +124,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         conceal=(data,),
     )
     runner = adopted.runner
-    tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options)
+    tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options, keys.identity)
     engine = Coordinator(
         ledger=ledger,
         blobs=blobs,
@@ -133,6 +133,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         queue=queue,
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
+        resolve_secret=JobSecrets(keys.store, lambda: context.options),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
     context = Context(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import gc
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from aegis.adapters import files_worktree
 from aegis.adapters.project_files import DirectoryFiles
-from aegis.core.errors import NotFound
+from aegis.core.errors import NotFound, UserError
 from aegis.projects.adopt import PIPELINE, Adoption, adopt, declare
 from aegis.projects.detect import detect
 from aegis.projects.model import Project
+
+if TYPE_CHECKING:
+    from aegis.pipeline.assessment import Assessment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +27,54 @@ class Adopted:
     kept: bool
 
 
-def look(path: str) -> Project:
-    """What the project at `path` is."""
-    return detect(DirectoryFiles(Path(path)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What `check` found: the project, its GitLab pipeline as it would run here, or what adopting it would write.
+
+    `pipeline` is None where there is none; `adoption` where there is a pipeline already, or nothing that can be adopted.
+    """
+
+    project: Project
+    pipeline: Assessment | None = None
+    adoption: Adoption | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether everything would work. A pipeline speaks for itself, whatever language the project is written in."""
+        if self.pipeline is not None:
+            return self.pipeline.works
+        return not any(one.level == "fail" for one in self.project.remarks)
+
+
+def look(path: str) -> Looked:
+    """What the project at `path` is, and what would become of its pipelines. Nothing is written."""
+    files = DirectoryFiles(Path(path))
+    project = detect(files)
+    if (Path(path) / PIPELINE).is_file():
+        return Looked(project=project, pipeline=_assessed(Path(path)))
+    try:
+        return Looked(project=project, adoption=adopt(project, files))
+    except UserError:
+        return Looked(project=project)
+
+
+def _assessed(folder: Path) -> Assessment:
+    """The pipeline of a folder. Git is asked what it knows of the work tree; the folder itself is the project."""
+    from aegis.bootstrap.pipeline import Local, Occasion, request  # noqa: PLC0415 - `adopt` compiles nothing
+    from aegis.lsp.elsewhere import RememberedElsewhere  # noqa: PLC0415
+    from aegis.pipeline.assessment import assess  # noqa: PLC0415
+
+    tree = files_worktree.find(folder)
+    own = tree if tree is not None and tree.root == folder.resolve() else None
+    local = Local(directory=folder.resolve(), file=PIPELINE, tree=own)
+    asked = request(local, Occasion(changed=()))
+    # One project is compiled for several occasions: what it includes from elsewhere is asked for once.
+    elsewhere = RememberedElsewhere(asked.elsewhere) if asked.elsewhere is not None else None
+    gc.disable()  # compiling makes no cycles: looking for them is a third of the time for large files
+    try:
+        return assess(replace(asked, elsewhere=elsewhere), containers=False)
+    finally:
+        gc.enable()
 
 
 def bring(

@@ -8,6 +8,7 @@ layers is decided in `build.image`.
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,21 +16,27 @@ from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from aegis.build.locks import NAMES
 from aegis.build.ports import Tree, TreeFile
 from aegis.core.errors import UserError, Where
+from aegis.core.locks import NAMES
 
 _NOT_CODE: Final = frozenset(
     {"tests", "test", "testing", "docs", "doc", "examples", "example", "benchmarks", "scripts", "tools", "migrations",
      "build", "dist", "node_modules", "venv", "env", "seeds", "site"}
 )  # fmt: skip
 _NOT_MODULES: Final = frozenset({"setup.py", "conftest.py", "noxfile.py", "fabfile.py", "tasks.py", "manage.py"})
-_FRAMEWORKS: Final = {"FastAPI": "fastapi", "Starlette": "starlette", "Litestar": "litestar", "Quart": "quart"}
+_FRAMEWORKS: Final = {
+    "FastAPI": "fastapi",
+    "Starlette": "starlette",
+    "Litestar": "litestar",
+    "Quart": "quart",
+    "Flask": "flask",
+}
 _LIKELY_NAMES: Final = ("app", "application", "api", "asgi", "create_app", "get_app", "make_app")
 _LIKELY_MODULES: Final = ("app", "main", "asgi", "api", "server", "__init__")
 _OPTIONS: Final = frozenset(
     {"app", "command", "include", "base", "builder", "dockerfile", "lock", "python", "version", "source", "port",
-     "user", "build-from-source", "name"}
+     "user", "build-from-source", "name", "compression", "cache"}
 )  # fmt: skip
 
 
@@ -51,6 +58,8 @@ class Options:
     user: str = "65532:65532"
     build_from_source: tuple[str, ...] = ()
     name: str = ""
+    compression: str = "gzip"
+    cache: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +142,8 @@ def find_application(tree: Tree, *, name: str) -> Application:
         raise UserError("no-code", "there is no Python code here", hint='say where: [tool.aegis] source = "src"')
     notes = [f"{layout} layout, {len(code)} files"]
     serves, more = _serving(tree, code, project.options)
+    if serves is None and not project.options.command:
+        serves, more = _django(tree, code)
     notes += more
     lock, note = _lock(tree, project)
     notes += [note] if note else []
@@ -173,7 +184,11 @@ def _options(table: Any) -> Options:
             raise UserError("tool-aegis", f"[tool.aegis] {key} is not {kind}", where=where)
         else:
             values[name] = value
-    return Options(**values)
+    found = Options(**values)
+    if found.compression not in {"gzip", "zstd"}:
+        hint = "gzip, which every client takes, or zstd"
+        raise UserError("tool-aegis", f"[tool.aegis] compression = {found.compression!r}", hint=hint, where=where)
+    return found
 
 
 def _inside(path: str) -> None:
@@ -242,6 +257,20 @@ def _serving(tree: Tree, code: Mapping[str, TreeFile], options: Options) -> tupl
     chosen, others = found[0], [one.target for one in found[1:]]
     note = f"app {chosen.target}: {chosen.framework}, found in the source"
     return chosen, [note + (f" (passed over: {', '.join(others[:4])})" if others else "")]
+
+
+def _django(tree: Tree, code: Mapping[str, TreeFile]) -> tuple[Found | None, list[str]]:
+    """Django's application, beside the settings that manage.py names: asgi.py, else wsgi.py."""
+    if not tree.exists("manage.py"):
+        return None, []
+    named = re.search(rb"DJANGO_SETTINGS_MODULE[\"'],\s*[\"']([\w.]+)\.settings", tree.read("manage.py"))
+    package = named[1].decode() if named is not None else ""
+    for module, framework in (("asgi", "django"), ("wsgi", "wsgi")):
+        if package and f"{package.replace('.', '/')}/{module}.py" in code:
+            return Found(target=f"{package}.{module}:application", framework=framework), [
+                f"app {package}.{module}:application: django, as manage.py says"
+            ]
+    return None, []
 
 
 def _rank(one: Found) -> tuple[bool, int, int, int, str]:

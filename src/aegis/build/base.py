@@ -66,6 +66,18 @@ def _load(source: ImageSource, reference: str, name: str, target: Target) -> Bas
     return Base(layers=layers, config=config, name=name, digest=raw.digest)
 
 
+def for_base(base: Base, target: Target, asked: str) -> Target:
+    """The target with the Python that the base says it holds; `UserError` where another was `asked` for."""
+    environment = dict(one.partition("=")[::2] for one in (base.config.get("config") or {}).get("Env") or [])
+    held = ".".join(environment.get("PYTHON_VERSION", "").split(".")[:2])
+    if not held:
+        return target
+    if asked and asked != held:
+        message = f"the base {base.name} holds Python {held}, the image is for {asked}"
+        raise UserError("base-python", message, hint=f"[tool.aegis] python = {held!r}, or another base")
+    return Target(held, target.architecture)
+
+
 def manifest_digests(raw: RawManifest) -> tuple[str, ...]:
     """The digests of the blobs that an image manifest needs: configuration first, then the layers."""
     data = _json(raw.body)

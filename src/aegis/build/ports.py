@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from aegis.build.debian.lock import LockedPackage
+from aegis.build.debian.solve import Offered
+from aegis.build.locks import Locked
 from aegis.build.target import Target
 
 
@@ -39,17 +41,46 @@ class Tree(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wheel:
+    """A wheel that is here and verified. `digest` is its own, `locked` the one in the lock (an sdist's, if built here).
+
+    `size` is that of the file in bytes, `path` where it lies.
+    """
+
+    name: str
+    version: str
+    filename: str
+    digest: str
+    size: int
+    path: Path
+    locked: str = ""
+
+
 class Wheels(Protocol):
-    """Installs locked packages, each verified against its hash before a byte of it is unpacked."""
+    """Locked packages as wheels, each verified against its hash before anything reads it."""
 
-    def installed(
-        self, requirements: str, target: Target, *, from_source: tuple[str, ...]
-    ) -> AbstractContextManager[Tree]:
-        """The tree that pip would make for `requirements` (hashed, one version each, nothing else is resolved).
+    def fetch(self, packages: tuple[Locked, ...], target: Target, *, from_source: tuple[str, ...]) -> tuple[Wheel, ...]:
+        """One wheel per package, in the given order. Only packages in `from_source` may be built from an sdist.
 
-        Only packages in `from_source` may be built from an sdist; everything else must have a wheel for the
-        target. `ExternalError` when a package cannot be had, or is not what the lock says.
+        `ExternalError` when one cannot be had (`wheels-unreachable`), or is not what the lock says (`wheels`).
         """
+        ...
+
+
+class Bytecode(Protocol):
+    """Compiles modules for an image's Python, the same bytes on every machine with the same Python."""
+
+    def build(self, target: Target) -> str:
+        """What the bytecode is for, as `cpython-311/3.11.7`; empty where no such Python is here: then there is none."""
+        ...
+
+    def of_wheels(self, wheels: tuple[Wheel, ...], target: Target, prefix: str) -> Mapping[str, Mapping[str, bytes]]:
+        """By the wheel's digest: paths of its modules to pyc files. `prefix` is where they will lie (`/app/lib`)."""
+        ...
+
+    def of_sources(self, sources: Mapping[str, bytes], target: Target) -> Mapping[str, bytes]:
+        """Absolute paths of modules in the image with their sources: to pyc files, without those that do not compile."""
         ...
 
 
@@ -118,4 +149,22 @@ class ImageOutput(Protocol):
 
     def finish(self, manifest: RawManifest, tags: tuple[str, ...]) -> None:
         """Make the manifest, under its tags, the layout's one image."""
+        ...
+
+
+class DebianArchive(Protocol):
+    """Where Debian packages come from: a mirror, or the machine's own apt."""
+
+    def offered(self, architecture: str) -> Iterator[Offered]:
+        """Every package for the architecture (and `all`), in any order; verified by the archive's signature.
+
+        `ExternalError` when the archive is not there, or is not what its signature says.
+        """
+        ...
+
+    def fetch(self, packages: tuple[LockedPackage, ...]) -> Iterator[bytes]:
+        """The packages' files in the given order, each verified against its digest.
+
+        `ExternalError` where one is gone (`base-mirror`) or another (`deb-digest`).
+        """
         ...

@@ -15,6 +15,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "adopt": ("projects", "write the pipeline and declaration for an existing project"),
     "approve": ("approvals", "approve a waiting promotion"),
     "cancel": ("runs", "cancel a run"),
+    "chart": ("chart", "generate, check, pack and push Helm charts"),
     "check": ("projects", "report what would work here and what would not"),
     "completion": ("completion", "print the completion script of a shell"),
     "demo": ("demo", "carry an example from a push to production and show it"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aegis.cli import output
+from aegis.cli import image_base, image_trust, output
 
 if TYPE_CHECKING:
     from aegis.bootstrap.image import PushReport
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def image() -> None:
-    """Build, push and inspect images without a daemon.
+    """Build, push, inspect, compare and rebase images without a daemon.
 
     \b
     Examples:
@@ -28,11 +28,14 @@ def image() -> None:
 @click.argument("path", default=".", type=click.Path(path_type=Path))
 @click.option("--push", is_flag=True, help="Push to --repository, or to $CI_REGISTRY_IMAGE.")
 @click.option("--repository", default="", metavar="HOST/NAME", help="Where to push.")
-@click.option("--base", default="", metavar="BASE", help="none, oci:FOLDER[:TAG], or HOST/NAME:TAG[@DIGEST].")
+@click.option(
+    "--base", default="", metavar="BASE", help="none, oci:FOLDER[:TAG], lock:FILE, or HOST/NAME:TAG[@DIGEST]."
+)
 @click.option("--output", "folder", type=click.Path(path_type=Path), help="The OCI layout to write (.aegis-image).")
 @click.option("--version", default="", help="The version in labels and tags; else $AEGIS_VERSION, else pyproject's.")
 @click.option("--python", default="", metavar="X.Y", help="The Python version the dependencies are for.")
 @click.option("--arch", default="", metavar="ARCH", help="amd64 or arm64.")
+@click.option("--sbom", type=click.Path(path_type=Path), metavar="FILE", help="Write the bill of materials there, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def build(
     path: Path,
@@ -44,6 +47,7 @@ def build(
     version: str,
     python: str,
     arch: str,
+    sbom: Path | None,
     as_json: bool,
 ) -> None:
     """Build the image of a Python service from its lock and source.
@@ -60,7 +64,7 @@ def build(
     report = build_image(
         Wanted(
             path=path, output=folder, base=base, version=version, python=python, architecture=arch,
-            repository=repository, push=push,
+            repository=repository, push=push, sbom=sbom,
         )
     )  # fmt: skip
     if as_json:
@@ -92,7 +96,8 @@ def push_command(layout: Path, *, repository: str, tags: tuple[str, ...], dry_ru
       aegis image push
       aegis image push --repository localhost:5000/shop/orders --tag 1.2.0 .aegis-image
     """
-    from aegis.bootstrap.image import inspect_image, push_image
+    from aegis.bootstrap.image import push_image
+    from aegis.bootstrap.image_reading import inspect_image
 
     found = inspect_image(str(layout))
     names = tags or found.tags
@@ -121,7 +126,7 @@ def inspect(what: str, *, as_json: bool) -> None:
       aegis image inspect
       aegis image inspect --json localhost:5000/shop/orders:1.2.0
     """
-    from aegis.bootstrap.image import inspect_image
+    from aegis.bootstrap.image_reading import inspect_image
 
     found = inspect_image(what)
     if as_json:
@@ -136,9 +141,17 @@ def inspect(what: str, *, as_json: bool) -> None:
         output.say(f"  {key}={value}")
 
 
+for _command in (
+    image_trust.sbom, image_trust.diff, image_trust.rebase, image_trust.verify, image_trust.key_command,
+    image_trust.policy, image_base.base,
+):  # fmt: skip
+    image.add_command(_command)
+
+
 def _say_pushed(report: PushReport) -> None:
     names = ", ".join(report.tags) or report.digest
     counts = f"{report.sent} blobs sent, {report.present} were there"
+    counts += "; what it lacked of them was sent again" if report.repaired else ""
     output.say(f"{output.state('success')}  pushed to {report.repository}: {names} ({counts})")
 
 

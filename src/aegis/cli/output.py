@@ -48,7 +48,13 @@ def document(schema: str, value: Any) -> None:
 
     plain = value if isinstance(value, dict) else codec.plain(value)
     body = {"schema": schema, **plain} if isinstance(plain, dict) else {"schema": schema, "items": plain}
-    sys.stdout.write(codec.encode(body).decode() + "\n")
+    data = codec.written(body) + b"\n"
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:
+        sys.stdout.write(data.decode())
+    else:
+        sys.stdout.flush()
+        binary.write(data)
     sys.stdout.flush()
 
 

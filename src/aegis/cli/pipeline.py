@@ -220,7 +220,8 @@ def preview(file: str | None, *, data: str | None, merged: bool, as_json: bool, 
     found, forecast = compile_and_forecast(file, occasion(**options), data)
     refuse(found, as_json=as_json)
     if as_json:
-        _preview_document(found, forecast, {"merged": _merged(found)} if merged else {})
+        more = {"merged": _merged(found)} if merged else {}
+        _preview_document(found, {"forecast": _forecast_document(forecast), **more})
         return
     if merged:
         output.say(_merged(found).rstrip("\n"))
@@ -236,12 +237,6 @@ def preview(file: str | None, *, data: str | None, merged: bool, as_json: bool, 
         output.say(f"  {output.state('skipped')}  {one.name}: {one.reason}")
     if found.plan is not None:
         _foresee(forecast)
-
-
-def _merged(found: Compilation) -> str:
-    from aegis.pipeline.showing import merged_yaml
-
-    return merged_yaml(found.merged)
 
 
 def _foresee(forecast: Forecast | None) -> None:
@@ -273,7 +268,13 @@ def _forecast_document(forecast: Forecast | None) -> dict[str, Any] | None:
     }
 
 
-def _preview_document(found: Compilation, forecast: Forecast | None, more: dict[str, Any]) -> None:
+def _merged(found: Compilation) -> str:
+    from aegis.pipeline.showing import merged_yaml
+
+    return merged_yaml(found.merged)
+
+
+def _preview_document(found: Compilation, more: dict[str, Any]) -> None:
     plan = found.plan
     output.document(
         "aegis.preview/1",
@@ -286,7 +287,6 @@ def _preview_document(found: Compilation, forecast: Forecast | None, more: dict[
             "skipped": found.skipped,
             "unsupported": list(plan.unsupported) if plan is not None else [],
             "warnings": _places(found.warnings),
-            "forecast": _forecast_document(forecast),
             **more,
         },
     )

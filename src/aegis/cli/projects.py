@@ -12,6 +12,7 @@ from aegis.cli import output
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from aegis.pipeline.assessment import Assessment, Problem
     from aegis.projects.model import Command, Project, Remark
 
 _WORDS = {"ok": "pass", "warn": "warn", "fail": "failed"}
@@ -67,24 +68,83 @@ def check(path: str, *, as_json: bool) -> None:
       aegis check .
       aegis check ../orders --json
 
-    Leaves with 1 when something would not work.
+    With a .gitlab-ci.yml: each job as it would run here, each keyword and include that would not, and the mend. With GitHub
+    workflows: what `aegis adopt` would make of them. Leaves with 1 when something would not work.
     """
     from aegis.bootstrap.projects import look
 
-    found = look(path)
-    works = not any(one.level == "fail" for one in found.remarks)
+    looked = look(path)
+    found = looked.project
     if as_json:
-        output.document("aegis.check/1", {"works": works, "project": _plain(found)})
-    else:
-        _title(found)
-        _remarks(found.remarks)
-        _commands("carried over", [one for one in found.commands if one.carried])
-        _commands("not carried over", [one for one in found.commands if not one.carried])
-        output.say(
-            f"{output.state('pass' if works else 'failed')}  {'it can be adopted: aegis adopt ' + path if works else 'see above'}"
+        pipeline = _pipeline_document(looked.pipeline) if looked.pipeline is not None else None
+        adoption = _plain(looked.adoption) if looked.adoption is not None else None
+        output.document(
+            "aegis.check/1",
+            {"works": looked.works, "project": _plain(found), "pipeline": pipeline, "adoption": adoption},
         )
-    if not works:
-        sys.exit(1)
+        sys.exit(0 if looked.works else 1)
+    if found.packages or looked.pipeline is None:
+        _title(found)
+    if looked.pipeline is not None:
+        _pipeline(looked.pipeline)
+        sys.exit(0 if looked.works else 1)
+    _remarks(found.remarks)
+    _commands("carried over", [one for one in found.commands if one.carried])
+    _commands("not carried over", [one for one in found.commands if not one.carried])
+    if looked.adoption is not None:
+        output.say("\n`aegis adopt` would write this .gitlab-ci.yml:")
+        output.say(_indented(looked.adoption.pipeline))
+        output.say("and this into aegis.yaml:")
+        output.say(_indented(looked.adoption.declaration))
+    works = looked.works
+    output.say(
+        f"{output.state('pass' if works else 'failed')}  {'it can be adopted: aegis adopt ' + path if works else 'see above'}"
+    )
+    sys.exit(0 if works else 1)
+
+
+def _pipeline_document(found: Assessment) -> dict[str, Any]:
+    return {
+        "file": found.file,
+        "valid": found.valid,
+        "works": found.works,
+        "jobs": [_plain(job) for job in found.jobs],
+        "problems": [_plain(one) for one in found.problems],
+        "variables": list(found.variables),
+        "warnings": [_plain(one) for one in found.warnings],
+    }
+
+
+_VERDICTS = {"as written": "pass", "differently": "warn", "not": "failed"}
+
+
+def _pipeline(found: Assessment) -> None:
+    """The pipeline for people: what is wrong with the file, then each job, then what somebody has to set."""
+    output.say(f"{found.file}: {len(found.jobs)} jobs" if found.jobs else f"{found.file} cannot be read as it is")
+    _problems(found.problems, "  ")
+    for job in found.jobs:
+        count = f" ×{job.count}" if job.count > 1 else ""
+        where = ", ".join(job.pipelines) or "no usual pipeline"
+        output.say(f"{output.state(_VERDICTS[job.runs])}  {job.name}{count} ({job.stage}): {where}")
+        _problems(job.problems, "      ")
+    if found.variables:
+        output.say(f"\nsomebody has to set: {', '.join(found.variables)}")
+        output.say(
+            "    mend: `aegis run --env-file FILE` or `--secrets-file FILE` here; variables of the project on a server"
+        )
+    kinds = [sum(job.runs == one for job in found.jobs) for one in _VERDICTS]
+    verdict = f"{kinds[0]} jobs run as written, {kinds[1]} differently, {kinds[2]} not"
+    output.say(
+        f"\n{output.state('pass' if found.works else 'failed')}  {verdict}; next: {'aegis run' if found.works else 'the mends above'}"
+    )
+
+
+def _problems(problems: Iterable[Problem], indent: str) -> None:
+    for one in problems:
+        place = f"{one.where}: " if one.where is not None else ""
+        output.say(f"{indent}{place}{one.message}")
+        if one.mend:
+            output.say(f"{indent}    mend: {one.mend}")
 
 
 def _plain(value: object) -> dict[str, Any]:

@@ -1,13 +1,16 @@
-"""`aegis release list|show`: what was released, from what, and where it runs."""
+"""`aegis release list|show|compare`: what was released, from what, where it runs, and how two differ."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aegis.cli.output import document, say, state
 from aegis.cli.remote import client, server_options
+
+if TYPE_CHECKING:
+    from aegis.supplychain.compare import Known
 
 
 @click.group()
@@ -52,26 +55,98 @@ def show(name: str, url: str, data: str, *, as_json: bool) -> None:
     \b
     Examples:
       aegis release show orders@1.4.0
-      aegis release show orders@1.4.0 --json
+      aegis release show --json orders@1.4.0
+
+    The digest of its image or wheel names a release as well.
     """
     with client(url, data) as server:
-        view: dict[str, Any] = server.get(f"releases/{name}")
+        dossier: dict[str, Any] = server.get(f"releases/{name}/dossier")
+        view: dict[str, Any] = server.get(f"releases/{dossier['release']}")
     if as_json:
-        document("aegis.release/1", view)
+        document("aegis.release/1", {**view, "dossier": dossier})
         return
-    found = view["release"]
-    say(f"{found['id']}  commit {found['commit']}  run {found['run']}")
-    say(f"signed by key {view['signature'][:24]}" if view["signature"] else "not signed")
-    if view["quarantined"]:
-        say(f"⊘ quarantined: {view['quarantined']}")
-    for artifact in found["artifacts"]:
-        say(f"  {artifact['kind']} {artifact['name']} {artifact['digest'][:19]} {artifact['size']} bytes")
+    _say_origin(view, dossier)
+    _say_image(dossier["image"])
     if view["verdict"]:
         for reason in view["verdict"]["reasons"]:
             say(f"  {state(reason['outcome'])} {reason['gate']}: {reason['message']}")
+    for approval in view["approvals"]:
+        granted = "approved" if approval["granted"] else "rejected"
+        say(f"  {granted} by {approval['by']} as {approval['role']}  {approval['at']}")
     for cell in view["running_in"]:
         say(f"  runs in {cell['environment']} since {cell['since']}")
     for line in view["history"]:
         say(f"  {line['at']}  {line['actor']}: {line['text']}")
-    if found["changelog"]:
-        say("\n" + found["changelog"])
+    if view["release"]["changelog"]:
+        say("\n" + view["release"]["changelog"])
+
+
+def _say_origin(view: dict[str, Any], dossier: dict[str, Any]) -> None:
+    found = view["release"]
+    say(f"{found['id']}  commit {found['commit']}  run {found['run']}")
+    say(f"  {dossier['author']}: {dossier['message'].splitlines()[0]}")
+    say(f"signed by key {view['signature'][:24]}" if view["signature"] else "not signed")
+    if view["quarantined"]:
+        say(f"⊘ quarantined: {view['quarantined']}")
+    for artifact in found["artifacts"]:
+        say(f"  {artifact['kind']} {artifact['name']} {artifact['digest'][:19]}")
+    for job in dossier["jobs"]:
+        say(f"  {state(job['state'])} job {job['name']}")
+    for kind, figures in sorted(dossier["figures"].items()):
+        told = ", ".join(f"{key} {value}" for key, value in figures.items() if key not in {"job", "file"})
+        say(f"  {kind}: {told}")
+    for finding in dossier["findings"]:
+        say(f"  finding: {finding}")
+
+
+def _say_image(image: dict[str, Any] | None) -> None:
+    if image is None:
+        return
+    say(
+        f"  image {image['repository']}@{image['digest'][:19]}  {image['size'] / 1e6:.1f} MB, {len(image['layers'])} layers"
+    )
+    say(f"  tags {', '.join(image['tags'])}")
+    say(f"  contents: {len(image['packages'])} packages; trusted: {image['trusted']}")
+    for one in image["attested"]:
+        say(f"  attested: {one}")
+
+
+@release.command()
+@click.argument("before")
+@click.argument("after")
+@server_options
+def compare(before: str, after: str, url: str, data: str, *, as_json: bool) -> None:
+    """Compare two releases: dependencies, size, layers, findings, licences.
+
+    \b
+    Examples:
+      aegis release compare orders@1.3.0 orders@1.4.0
+      aegis release compare --json orders@1.3.0 orders@1.4.0
+    """
+    from aegis.cli.image_trust import difference_lines
+    from aegis.supplychain.compare import compare as compared
+
+    with client(url, data) as server:
+        one, other = (server.get(f"releases/{name}/dossier") for name in (before, after))
+    found = compared(_known(one), _known(other))
+    if as_json:
+        document("aegis.release-compare/1", found)
+        return
+    say(f"{one['release']} → {other['release']}")
+    for line in difference_lines(found):
+        say(f"  {line}")
+
+
+def _known(dossier: dict[str, Any]) -> Known:
+    from aegis.supplychain.compare import Known
+    from aegis.supplychain.sbom import Component
+
+    image = dossier["image"] or {"digest": "", "size": 0, "layers": {}, "packages": []}
+    packages = tuple(
+        Component(name=one["name"], version=one["version"], purl=one["purl"], licences=tuple(one["licences"]))
+        for one in image["packages"]
+    )
+    return Known(
+        name=dossier["release"], digest=image["digest"], size=image["size"], layers=image["layers"], packages=packages,
+        findings=dict.fromkeys(dossier["findings"], ""),
+    )  # fmt: skip

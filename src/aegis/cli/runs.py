@@ -50,15 +50,22 @@ def retry(run: str, job: str, url: str, data: str, *, dry_run: bool, as_json: bo
 @click.argument("run")
 @click.argument("job")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended.")
+@click.option("--search", default="", metavar="TEXT", help="Only the lines that hold TEXT, with their numbers.")
+@click.option("--line", default=0, metavar="N", help="Only the lines around line N, with their numbers.")
 @server_options
-def logs(run: str, job: str, url: str, data: str, *, follow: bool, as_json: bool) -> None:
+def logs(run: str, job: str, search: str, line: int, url: str, data: str, *, follow: bool, as_json: bool) -> None:
     """Show a job's log.
 
     \b
     Examples:
       aegis logs 01k9x… unit
       aegis logs 01k9x… unit --follow
+      aegis logs 01k9x… unit --search "error:"
+      aegis logs 01k9x… unit --line 48213
     """
+    if search or line:
+        _some_lines(run, job, search, line, url, data, as_json=as_json)
+        return
     with client(url, data) as server:
         offset, complete, collected = 0, False, b""
         while not complete:
@@ -73,6 +80,27 @@ def logs(run: str, job: str, url: str, data: str, *, follow: bool, as_json: bool
             offset = following
     if as_json:
         document("aegis.logs/1", {"run": run, "job": job, "log": collected.decode("utf-8", "replace")})
+
+
+def _some_lines(run: str, job: str, search: str, line: int, url: str, data: str, *, as_json: bool) -> None:
+    """The lines that were found, or those around one: ten before it and thirty after."""
+    with client(url, data) as server:
+        if search:
+            found = server.get(f"runs/{run}/jobs/{job}/trace/search", text=search)
+            rows, more = [(one["line"], one["text"]) for one in found["hits"]], found["more"]
+        else:
+            content, first, _ = server.lines(run, job, max(1, line - 10), 41)
+            rows = list(enumerate(content.decode("utf-8", "replace").splitlines(), first))
+            more = False
+    if as_json:
+        document(
+            "aegis.logs/1", {"run": run, "job": job, "more": more, "lines": [{"line": n, "text": t} for n, t in rows]}
+        )
+        return
+    for number, text in rows:
+        say(f"{number:>8}  {text}")
+    if more:
+        say(f"there are more; `aegis logs {run} {job} --line {rows[-1][0]}` shows what stands around one")
 
 
 @click.command()

@@ -23,6 +23,11 @@ def encode(value: object) -> bytes:
     return _json.encode(value)
 
 
+def written(value: object) -> bytes:
+    """`value` as JSON bytes in the order it has: for showing, where nothing is hashed."""
+    return msgspec.json.encode(value)
+
+
 def decode(data: bytes, kind: type[T]) -> T:
     """The `kind` that `data` holds, checked against its annotations; `UserError` where it does not fit."""
     try:

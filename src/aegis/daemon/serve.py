@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from aegis import __version__
+from aegis.access.id_tokens import discovery, key_set
 from aegis.access.tokens import Kind
 from aegis.adapters.listener import address_of, listening
 from aegis.adapters.zero_copy import ZeroCopyProtocol
@@ -32,6 +33,7 @@ from aegis.daemon.recover import answers, resume
 from aegis.daemon.schedules import Schedules
 from aegis.daemon.stream import LedgerStream
 from aegis.daemon.upkeep import Upkeep
+from aegis.daemon.verifier import Verifier
 from aegis.daemon.watchers import Expiry, Observer, RolloutDriver
 from aegis.delivery.context import Adopted
 from aegis.delivery.dispatch import SYSTEM, Asking
@@ -42,7 +44,7 @@ from aegis.delivery.queries.facade import Facade
 from aegis.delivery.views import Actor, InboxEntry
 from aegis.notify import routing
 from aegis.web import app as web
-from aegis.web import charts_api, git_door, gitlab_api, oci_api, portal, pypi_api, status_page
+from aegis.web import charts_api, git_door, gitlab_api, oci_api, oidc_door, portal, pypi_api, status_page
 from aegis.web.gitlab_api.waiting import WaitingRoom
 
 OPERATOR = "operator"
@@ -105,6 +107,7 @@ class Server:
             "observer": Observer(context, self._reporter).round,
             "rollouts": RolloutDriver(context, self._reporter).round,
             "expiry": Expiry(context).round,
+            "verifier": Verifier(context, self._reporter).round,
             "schedules": Schedules(context, plant.dispatcher, self._reporter).round,
             "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
             "leases": self._leases,
@@ -200,6 +203,7 @@ class Server:
         stream = LedgerStream(plant.ledger)
         gitlab = GitlabDoor(context, plant.runner_door, facade, plant.dispatcher)
         doors = (
+            *oidc_door.routes(lambda: discovery(self.url), lambda: key_set(plant.keys.identity)),
             *git_door.routes(plant.git_door),
             *gitlab_api.routes(gitlab, plant.entrance, self._room),
             *oci_api.routes(lambda: plant.entrance),

@@ -12,7 +12,7 @@ from aegis.gates.policy import GatePolicy
 from aegis.gitops.overlay import ServiceSpec
 from aegis.registry.options import RegistryOptions
 from aegis.rollout.strategy import Strategy
-from aegis.source.branches import ProtectedBranch, ProtectedTag
+from aegis.source.branches import ProtectedBranch, ProtectedTag, matches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +142,13 @@ class Options:
     def strategy(self, service: str, environment: str) -> Strategy:
         """How a new version takes over there; rolling where nothing is declared."""
         return self.strategies.get((service, environment)) or Strategy(kind="rolling")
+
+    def is_protected(self, ref: str) -> bool:
+        """Whether only certain people can move this branch or tag; a merge request's head never is."""
+        kind, _, name = ref.removeprefix("refs/").partition("/")
+        if kind == "heads":
+            return any(matches(one.pattern, name) for one in self.branches)
+        return kind == "tags" and any(matches(one.pattern, name) for one in self.tags)
 
     def is_release_branch(self, branch: str) -> bool:
         """Whether versions are cut from a branch."""

@@ -73,5 +73,11 @@ def moment(record: Record) -> datetime:
 
 
 def summary(record: Record) -> str:
-    """A record in one line, for messages."""
-    return f"#{record['seq']} {record['type']} {record['subject']} {str(record['data'])[:300]}"
+    """A record in a sentence: why the gates block, why nothing runs, what failed; else what it is about."""
+    data = record["data"] or {}
+    said = [data.get("reason"), data.get("message"), data.get("hint")]
+    if "verdict" in data:
+        blocking = [one for one in data["verdict"]["reasons"] if one["outcome"] == "block"]
+        said = [f"the gate {one['gate']} blocks: {one['message']}. {one['mend']}" for one in blocking]
+    words = " ".join(str(one) for one in said if one)
+    return f"{words} (record {record['seq']}: {record['type']} of {record['subject']})".strip()

@@ -45,6 +45,7 @@ def build(
         token=given.token,
         variables=(*variables, *given.variables),
         dependencies=tuple(_archives(feeders)),
+        trusted=given.trusted,
         resolve_failure=trouble,
     )
 

@@ -121,10 +121,14 @@ class WorkspaceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceReady:
-    """What else the job must be able to read (`read_only`: Git objects), and one line for its trace."""
+    """What else the job must be able to read (`read_only`: Git objects), and one line for its trace.
+
+    `owned` says that everything in the tree belongs to the executor's owner already.
+    """
 
     read_only: tuple[Path, ...] = ()
     note: str = ""
+    owned: bool = False
 
 
 class Workspaces(Protocol):
@@ -132,6 +136,10 @@ class Workspaces(Protocol):
 
     def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
         """Fill `destination`. `NotFound` for an unknown project or commit, `ExternalError` when Git fails."""
+        ...
+
+    def release(self, destination: Path) -> None:
+        """The tree is needed no longer and will be removed; also for what an earlier process left. Idempotent."""
         ...
 
 
@@ -225,6 +233,10 @@ class Sandbox(Protocol):
 
         Without a running step nothing happens, and the next one runs as usual.
         """
+        ...
+
+    async def interact(self, environment: Mapping[str, str]) -> None:
+        """A shell for the person at this process's terminal, in the mounts and the identity of the steps; until it ends."""
         ...
 
     async def cleanup(self) -> None:

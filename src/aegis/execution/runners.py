@@ -63,9 +63,13 @@ class Runner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCredentials:
-    """What only this attempt of this job may hold: its token and variables that carry secrets or addresses."""
+    """What only this attempt of this job may hold: its token and variables that carry secrets or addresses.
+
+    `trusted` says that it belongs to a protected branch or tag.
+    """
 
     token: str
+    trusted: bool = False
     variables: tuple[Variable, ...] = ()
 
 
@@ -89,6 +93,8 @@ class Assignment:
     token: str
     variables: tuple[Variable, ...]
     dependencies: tuple[Dependency, ...] = ()
+    trusted: bool = False
+    """Whether the job belongs to a protected branch or tag: it then shares nothing with jobs that do not."""
     resolve_failure: str = ""
     """Why the job cannot begin (a secret that did not resolve); the runner only writes it down and finishes."""
 

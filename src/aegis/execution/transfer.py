@@ -28,11 +28,20 @@ Lines = list[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caches:
-    """Where caches are kept."""
+    """Where caches are kept. `trusted` says that the job is of a protected branch or tag.
+
+    Trusted jobs have caches of their own: what anybody's branch has written never reaches them, unless a declaration says
+    `unprotect`. The separating sign cannot stand in a key.
+    """
 
     index: CacheIndex
     blobs: Blobs
     clock: Clock
+    trusted: bool = False
+
+    def name(self, spec: CacheSpec, key: str) -> str:
+        """Under what a key is kept for jobs of this trust."""
+        return f"{key}/{'protected' if self.trusted and not spec.unprotect else 'open'}"
 
 
 def listing(work: Path) -> frozenset[str]:
@@ -60,7 +69,7 @@ def restore(
         if not cache.pulls(spec, variables):
             continue
         for key in cache.keys(spec, work, variables):
-            entry = caches.index.lookup(project, key)
+            entry = caches.index.lookup(project, caches.name(spec, key))
             if entry is None or caches.blobs.size(entry.digest) is None:
                 lines.append(f"No cache under {key}.")
                 continue
@@ -98,7 +107,9 @@ def save(
                 lines.append(f"Nothing to cache under {key}.")
                 continue
             digest, size = _packed(work, found.files, caches.blobs)
-            caches.index.store(project, key, CacheEntry(digest=digest, size=size, at=caches.clock.now()))
+            caches.index.store(
+                project, caches.name(spec, key), CacheEntry(digest=digest, size=size, at=caches.clock.now())
+            )
         except (AegisError, OSError) as error:
             lines.append(f"WARNING: the cache {key} was not kept: {error}")
             continue

@@ -6,8 +6,9 @@ own; this one only carries values from one to the next and turns problems into a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
 from aegis.core.errors import Where
@@ -28,9 +29,12 @@ from aegis.pipeline.variables import RUN_TIME, Expansion, circles, layered, visi
 _PUSHES = frozenset({"push", "merge_request_event", "external_pull_request_event"})
 
 
-def compile_pipeline(request: CompileRequest) -> Compilation:
-    """The plan of one pipeline, or what keeps it from being one. Never raises for what a file holds."""
-    report = Report()
+def compile_pipeline(request: CompileRequest, report: Report | None = None) -> Compilation:
+    """The plan of one pipeline, or what keeps it from being one. Never raises for what a file holds.
+
+    `report` collects what is wrong; another one than the usual may take some of it less seriously.
+    """
+    report = report if report is not None else Report()
     context = _context(request)
     configuration = configure(request, context, report)
     if configuration is None:
@@ -47,9 +51,9 @@ def check_pipeline(request: CompileRequest) -> Compilation:
     return inspect_pipeline(request).compilation
 
 
-def inspect_pipeline(request: CompileRequest) -> Inspection:
+def inspect_pipeline(request: CompileRequest, report: Report | None = None) -> Inspection:
     """The same with what it was said of: for editors and for advice."""
-    report = Report()
+    report = report if report is not None else Report()
     context = _context(request)
     configuration = configure(request, context, report)
     names = None
@@ -133,7 +137,8 @@ def _check(configuration: Configuration, names: graph.Names, report: Report) -> 
     workflow_rules = configuration.workflow is not None and configuration.workflow.has("rules")
     owners: dict[str, str] = {}
     for name, definition in configuration.jobs.items():
-        for word in unsupported(definition):
+        definition.unsupported = unsupported(definition)
+        for word in definition.unsupported:
             key = definition.node.key(word)
             report.warn(
                 "not-carried-out",
@@ -321,21 +326,31 @@ class _Compiler:
     def _build(self, chosen: dict[str, jobs.Chosen]) -> tuple[JobSpec, ...]:
         return tuple(self._job(one, chosen) for one in chosen.values())
 
+    def _with_own(
+        self, definition: Definition, instance: Instance, match: Match | None, place: JobEnvironment | None
+    ) -> tuple[dict[str, Variable], dict[str, Variable]]:
+        """All variables of a job, and those of them that are its own."""
+        own = self.layers.own(definition, instance, match, place)
+        root = self.layers.inherited(definition)
+        if root is self.layers.root:
+            return {**self.layers.common(), **own}, own
+        return {**self.layers.low, **root, **self.layers.high, **own}, own
+
     def _job(self, one: jobs.Chosen, present: Mapping[str, jobs.Chosen]) -> JobSpec:
         definition, instance = one.definition, one.instance
-        variables = self.layers.of(definition, instance, one.match, None)
+        variables, own = self._with_own(definition, instance, one.match, None)
         self.variables_left -= len(variables)
         if self.variables_left < 0:
             raise _TooManyVariables
         if definition.get("environment") is not None:
             place = jobs.environment(definition, Expansion(variables, self.open_names))
-            variables = self.layers.of(definition, instance, one.match, place)
+            variables, own = self._with_own(definition, instance, one.match, place)
             place = jobs.address(place, Expansion(variables, self.open_names))
         else:
             place = None
-        if one.when == "manual":
-            variables.setdefault("CI_JOB_MANUAL", Variable(key="CI_JOB_MANUAL", value="true"))
-        expansion = Expansion(variables, self.open_names)
+        if one.when == "manual" and "CI_JOB_MANUAL" not in variables:
+            variables["CI_JOB_MANUAL"] = own["CI_JOB_MANUAL"] = Variable(key="CI_JOB_MANUAL", value="true")
+        expansion = self.layers.expansion(definition, variables, own, self.open_names)
         for circle in circles(variables, expansion.referring) if expansion.referring else ():
             names = ", ".join(f"`{name}`" for name in circle)
             self.report.error(
@@ -380,7 +395,7 @@ class _Compiler:
         variables = self._common()
         workflow = self.configuration.workflow
         name = workflow.get("name") if workflow is not None else None
-        words = sorted({word for one in self.configuration.jobs.values() for word in unsupported(one)})
+        words = sorted({word for one in self.configuration.jobs.values() for word in one.unsupported})
         plan = Plan(
             id="",
             project=self.request.project,
@@ -399,7 +414,20 @@ class _Compiler:
             given=self.request.pipeline_variables,
             unsupported=tuple(words),
         )
-        return replace(plan, id=ids.sha256(codec.encode(plan)))
+        return replace(plan, id=ids.sha256(codec.encode((replace(plan, jobs=()), *_parts(specs)))))
+
+
+def _parts(specs: tuple[JobSpec, ...]) -> Iterator[object]:
+    """All of the jobs for the plan's digest. Variables that jobs share are written once; a job that lacks one writes all."""
+    if not specs:
+        return
+    shared = {id(one) for one in specs[0].variables} & {id(one) for one in specs[-1].variables}
+    yield [one for one in specs[0].variables if id(one) in shared]
+    values = attrgetter(*(one.name for one in fields(JobSpec) if one.name != "variables"))
+    for spec in specs:
+        own = [one for one in spec.variables if id(one) not in shared]
+        whole = len(own) + len(shared) != len(spec.variables)
+        yield values(spec), whole, spec.variables if whole else own
 
 
 def _word(node: Map | None, key: str, default: str) -> str:

@@ -6,17 +6,16 @@ tag or a commit. Parts and `~latest` choose among the project's releases, the hi
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+
+from aegis.pipeline.patterns import Rare
 
 LATEST: Final = "~latest"
-_PART: Final = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?")
-_RELEASE: Final = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\+[0-9A-Za-z.-]+)?")
+_PART: Final = Rare(r"(\d{1,9})(?:\.(\d{1,9}))?")
+_RELEASE: Final = Rare(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\+[0-9A-Za-z.-]+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
+class Component(NamedTuple):
     """An address taken apart."""
 
     host: str

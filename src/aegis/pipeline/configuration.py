@@ -38,6 +38,8 @@ class Definition:
     """What each keyword comes to: the job's own value, else the inherited default; without nulls."""
     stage: str = "test"
     instances: tuple[Instance, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    """Keywords that have no effect here."""
 
     def get(self, keyword: str) -> Node | None:
         """The job's own value, else the inherited default; None where neither is given."""

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from aegis.core.errors import Where
 from aegis.pipeline.diagnostics import Report, Unreadable
+from aegis.pipeline.patterns import Rare
 
 Plain: TypeAlias = str | int | float | bool | None
 
@@ -106,10 +107,10 @@ _FALSE: Final = frozenset({"no", "false", "off"})
 _INTEGER: Final = re.compile(
     r"[-+]?0[0-7_,]+|[-+]?(?:0|[1-9](?:[0-9]|,[0-9]|_[0-9])*)|[-+]?0[xX][0-9a-fA-F_,]+|[-+]?0[bB][01_,]+"
 )
-_FLOAT: Final = re.compile(r"[-+]?(?:[0-9][0-9_,]*)?\.[0-9]*(?:[eE][+-][0-9]+)?")
-_SEXAGESIMAL: Final = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9]){1,2}")
-_DATE: Final = re.compile(r"\d{4}-(?:1[012]|0\d|\d)-(?:[12]\d|3[01]|0\d|\d)")
-_TIME: Final = re.compile(
+_FLOAT: Final = Rare(r"[-+]?(?:[0-9][0-9_,]*)?\.[0-9]*(?:[eE][+-][0-9]+)?")
+_SEXAGESIMAL: Final = Rare(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9]){1,2}")
+_DATE: Final = Rare(r"\d{4}-(?:1[012]|0\d|\d)-(?:[12]\d|3[01]|0\d|\d)")
+_TIME: Final = Rare(
     r"-?\d{4}-\d{1,2}-\d{1,2}(?:[Tt]|\s+)\d{1,2}:\d\d:\d\d(?:\.\d*)?(?:\s*(?:Z|[-+]\d{1,2}:?(?:\d\d)?))?"
 )
 _STARTS_NUMBER: Final = frozenset("0123456789+-.")

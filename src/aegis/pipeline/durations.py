@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from aegis.pipeline.patterns import Rare
 
 _UNITS: Final[dict[str, float]] = {}
 for _names, _seconds in (
@@ -18,8 +19,8 @@ for _names, _seconds in (
     _UNITS.update(dict.fromkeys(_names.split(), float(_seconds)))
 
 _JOINERS: Final = frozenset({"and", "with", "plus"})
-_TOKEN: Final = re.compile(r"(\d+(?:\.\d+)?)|([a-z]+)|[,\s]+")
-_CLOCK: Final = re.compile(r"\d+(?::\d+){1,2}(?:\.\d+)?")
+_TOKEN: Final = Rare(r"(\d+(?:\.\d+)?)|([a-z]+)|[,\s]+")
+_CLOCK: Final = Rare(r"\d+(?::\d+){1,2}(?:\.\d+)?")
 LONGEST: Final = 100 * 31557600
 
 

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from aegis.core.errors import Where
 from aegis.pipeline.conditions import Context, check_expression
 from aegis.pipeline.diagnostics import Report, Unreadable, meant
 from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, plain
 from aegis.pipeline.expression import compile_pattern, holds
+from aegis.pipeline.patterns import Rare
 from aegis.pipeline.reader import parse
 from aegis.pipeline.variables import expand_known, references
 
-_SEPARATOR: Final = re.compile(r"^---(?=\s|$)[^\n]*\n?", re.MULTILINE)
-_BLOCK: Final = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
-_TRUNCATE: Final = re.compile(r"truncate\(\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)")
+_SEPARATOR: Final = Rare(r"^---(?=\s|$)[^\n]*\n?", re.MULTILINE)
+_BLOCK: Final = Rare(r"\$\[\[(.*?)\]\]", re.DOTALL)
+_TRUNCATE: Final = Rare(r"truncate\(\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)")
 _TYPES: Final = ("string", "number", "boolean", "array")
 _KEYS: Final = ("type", "default", "options", "regex", "description", "rules")
-_SPLIT: Final = re.compile(r"split\('([^']+)'\)")
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.,:+/@\n-]")
+_SPLIT: Final = Rare(r"split\('([^']+)'\)")
+_UNSAFE: Final = Rare(r"[^A-Za-z0-9_.,:+/@\n-]")
 _SPEC: Final = ("inputs", "include", "component", "description")
 _COMPONENT: Final = ("name", "version", "reference", "sha")
 _LONGEST_DESCRIPTION: Final = 256
@@ -34,8 +36,7 @@ _MAX_OPTIONS: Final = 50
 _MAX_BLOCK: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A value for an input and where it was given: None for one given with the request, whose text takes the input's type."""
 
     value: Any
@@ -67,8 +68,7 @@ class InputSpec:
     where: Where | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """A file cut at its `---`: the header's text, the content's text and how many lines stand before each."""
 
     header: str | None
@@ -118,11 +118,10 @@ def _is_header(part: tuple[int, str], file: str, limits: Limits) -> bool:
     return isinstance(root, Map) and "spec" in root.entries
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What a file's `spec` says: its inputs, files that declare more of them, and which facts of a component it uses."""
 
-    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    inputs: Mapping[str, InputSpec] = MappingProxyType({})
     includes: tuple[Node, ...] = ()
     component: tuple[str, ...] = ()
 

@@ -24,6 +24,7 @@ from aegis.pipeline.outward import (
     SECRETS,
     TRIGGER,
 )
+from aegis.pipeline.patterns import Rare
 from aegis.pipeline.shapes import (
     Shape,
     anything,
@@ -296,13 +297,13 @@ BRIDGE: Final = frozenset(
 """What a job may have that starts another pipeline instead of running a script."""
 
 NOT_CARRIED_OUT: Final = frozenset(
-    {"dast_configuration", "id_tokens", "identity", "inputs", "pages", "publish", "release"}
+    {"dast_configuration", "identity", "inputs", "pages", "publish", "release"}
 )  # fmt: skip
 """Understood, but without effect here; each use is a warning and stands in `Plan.unsupported`."""
 
 WORKFLOW: Final = fields(
     {
-        "name": matching(re.compile(".*", re.DOTALL), "text of at most 255 characters", 255),
+        "name": matching(Rare(".*", re.DOTALL), "text of at most 255 characters", 255),
         "rules": _rules(_workflow_rule_fields),
         "auto_cancel": AUTO_CANCEL,
     }

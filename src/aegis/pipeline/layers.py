@@ -16,6 +16,7 @@ from aegis.pipeline.conditions import Match, strings
 from aegis.pipeline.configuration import Definition, yaml_variables
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 from aegis.pipeline.matrix import Instance
+from aegis.pipeline.variables import Expansion, Shared
 
 _OF_JOB = ("CI_JOB_", "CI_NODE_")
 
@@ -28,6 +29,8 @@ class Layers:
     root: dict[str, Variable]
     high: dict[str, Variable]
     _written: dict[int, dict[str, Variable]] = field(default_factory=dict)
+    _common: dict[str, Variable] | None = None
+    _shared: Shared | None = None
 
     def written(self, node: Node | None) -> dict[str, Variable]:
         """A `variables` mapping of the file; many jobs share one, so each is read once."""
@@ -38,19 +41,54 @@ class Layers:
             found = self._written[id(node)] = yaml_variables(node)
         return found
 
+    def own(
+        self, definition: Definition, instance: Instance, match: Match | None, place: JobEnvironment | None
+    ) -> dict[str, Variable]:
+        """What one job has beyond the shared layers, as far as those do not win."""
+        root, high = self.inherited(definition), self.high
+        own: dict[str, Variable] = {}
+        for one in predefined.of_job(instance.name, definition.stage, instance.number, instance.total):
+            if one.key not in root and one.key not in high:
+                own[one.key] = one
+        for one in predefined.of_environment(place) if place is not None else ():
+            if one.key not in root and one.key not in high:
+                own[one.key] = one
+        above = self.written(definition.node.get("variables"))
+        if instance.values:
+            above = {**above, **{key: Variable(key=key, value=value) for key, value in instance.values.items()}}
+        if match is not None and "variables" in match.rule.entries:
+            above = {**above, **self.written(match.rule.get("variables"))}
+        own.update(above if high.keys().isdisjoint(above) else {k: v for k, v in above.items() if k not in high})
+        return own
+
     def of(
         self, definition: Definition, instance: Instance, match: Match | None, place: JobEnvironment | None
     ) -> dict[str, Variable]:
-        """All variables of one job, lowest first."""
-        variables = dict(self.low)
-        for one in predefined.of_job(instance.name, definition.stage, instance.number, instance.total):
-            variables[one.key] = one
-        if place is not None:
-            for one in predefined.of_environment(place):
-                variables[one.key] = one
-        variables.update(self.given(definition, instance, match))
-        variables.update(self.high)
-        return variables
+        """All variables of one job."""
+        own = self.own(definition, instance, match, place)
+        root = self.inherited(definition)
+        below = self.common() if root is self.root else {**self.low, **root, **self.high}
+        return {**below, **own}
+
+    def common(self) -> dict[str, Variable]:
+        """What every job has that inherits the top level; made once, after the workflow's rules have had their say."""
+        if self._common is None:
+            self._common = {**self.low, **self.root, **self.high}
+        return self._common
+
+    def expansion(
+        self,
+        definition: Definition,
+        variables: dict[str, Variable],
+        own: Mapping[str, Variable],
+        open_names: Callable[[str], bool],
+    ) -> Expansion:
+        """A job's variables among themselves; values that none of its own can change are taken from the shared layers."""
+        if self.inherited(definition) is not self.root:
+            return Expansion(variables, open_names)
+        if self._shared is None:
+            self._shared = Shared(self.common(), open_names)
+        return self._shared.expansion(variables, own)
 
     def given(self, definition: Definition, instance: Instance, match: Match | None) -> dict[str, Variable]:
         """What the pipeline's file itself gives a job, lowest first."""

@@ -8,11 +8,13 @@ other reader decides. Property tests hold that both answer alike.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from sys import intern
 from typing import Final
 
 from aegis.pipeline.diagnostics import Report, Unreadable
 from aegis.pipeline.document import Limits, Map, Node, Plain, Scalar, Seq, mapping, resolve
+from aegis.pipeline.patterns import Rare
 
 
 class NotPlain(Exception):
@@ -26,16 +28,16 @@ _KEY: Final = re.compile(
 _START: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$./\\(~+^;=<)")
 _END: Final = r"(?:[ ]+#.*|[ ]*)$"
 _DOUBLE: Final = re.compile(r'"([^"\\]*)"' + _END)
-_SINGLE: Final = re.compile(r"'((?:[^']|'')*)'" + _END)
-_LITERAL: Final = re.compile(r"\|(-?)" + _END)
-_ANCHOR: Final = re.compile(r"&([A-Za-z0-9_-]+)(?:[ ]+|$)")
-_ALIAS: Final = re.compile(r"\*([A-Za-z0-9_-]+)" + _END)
+_SINGLE: Final = Rare(r"'((?:[^']|'')*)'" + _END)
+_LITERAL: Final = Rare(r"\|(-?)" + _END)
+_ANCHOR: Final = Rare(r"&([A-Za-z0-9_-]+)(?:[ ]+|$)")
+_ALIAS: Final = Rare(r"\*([A-Za-z0-9_-]+)" + _END)
 _BLANK: Final = re.compile(_END)
 _FLOW: Final = re.compile(
     r"""[ ]*(?:(?P<plain>[A-Za-z0-9_$./][\w./$()+=~-]*(?:[ ]+[\w./$()+=~-]+)*)|"(?P<double>[^"\\]*)"|'(?P<single>[^']*)'"""
     r"""|(?P<alias>\*[A-Za-z0-9_-]+)|(?P<open>[\[{])|(?P<close>[\]}])|(?P<reference>!reference[ ]+(?=\[)))[ ]*"""
 )
-_REFERENCE: Final = re.compile(r"!reference[ ]+(?=\[)")
+_REFERENCE: Final = Rare(r"!reference[ ]+(?=\[)")
 _LONGEST_KEY: Final = 900
 _STARTS_OTHER: Final = frozenset("0123456789.\"'~")
 """What a key begins with that is not simply the text that it is; short words may be booleans or nothing."""
@@ -164,6 +166,13 @@ class _Reader:
                 name = _make(Scalar, (written, written, file, number, column + 1))
             if start == len(line) or line[start] == "#":
                 node = self.below(line.index(":", key.end(1)) + 2, column, number)
+            elif line[start] in _START and " #" not in line and (plain := line[start:].rstrip(" "))[-1] != ":":
+                if ": " in plain:
+                    raise NotPlain
+                node = _make(Scalar, (_resolved(plain), plain, file, number, start + 1))
+                self.advance()
+                if self.column > column:
+                    raise NotPlain
             elif line[start] == "&":
                 node = self.anchored(start, column, dashes=column)
             else:
@@ -373,7 +382,9 @@ class _Reader:
         return Scalar(text, text, self.file, number, start + 1)
 
 
+@lru_cache(maxsize=4096)
 def _resolved(text: str) -> Plain:
+    """The value of an unquoted scalar; most words of a file stand there many times."""
     try:
         return resolve(text)
     except ValueError:

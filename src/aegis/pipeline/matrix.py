@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, Seq
+from aegis.pipeline.patterns import Rare
 
 MAX_JOBS: Final = 200
-_EXPRESSION: Final = re.compile(r"\$\[\[\s*matrix\.([A-Za-z_]\w*)\s*\]\]")
+_EXPRESSION: Final = Rare(r"\$\[\[\s*matrix\.([A-Za-z_]\w*)\s*\]\]")
 
 
 class Instance(NamedTuple):

@@ -6,7 +6,7 @@ names. Without `rules`, `only` and workflow rules a job is for branches and tags
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aegis.pipeline.conditions import Conditions, Scope, strings
 from aegis.pipeline.document import Map, Node, Scalar
@@ -15,8 +15,7 @@ from aegis.pipeline.expression import compile_pattern
 _PLURALS = {"push": "pushes", "api": "api", "web": "web", "chat": "chat"}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What a pipeline is for, as `refs` patterns see it. `kind` is `branch`, `tag` or `merge_request`."""
 
     kind: str
@@ -25,8 +24,7 @@ class Target:
     project: str
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """Whether the job is in, and the sentence for it."""
 
     included: bool

@@ -5,11 +5,11 @@ Each is checked as GitLab checks it. What becomes of them is decided elsewhere. 
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, Seq
+from aegis.pipeline.patterns import Rare
 from aegis.pipeline.shapes import (
     Shape,
     anything,
@@ -28,7 +28,7 @@ from aegis.pipeline.shapes import (
     text,
 )
 
-_TIME: Final = re.compile(r"\d{4}-?\d\d-?\d\d(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?")
+_TIME: Final = Rare(r"\d{4}-?\d\d-?\d\d(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?")
 STRINGS: Final = several(text)
 ONE_OR_STRINGS: Final = several(text, single=True)
 LINK_TYPES: Final = ("other", "runbook", "image", "package")

@@ -11,19 +11,20 @@ from functools import lru_cache
 from typing import Final
 
 from aegis.core.plan import JobEnvironment, Variable
+from aegis.pipeline.patterns import Rare
 from aegis.pipeline.request import CompileRequest
 
 _NOT_SLUG: Final = re.compile(r"[^a-z0-9]")
 _NOT_JOB_SLUG: Final = re.compile(r"[^a-z0-9_]")
-_ADDRESS: Final = re.compile(r"(https?)://([^/:@]+|\[[^\]]+\])(?::(\d+))?(?:/.*)?")
-_INSTANCE: Final = re.compile(r"(.*?)(?: \d+/\d+|: \[.*\])")
+_ADDRESS: Final = Rare(r"(https?)://([^/:@]+|\[[^\]]+\])(?::(\d+))?(?:/.*)?")
+_INSTANCE: Final = Rare(r"(.*?)(?: \d+/\d+|: \[.*\])")
 _NO_COMMIT: Final = "0" * 40
 _SUFFIX_ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TIERS: Final = (
-    ("development", re.compile(r"dev|review|trunk", re.IGNORECASE)),
-    ("testing", re.compile(r"test|tst|int|ac(?:ce|)pt|qa|qc|control|quality", re.IGNORECASE)),
-    ("staging", re.compile(r"sta?g|mode?l|pre|demo|non", re.IGNORECASE)),
-    ("production", re.compile(r"pro?d|live", re.IGNORECASE)),
+    ("development", Rare(r"dev|review|trunk", re.IGNORECASE)),
+    ("testing", Rare(r"test|tst|int|ac(?:ce|)pt|qa|qc|control|quality", re.IGNORECASE)),
+    ("staging", Rare(r"sta?g|mode?l|pre|demo|non", re.IGNORECASE)),
+    ("production", Rare(r"pro?d|live", re.IGNORECASE)),
 )
 
 

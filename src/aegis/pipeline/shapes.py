@@ -6,13 +6,13 @@ wherever a key is optional, as in GitLab.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from aegis.pipeline import durations
 from aegis.pipeline.diagnostics import Report, meant
 from aegis.pipeline.document import Map, Node, Scalar, Seq, kind_of
+from aegis.pipeline.patterns import Rare
 
 Shape: TypeAlias = Callable[[Node, str, Report], None]
 
@@ -107,6 +107,8 @@ def several(item: Shape, *, most: int = 10_000, least: int = 0, single: bool = F
                 )
             if len(node.items) < least:
                 report.error("invalid-value", f"`{label}` needs at least {least} entry", node.where)
+            if item is text and all(is_text(one) for one in node.items):
+                return
             for one in node.items:
                 item(one, label, report)
         elif single:
@@ -125,6 +127,13 @@ def nested(item: Shape, depth: int = 10) -> Shape:
     """One alone, or a list, lists within lists allowed (from `!reference`)."""
 
     def check(node: Node, label: str, report: Report) -> None:
+        if (
+            item is text
+            and isinstance(node, Seq)
+            and len(node.items) < 50_000
+            and all(is_text(one) for one in node.items)
+        ):
+            return
         stack: list[tuple[Node, int]] = [(node, 0)]
         count = 0
         while stack:
@@ -204,7 +213,7 @@ def exclusive(names: tuple[str, ...], inner: Shape) -> Shape:
     return check
 
 
-def matching(pattern: re.Pattern[str], expected: str, most: int = 10_000) -> Shape:
+def matching(pattern: Rare, expected: str, most: int = 10_000) -> Shape:
     """A text of one form and length."""
 
     def check(node: Node, label: str, report: Report) -> None:

@@ -11,8 +11,8 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from aegis.core.errors import AegisError, NotFound, Where
 from aegis.pipeline import components, durations, templates
@@ -30,18 +30,16 @@ _RULE_KEYS: Final = ("if", "changes", "exists", "when")
 _HOUR: Final = 3600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Home:
+class Home(NamedTuple):
     """Where a file lies: the files beside it (None: nowhere that has any) and the prefix of their names in messages."""
 
     files: Files | None
     prefix: str = ""
-    component: Mapping[str, str] = field(default_factory=dict)
+    component: Mapping[str, str] = MappingProxyType({})
     """For a component: its `name`, `version`, `reference` and `sha`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(NamedTuple):
     """One file to be included."""
 
     label: str

@@ -11,6 +11,7 @@ from typing import Final
 from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 from aegis.pipeline.outward import KUBERNETES
+from aegis.pipeline.patterns import Rare
 from aegis.pipeline.shapes import (
     Shape,
     anything,
@@ -69,9 +70,7 @@ _REPORT_SHAPES: Final[dict[str, Shape]] = {
         {"coverage_format": one_of("cobertura", "jacoco"), "path": filled}, required=("coverage_format", "path")
     ),
 }
-_EXPOSE_AS: Final = matching(
-    re.compile(r"\w[-\w ]*", re.ASCII), "letters, digits, `-`, `_` and spaces, at most 100", 100
-)
+_EXPOSE_AS: Final = matching(Rare(r"\w[-\w ]*", re.ASCII), "letters, digits, `-`, `_` and spaces, at most 100", 100)
 _artifact_fields: Final = fields(
     {
         "paths": STRINGS,
@@ -147,9 +146,7 @@ _CACHE: Final = fields(
         "untracked": boolean,
         "unprotect": boolean,
         "when": one_of("on_success", "on_failure", "always"),
-        "policy": matching(
-            re.compile(r"pull-push|push|pull|.*\$\{?\w+.*", re.ASCII), "pull-push, push, pull or a variable"
-        ),
+        "policy": matching(Rare(r"pull-push|push|pull|.*\$\{?\w+.*", re.ASCII), "pull-push, push, pull or a variable"),
         "fallback_keys": several(text, most=5),
     }
 )
@@ -164,7 +161,7 @@ def _tier(node: Node, label: str, report: Report) -> None:
 
 
 _ENVIRONMENT_NAME: Final = matching(
-    re.compile(r"[A-Za-z0-9_/${}. -]+"), "letters, digits, spaces and `-_/$}{.`, at most 255", 255
+    Rare(r"[A-Za-z0-9_/${}. -]+"), "letters, digits, spaces and `-_/$}{.`, at most 255", 255
 )
 ENVIRONMENT: Final = either(
     (Scalar, _ENVIRONMENT_NAME),
@@ -173,7 +170,7 @@ ENVIRONMENT: Final = either(
         fields(
             {
                 "name": _ENVIRONMENT_NAME,
-                "url": matching(re.compile(".*", re.DOTALL), "text of at most 255 characters", 255),
+                "url": matching(Rare(".*", re.DOTALL), "text of at most 255 characters", 255),
                 "action": one_of("start", "prepare", "stop", "verify", "access"),
                 "on_stop": text,
                 "auto_stop_in": duration(None, "never", variable=True),

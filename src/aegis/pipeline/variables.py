@@ -136,11 +136,17 @@ class Expansion:
     would exceed `LONGEST` characters; they become empty, and the caller reports them.
     """
 
-    def __init__(self, variables: Mapping[str, Variable], open_names: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        variables: Mapping[str, Variable],
+        open_names: Callable[[str], bool],
+        among: tuple[Variable, ...] | None = None,
+    ) -> None:
         self.variables = variables
         self.open_names = open_names
         self.too_long: list[str] = []
-        self.referring = referring(variables)
+        self.referring = referring(variables) if among is None else among
+        self.settled: Mapping[str, Variable] = {}
         self._values: dict[str, tuple[str, bool]] = {}
 
     def value(self, name: str) -> tuple[str, bool]:
@@ -216,12 +222,22 @@ class Expansion:
 
     def final(self) -> tuple[Variable, ...]:
         """All variables as a job gets them."""
-        if not self.referring:
+        if not self.referring and not self.settled:
             return tuple(self.variables.values())
-        final = dict(self.variables)
+        final = {**self.variables, **self.settled}
         for one in self.referring:
             final[one.key] = self._final(one.key, one)
         return tuple(final.values())
+
+    def finished(self, one: Variable) -> Variable:
+        """One of the variables as a job gets it."""
+        return self._final(one.key, one)
+
+    def take(self, settled: Mapping[str, Variable], other: Expansion) -> None:
+        """Use another expansion's values for these variables."""
+        self.settled = settled
+        for name in settled:
+            self._values[name] = other.value(name)
 
     def _final(self, name: str, one: Variable) -> Variable:
         value, still_open = self.value(name)
@@ -232,6 +248,57 @@ class Expansion:
             file=one.file,
             masked=one.masked,
         )
+
+
+class Shared:
+    """The variables that many jobs share, expanded once. A job takes what depends on none of its own names from here."""
+
+    def __init__(self, variables: Mapping[str, Variable], open_names: Callable[[str], bool]) -> None:
+        self._open_names = open_names
+        self._whole = Expansion(variables, open_names)
+        self._referring = self._whole.referring
+        self._reach = {one.key: self._reached(one) for one in self._referring}
+        circling = {name for circle in circles(variables, self._referring) for name in circle}
+        self._final = {
+            one.key: final
+            for one, final in zip(self._referring, map(self._made, self._referring), strict=True)
+            if not self._reach[one.key] & circling
+        }
+        for name in self._whole.too_long:
+            self._final.pop(name, None)
+
+    def _made(self, one: Variable) -> Variable:
+        return self._whole.finished(one)
+
+    def _reached(self, start: Variable) -> frozenset[str]:
+        """Every name that the value depends on, its own among them."""
+        found: set[str] = set()
+        waiting = [start.key]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                one = self._whole.variables.get(name)
+                if one is not None and not one.raw and not one.secret:
+                    waiting.extend(references(one.value))
+        return frozenset(found)
+
+    def expansion(self, variables: Mapping[str, Variable], own: Mapping[str, Variable]) -> Expansion:
+        """For one job: `variables` are all of its, `own` those beyond the shared ones."""
+        names = own.keys()
+        settled: dict[str, Variable] = {}
+        among = [
+            one for one in own.values() if ("$" in one.value or "%" in one.value) and not one.raw and not one.secret
+        ]
+        for one in self._referring:
+            final = self._final.get(one.key)
+            if final is not None and self._reach[one.key].isdisjoint(names):
+                settled[one.key] = final
+            elif one.key not in own:
+                among.append(one)
+        made = Expansion(variables, self._open_names, tuple(among))
+        made.take(settled, self._whole)
+        return made
 
 
 def _sub_defined(value: str, found: Callable[[str], str | None], variables: Mapping[str, Variable]) -> str:

@@ -15,8 +15,9 @@ from starlette.routing import Route
 from aegis import __version__
 from aegis.core.errors import UserError
 from aegis.core.types import Release
-from aegis.delivery import views
+from aegis.delivery import dossiers, log_lines, views
 from aegis.delivery.commands import VERBS
+from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor, Commands, Credentials, Queries
 from aegis.delivery.why_views import WhyView
 from aegis.web.answers import SESSION_COOKIE, answer, number
@@ -94,6 +95,13 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         "One release",
     ),
     (
+        "releases/{id}/dossier",
+        dossiers.Dossier,
+        lambda q, a, r: q.dossier(a, r.path_params["id"]),
+        "Everything else about a release, by its id or an artifact's digest",
+    ),
+    ("signing-key", dossiers.SigningKeyView, lambda q, a, _: q.signing_key(a), "What this server signs images with"),
+    (
         "merge-requests",
         list[views.MergeRequestView],
         lambda q, a, r: q.merge_requests(
@@ -107,7 +115,7 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         lambda q, a, r: q.merge_request(a, _project(r), r.path_params["number"], min_seq=number(r, "min_seq")),
         "One merge request",
     ),
-    ("runners", list[views.RunnerView], lambda q, a, _: q.runners(a), "Remote runners"),
+    ("runners", list[RunnerView], lambda q, a, _: q.runners(a), "Remote runners"),
     ("at", views.AtView, lambda q, a, r: q.at(a, _time(r), min_seq=number(r, "min_seq")), "What ran at a time"),
     (
         "inbox",
@@ -168,6 +176,33 @@ def routes(
             headers["Content-Disposition"] = "attachment"
         return Response(chunk.data, media_type="text/plain; charset=utf-8", headers=headers)
 
+    def reader(request: Request) -> Callable[[int], views.TraceChunk]:
+        who, path = actor(request), request.path_params
+        return lambda offset: queries.trace(who, path["id"], path["job"], offset=offset)
+
+    async def trace_lines(request: Request) -> Response:
+        first, count = number(request, "line"), min(number(request, "count", 1000), 10_000)
+        found = await run_in_threadpool(lambda: log_lines.window(reader(request), first=first, count=max(count, 1)))
+        headers = {
+            "X-First-Line": str(found.first), "X-Total-Lines": str(found.total), "X-Next-Offset": str(found.end),
+            "X-Complete": str(found.complete).lower(), "X-Content-Type-Options": "nosniff",
+        }  # fmt: skip
+        return Response(found.data, media_type="text/plain; charset=utf-8", headers=headers)
+
+    async def trace_search(request: Request) -> Response:
+        text, limit, after = (
+            request.query_params.get("text", ""),
+            number(request, "limit", 200),
+            number(request, "after"),
+        )
+        if not text:
+            raise UserError("search-text", "what is to be looked for?", hint="add ?text=…")
+        return answer(
+            await run_in_threadpool(
+                lambda: log_lines.search(reader(request), text, limit=max(1, min(limit, 1000)), after=after)
+            )
+        )
+
     async def advisory_store(request: Request) -> Response:
         await run_in_threadpool(actor, request)
         return Response(await run_in_threadpool(advisories), media_type="application/zip")
@@ -183,6 +218,8 @@ def routes(
         Route(f"{BASE}/verbs/{{verb}}", execute, methods=["POST"]),
         Route(f"{BASE}/whoami", whoami),
         Route(f"{BASE}/advisories", advisory_store),
+        Route(f"{BASE}/runs/{{id}}/jobs/{{job:path}}/trace/lines", trace_lines),
+        Route(f"{BASE}/runs/{{id}}/jobs/{{job:path}}/trace/search", trace_search),
         Route(f"{BASE}/runs/{{id}}/jobs/{{job:path}}/trace", trace),
         *(Route(f"{BASE}/{path}", read(reader)) for path, _, reader, _ in READS),
     ]

@@ -26,7 +26,7 @@ from aegis.delivery.doors import Doors, Grant, OciAction, OciHandle, oci_problem
 from aegis.web import content, oci_token
 
 T = TypeVar("T")
-_PIECE: Final = 1024 * 1024
+_ENOUGH: Final = 512 * 1024
 _MANIFEST_LIMIT: Final = 4 * 1024 * 1024
 _RANGE: Final = re.compile(r"(?:bytes[= ])?(\d+)-(\d+)?(?:/.*)?")
 _PULL: Final[frozenset[OciAction]] = frozenset({"pull"})
@@ -282,8 +282,11 @@ async def _receive(request: Request, handle: OciHandle, name: str, offset: int |
 async def _pieces(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     held = bytearray()
     async for chunk in stream:
+        if not held and len(chunk) >= _ENOUGH:
+            yield chunk
+            continue
         held += chunk
-        if len(held) >= _PIECE:
+        if len(held) >= _ENOUGH:
             yield bytes(held)
             held.clear()
     if held:

@@ -8,6 +8,7 @@ import pytest
 
 from aegis.adapters.tree_directory import DirectoryTree
 from aegis.build.application import Application, Found, find_application
+from aegis.build.starting import chosen_server, start_script
 from aegis.core.errors import UserError
 
 
@@ -116,3 +117,27 @@ def test_dependencies_without_a_lock_are_refused_with_the_mend(tmp_path: Path) -
 def test_a_folder_without_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no Python code"):
         project(tmp_path, {"README": ""})
+
+
+FLASK = "from flask import Flask\napp = Flask(__name__)\n"
+MANAGE = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")\n'
+
+
+def test_flask_and_django_are_found_and_served_with_what_the_lock_holds(tmp_path: Path) -> None:
+    flask = project(tmp_path / "flask", {"src/orders/__init__.py": "", "src/orders/app.py": FLASK})
+    assert flask.serves == Found(target="orders.app:app", framework="flask")
+    for locked, said in (
+        ({"gunicorn", "werkzeug"}, b"gunicorn"),
+        ({"waitress"}, b"waitress"),
+        ({"werkzeug"}, b"run_simple"),
+    ):
+        script = start_script(flask, port=8000, server=chosen_server(locked, has_base=False))
+        compile(script, "start.py", "exec")
+        assert said in script
+    with pytest.raises(UserError, match="gunicorn, waitress or werkzeug is not in the lock"):
+        start_script(flask, port=8000, server=chosen_server(set(), has_base=False))
+    django = project(
+        tmp_path / "django", {"manage.py": MANAGE, "shop/__init__.py": "", "shop/settings.py": "", "shop/asgi.py": ""}
+    )
+    assert django.serves == Found(target="shop.asgi:application", framework="django")
+    assert b"uvicorn.run" in start_script(django, port=8000, server="uvicorn")

@@ -8,6 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from aegis.build.application import Options
+from aegis.cli.chart import chart
 from aegis.cli.image import image
 from aegis.cli.wheel import wheel
 
@@ -29,6 +30,6 @@ def test_every_command_in_the_page_exists() -> None:
     ]
     assert commands
     for words in commands:
-        group = {"image": image, "wheel": wheel}[words[0]]
-        done = CliRunner().invoke(group, [words[1], "--help"])
+        group = {"image": image, "wheel": wheel, "chart": chart}[words[0]]
+        done = CliRunner().invoke(group, [*(one for one in words[1:] if not one.startswith("-")), "--help"])
         assert done.exit_code == 0, words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -16,7 +17,8 @@ import pytest
 from starlette.applications import Starlette
 
 from aegis.adapters.layout_directory import OciLayout
-from aegis.bootstrap.image import ImageReport, Wanted, build_image, inspect_image, push_image
+from aegis.bootstrap.image import ImageReport, Wanted, build_image, push_image
+from aegis.bootstrap.image_reading import diff_images, inspect_image, rebase_image, sbom_of
 from aegis.build.image import Facts, image_tags, python_version
 from aegis.core.errors import Conflict, Denied, ExternalError, NotFound, UserError
 from aegis.web import oci_api, pypi_api
@@ -89,9 +91,10 @@ def test_a_changed_source_line_leaves_the_dependency_layer_as_it_is(tmp_path: Pa
     second = build(folder)
     assert first.digest != second.digest
     assert first.layers[0].digest == second.layers[0].digest
-    assert [one.cached for one in first.layers + second.layers] == [False, False, True, False]
+    assert [one.cached for one in first.layers + second.layers] == [False, False, False, True, False, False]
     blobs = {one.name for one in (folder / ".aegis-image" / "blobs" / "sha256").iterdir()}
-    assert first.layers[1].digest.removeprefix("sha256:") not in blobs
+    assert first.layers[2].digest.removeprefix("sha256:") not in blobs
+    assert first.layers[1].digest.removeprefix("sha256:") in blobs
 
 
 def test_the_image_says_where_it_comes_from(tmp_path: Path) -> None:
@@ -133,6 +136,7 @@ def test_the_layers_run_with_nothing_but_python(tmp_path: Path) -> None:
     stub += "    module = importlib.import_module(target.split(':')[0])\n"
     stub += "    print(json.dumps([module.app.__name__, m.version('orders'), tiny.VERSION, options]))\n"
     (root / "app" / "lib" / "uvicorn.py").write_text(stub)
+    shutil.rmtree(root / "app" / "lib" / "__pycache__")
     environment = {"HOST": "127.0.0.1", "PORT": "5555"}
     done = subprocess.run(
         [sys.executable, "-S", str(root / "app" / "start.py")],
@@ -150,10 +154,10 @@ def test_skopeo_copies_a_built_image_through_our_registry_and_back(address: str,
     folder = write_service(tmp_path / "svc")
     report = build(folder, push=True)
     assert report.pushed is not None
-    assert (report.pushed.sent, report.pushed.present) == (3, 0)
+    assert (report.pushed.sent, report.pushed.present) == (4, 0)
     again = build(folder, push=True)
     assert again.pushed is not None
-    assert (again.pushed.sent, again.pushed.present) == (0, 3)
+    assert (again.pushed.sent, again.pushed.present) == (0, 4)
     copied, returned = tmp_path / "copied", tmp_path / "returned"
     source = f"docker://{address}/quarantine/shop/orders:{COMMIT}"
     other = f"docker://{address}/shop/elsewhere:1.2.0"
@@ -194,14 +198,65 @@ def test_an_image_stands_on_a_base_from_a_layout_or_a_registry(address: str, tmp
     shutil.copytree(tmp_path / "base" / ".aegis-image", above / "base")
     local = build(above, base="oci:base:1.2.0", version="9.0.0")
     for report in (pulled, local):
-        assert [one.digest for one in report.layers[:2]] == [one.digest for one in base.layers]
+        assert [one.digest for one in report.layers[:3]] == [one.digest for one in base.layers]
         labels = inspect_image(str(above / ".aegis-image")).labels
         assert labels["io.aegis.base"] == labels["org.opencontainers.image.base.digest"] == base.digest
-        assert len(report.layers) == 4
+        assert len(report.layers) == 6
     with pytest.raises(UserError):
         build(above, base="python:3.12")
     with pytest.raises(NotFound):
         build(above, base=f"{address}/shop/nothing:1")
+
+
+def test_the_bill_of_materials_is_the_same_from_the_builder_and_from_the_layers(tmp_path: Path) -> None:
+    folder = write_service(tmp_path / "svc")
+    report = build(folder, sbom=tmp_path / "sbom.json")
+    document = json.loads((tmp_path / "sbom.json").read_text())
+    names = {(one["name"], one["version"]) for one in document["components"]}
+    assert names == {("tiny", "1.0"), ("uvicorn", "0.1"), ("orders", "1.2.0")}
+    read = json.loads(sbom_of(report.path))
+    assert names == {(one["name"], one["version"]) for one in read["components"]}
+    assert document["metadata"]["component"]["hashes"][0]["content"] == report.digest.removeprefix("sha256:")
+    hashed = next(one for one in document["components"] if one["name"] == "tiny")
+    assert hashed["hashes"][0]["content"] == hashlib.sha256(tiny_wheels()[0][1]).hexdigest()
+
+
+def test_a_rebased_image_keeps_its_own_layers_and_differs_in_its_base_only(tmp_path: Path) -> None:
+    base = write_service(tmp_path / "base", options='user = "0"\n')
+    build(base)
+    above = write_service(tmp_path / "above")
+    first = build(above, version="9.0.0")
+    output = tmp_path / "rebased"
+    report = rebase_image(first.path, f"oci:{base.name}/.aegis-image:1.2.0", folder=tmp_path, output=output)
+    assert report.layers_kept == len(first.layers) == 3
+    found = inspect_image(str(output))
+    assert [one.digest for one in found.layers[3:]] == [one.digest for one in first.layers]
+    assert found.labels["io.aegis.base"] == inspect_image(str(base / ".aegis-image")).digest
+    assert found.entrypoint == inspect_image(first.path).entrypoint
+    difference = diff_images(first.path, str(output))
+    assert (difference.added, difference.removed) == ((), ())
+    assert difference.layers_shared >= 3
+    assert any(one.name == "label io.aegis.base" for one in difference.settings)
+    again = rebase_image(str(output), "none", folder=tmp_path, output=tmp_path / "back")
+    assert [one.digest for one in inspect_image(again.path).layers] == [one.digest for one in first.layers]
+
+
+def test_what_the_registry_lost_is_sent_again(doors: TokenDoors, tmp_path: Path) -> None:
+    """A push believes that the registry has what it was given; where that is wrong it repairs itself."""
+    folder = write_service(tmp_path / "svc")
+    first = build(folder, push=True)
+    repository = doors.registry.repository("quarantine/shop/orders", actor="test")
+    for tag in first.tags:
+        repository.delete_manifest(tag)
+    repository.delete_manifest(first.digest)
+    for layer in first.layers[:2]:
+        repository.delete_blob(layer.digest)
+    again = build(folder, push=True)
+    assert again.pushed is not None
+    assert (again.pushed.sent, again.pushed.present, again.pushed.repaired) == (2, 2, True)
+    third = build(folder, push=True)
+    assert third.pushed is not None
+    assert (third.pushed.sent, third.pushed.repaired) == (0, False)
 
 
 def test_a_wheel_that_is_not_what_the_lock_says_is_refused(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from aegis.adapters.layers_directory import DirectoryLayers
-from aegis.adapters.tree_directory import DirectoryTree
-from aegis.build.layers import Entry, installed_entries, write_layer
+from aegis.build.layers import Entry, write_layer
 from aegis.build.ports import Layer
 from aegis.core.errors import UserError
 
@@ -56,40 +56,30 @@ def test_a_file_that_would_be_a_folder_is_refused() -> None:
         packed([entry("app/x"), entry("app/x/y")])
 
 
-def test_two_installations_of_the_same_packages_give_the_same_layer(tmp_path: Path) -> None:
-    layers = []
-    for name in ("one", "two"):
-        root = tmp_path / name
-        info = root / "tiny-1.0.dist-info"
-        (root / "bin").mkdir(parents=True)
-        (root / "__pycache__").mkdir()
-        info.mkdir()
-        script = f"#!{root}/bin/python3.11\nimport tiny\n"
-        long = f"#!/bin/sh\n'''exec' \"{root}/python\" \"$0\" \"$@\"\n' '''\nimport tiny\n"
-        for path, text in (
-            ("bin/tiny", script), ("bin/long", long), ("__pycache__/tiny.pyc", name), ("tiny.py", ""), (".lock", name),
-            ("tiny-1.0.dist-info/INSTALLER", name), ("tiny-1.0.dist-info/REQUESTED", ""),
-            ("tiny-1.0.dist-info/direct_url.json", name),
-        ):  # fmt: skip
-            (root / path).write_text(text)
-        rows = [
-            f"{one.relative_to(root).as_posix()},sha256={name},1" for one in sorted(root.rglob("*")) if one.is_file()
-        ]
-        (info / "RECORD").write_text(
-            "\n".join(rows if name == "one" else rows[::-1]).replace("tiny.py,sha256=two", "tiny.py,sha256=one") + "\n"
-        )
-        (root / "bin" / "tiny").chmod(0o755)
-        layers.append(packed(installed_entries(DirectoryTree(root, sources_only=False), "app/lib")))
-    assert layers[0] == layers[1]
-    with tarfile.open(fileobj=io.BytesIO(layers[0][1]), mode="r:gz") as archive:
-        names = set(archive.getnames())
-        script = archive.extractfile("app/lib/bin/tiny").read()  # type: ignore[union-attr]
-        long = archive.extractfile("app/lib/bin/long").read()  # type: ignore[union-attr]
-        record = archive.extractfile("app/lib/tiny-1.0.dist-info/RECORD").read().decode()  # type: ignore[union-attr]
-    assert script == long == b"#!/usr/bin/env python3\nimport tiny\n"
-    assert not any("pyc" in one or "direct_url" in one or "REQUESTED" in one for one in names)
-    assert "direct_url" not in record
-    assert "tiny.py,sha256=one,1" in record
+def test_links_folders_and_modes_are_kept_and_long_paths_too() -> None:
+    long = "app/" + "/".join(["folder" * 5] * 6) + "/файл.py"
+    entries = [
+        Entry(path="usr/bin/python", link="python3"), Entry(path="tmp/", mode=0o1777), Entry(path="tmp/x", read=lambda: b"x"),
+        entry(long, b"long"),
+    ]  # fmt: skip
+    _, data = packed(entries)
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        found = {one.name: one for one in archive.getmembers()}
+        assert archive.extractfile(long).read() == b"long"  # type: ignore[union-attr]
+    assert (found["usr/bin/python"].issym(), found["usr/bin/python"].linkname) == (True, "python3")
+    assert (found["tmp"].isdir(), found["tmp"].mode) == (True, 0o1777)
+
+
+def test_zstd_holds_the_same_tar_as_gzip() -> None:
+    held = io.BytesIO()
+    plain, _ = packed([entry("app/x", b"x" * 5000)])
+    layer = write_layer(
+        [entry("app/x", b"x" * 5000)], held, epoch=0, comment="test", compression="zstd"
+    )  # fmt: skip
+    assert layer.media_type.endswith("tar+zstd")
+    assert layer.diff_id == plain.diff_id
+    unpacked = zstandard.ZstdDecompressor().decompressobj().decompress(held.getvalue())
+    assert layer.diff_id == f"sha256:{hashlib.sha256(unpacked).hexdigest()}"
 
 
 def test_the_cache_gives_back_whole_layers_only(tmp_path: Path) -> None:

@@ -20,9 +20,13 @@ def leaves(name: str) -> list[tuple[str, click.Command]]:
     """The command, or what is under it when it is a group."""
     command = root.get_command(click.Context(root), name)
     assert command is not None
+    return under(name, command)
+
+
+def under(title: str, command: click.Command) -> list[tuple[str, click.Command]]:
     if isinstance(command, click.Group):
-        return [(f"{name} {key}", one) for key, one in command.commands.items()]
-    return [(name, command)]
+        return [leaf for key, one in command.commands.items() for leaf in under(f"{title} {key}", one)]
+    return [(title, command)]
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
+from collections.abc import Callable
+
 from aegis.access.policy import SCOPES
 from aegis.core import events
 from aegis.delivery import handlers
@@ -16,8 +21,30 @@ def test_every_verb_has_a_handler() -> None:
     assert {verb.command for verb in VERBS.values()} == set(HANDLERS)
 
 
-def test_every_public_verb_is_known_to_the_access_rules() -> None:
-    assert {name for name, verb in VERBS.items() if not verb.internal} <= set(SCOPES)
+def asked_of_the_access_rules(handler: Callable[..., object]) -> set[str]:
+    """The actions for which a handler, or a function of its module that it calls, asks whether they are permitted."""
+    module = ast.parse(inspect.getsource(sys.modules[handler.__module__]))
+    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+    reached, actions, waiting = set[str](), set[str](), [handler.__name__]
+    while waiting:
+        name = waiting.pop()
+        if name in reached or name not in functions:
+            continue
+        reached.add(name)
+        for node in ast.walk(functions[name]):
+            if isinstance(node, ast.Name):
+                waiting.append(node.id)
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1].lstrip("_") == "authorise":
+                actions |= {leaf.value for leaf in ast.walk(node.args[1]) if isinstance(leaf, ast.Constant)}
+    return actions
+
+
+def test_every_public_verb_asks_the_access_rules_for_an_action_that_they_know() -> None:
+    handlers.load()
+    asked = {
+        name: asked_of_the_access_rules(HANDLERS[verb.command]) for name, verb in VERBS.items() if not verb.internal
+    }
+    assert {name: found for name, found in asked.items() if not found or not found <= set(SCOPES)} == {}
 
 
 def test_every_verb_says_what_it_does_in_one_line() -> None:

@@ -7,10 +7,10 @@ job from its record. A job's word is not taken for any of it.
 from __future__ import annotations
 
 import json
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import BinaryIO, cast
+from types import MappingProxyType
+from typing import Final
 
 from aegis import __version__
 from aegis.core.errors import NotFound
@@ -18,9 +18,11 @@ from aegis.core.ids import sha256
 from aegis.core.types import Artifact, JobRun, Run
 from aegis.delivery.context import Context
 from aegis.registry.oci import ImageRepository
-from aegis.supplychain import locks, provenance, sbom, signing
+from aegis.supplychain import contents, locks, provenance, sbom, signing
 
-METADATA_LIMIT = 1 << 20
+READ_LAYERS: Final = 256
+_READ: dict[str, contents.LayerContents] = {}
+"""Contents of layers by digest: what has a digest never changes."""
 
 
 def subject_of(repository: ImageRepository, digest: str) -> signing.Subject:
@@ -41,11 +43,11 @@ def attach(context: Context, repository: ImageRepository, artifact: Artifact, ru
     subjects = {f"{context.registry}/{artifact.project}": artifact.digest}
     lock, hashes = _lock(context, run)
     made_at = context.repository(run.project).log(run.commit, limit=1)[0].authored_at
-    contents = sbom.document(
+    inventory = sbom.document(
         sbom.Product(
             kind="image", name=artifact.name, version=artifact.version, digest=artifact.digest, commit=run.commit
         ),
-        tuple(_components(repository, artifact.digest, hashes)),
+        components(repository, artifact.digest, hashes),
         made_at=made_at,
         tool_version=__version__,
     )
@@ -65,7 +67,7 @@ def attach(context: Context, repository: ImageRepository, artifact: Artifact, ru
         started_at=job.started_at if job else None,
         finished_at=job.finished_at if job else None,
     )
-    statements = (provenance.statement(build, subjects), provenance.sbom_statement(subjects, json.loads(contents)))
+    statements = (provenance.statement(build, subjects), provenance.sbom_statement(subjects, json.loads(inventory)))
     push(repository, signing.attest_image(subject_of(repository, artifact.digest), statements, context.signer))
 
 
@@ -82,35 +84,21 @@ def _lock(context: Context, run: Run) -> tuple[str, dict[str, tuple[str, ...]]]:
     return "", {}
 
 
-def _components(
-    repository: ImageRepository, digest: str, hashes: dict[str, tuple[str, ...]]
-) -> Iterator[sbom.Component]:
-    """The packages whose metadata lies in the image's layers."""
-    manifest = json.loads(repository.manifest(digest).body)
-    for layer in manifest.get("layers", []):
-        with tarfile.open(
-            fileobj=cast("BinaryIO", _Stream(repository.read_blob(layer["digest"]))), mode="r|*"
-        ) as archive:
-            for member in archive:
-                if not member.isfile() or not member.name.endswith(".dist-info/METADATA"):
-                    continue
-                file = archive.extractfile(member)
-                found = sbom.component_of(file.read(METADATA_LIMIT)) if file is not None else None
-                if found is not None:
-                    yield replace(found, hashes=hashes.get(found.reference, ()))
+def components(
+    repository: ImageRepository, digest: str, hashes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> tuple[sbom.Component, ...]:
+    """The packages that lie in the image's layers, each with the hashes that the lock allows."""
+    layers = json.loads(repository.manifest(digest).body).get("layers", [])
+    read = [_contents(repository, one["digest"], one["mediaType"]) for one in layers]
+    return tuple(replace(one, hashes=hashes.get(one.reference, ())) for one in contents.packages(read))
 
 
-class _Stream:
-    """Chunks as a file that is read once, for `tarfile`'s stream mode."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes."""
-        while (size < 0 or len(self._rest) < size) and (chunk := next(self._chunks, b"")):
-            self._rest += chunk
-        cut = len(self._rest) if size < 0 else size
-        data, self._rest = self._rest[:cut], self._rest[cut:]
-        return data
+def _contents(repository: ImageRepository, digest: str, media_type: str) -> contents.LayerContents:
+    """What a layer holds; layers are the same in many images, and read once."""
+    repository.blob_size(digest)  # whether this repository has it at all
+    if digest not in _READ:
+        found = contents.read_layer(repository.read_blob(digest), media_type)
+        while len(_READ) >= READ_LAYERS:
+            _READ.pop(next(iter(_READ)), None)
+        _READ[digest] = found
+    return _READ[digest]

@@ -29,7 +29,7 @@ def identity_of(runner: str) -> str:
 @handles(ask.CreateRunner)
 def create(context: Context, command: ask.CreateRunner, asking: Asking) -> Result:
     """Register a runner as an administrator asks."""
-    context.authorise(asking.actor, "manage-runners", kind="server")
+    context.authorise(asking.actor, "create-runner", kind="server")
     settings = checked(RunnerSettings(**{name: getattr(command, name) for name in _NAMES}))
     if asking.dry_run:
         return Result(seq=0, message="would create a runner", dry_run=True)
@@ -60,7 +60,7 @@ def _token(minted: tokens.Minted, runner: str, by: str) -> Draft:
 @handles(ask.ChangeRunner)
 def change(context: Context, command: ask.ChangeRunner, asking: Asking) -> Result:
     """Change what a runner takes."""
-    context.authorise(asking.actor, "manage-runners", kind="server")
+    context.authorise(asking.actor, "change-runner", kind="server")
     runner = context.runners.get(command.runner)
     wanted: dict[str, Any] = {
         name: value for name in _NAMES if (value := getattr(command, name)) is not None and name != "maximum_timeout"
@@ -83,7 +83,7 @@ def change(context: Context, command: ask.ChangeRunner, asking: Asking) -> Resul
 @handles(ask.RemoveRunner)
 def remove(context: Context, command: ask.RemoveRunner, asking: Asking) -> Result:
     """Remove a runner; jobs that it has go on until they end or fall silent."""
-    context.authorise(asking.actor, "manage-runners", kind="server")
+    context.authorise(asking.actor, "remove-runner", kind="server")
     runner = context.runners.get(command.runner)
     if asking.dry_run:
         return Result(seq=0, message=f"would remove runner {runner.number}", dry_run=True)
@@ -108,7 +108,7 @@ def _revocations(context: Context, runner: str, by: str, reason: str) -> list[Dr
 @handles(ask.ResetRunnerToken)
 def reset(context: Context, command: ask.ResetRunnerToken, asking: Asking) -> Result:
     """Renew a runner's token as an administrator asks."""
-    context.authorise(asking.actor, "manage-runners", kind="server")
+    context.authorise(asking.actor, "reset-runner-token", kind="server")
     runner = context.runners.get(command.runner)
     if asking.dry_run:
         return Result(seq=0, message=f"would renew the token of runner {runner.number}", dry_run=True)
@@ -130,7 +130,7 @@ def renew(context: Context, runner: RegisteredRunner, by: str) -> Result:
 @handles(ask.IssueRegistrationToken)
 def registration(context: Context, command: ask.IssueRegistrationToken, asking: Asking) -> Result:
     """A token that registers runners, for all projects or for one."""
-    context.authorise(asking.actor, "manage-runners", kind="server")
+    context.authorise(asking.actor, "issue-registration-token", kind="server")
     if command.project:
         context.options.project(command.project)
     if not 0 < command.expires_seconds <= 366 * 86400:

@@ -352,7 +352,7 @@ def retry(context: Context, command: ask.RetryJob, asking: Asking) -> Result:
 def cancel_job(context: Context, command: ask.CancelJob, asking: Asking) -> Result:
     """Stop one job."""
     entry = run_of(context, command.run)
-    context.authorise(asking.actor, "cancel", project=entry.run.project)
+    context.authorise(asking.actor, "cancel-job", project=entry.run.project)
     if asking.dry_run:
         return Result(seq=0, message=f"would cancel {command.job}", dry_run=True)
     context.engine.cancel_job(command.run, command.job, actor=asking.actor.id, reason=command.reason)

@@ -33,7 +33,7 @@ def commit(context: Context, command: ask.CommitFiles, asking: Asking) -> Result
         raise NotFound("no-such-branch", f"{project.name} has no branch {command.start or project.default_branch!r}")
     if old is not None and command.start and command.start != command.branch:
         raise Conflict("branch-exists", f"{project.name} has a branch {command.branch!r} already")
-    _judge(context, asking, project.name, RefUpdate(ref=ref, old=old, new="1" * 40))
+    _judge(context, asking, "commit-files", project.name, RefUpdate(ref=ref, old=old, new="1" * 40))
     if not command.message.strip():
         raise UserError("commit-message", "a commit needs a message")
     files = _files(repository, base, command.actions)
@@ -53,10 +53,10 @@ def _moved(context: Context, project: str, repository: Repository, update: RefUp
     return record_changes(context, project, asking.actor.id, (update,))
 
 
-def _judge(context: Context, asking: Asking, project: str, update: RefUpdate) -> None:
+def _judge(context: Context, asking: Asking, verb: str, project: str, update: RefUpdate) -> None:
     if project == context.options.gitops_project:
         raise Denied("gitops-owned", "Aegis alone writes the GitOps repository", hint="aegis promote")
-    context.authorise(asking.actor, "push", kind="branch", name=update.branch or "", project=project)
+    context.authorise(asking.actor, verb, kind="branch", name=update.branch or "", project=project)
     protections: tuple[Protection, ...] = (*context.options.branches, *context.options.tags)
     found = judge_push((update,), identity=asking.actor.id, groups=asking.actor.groups, protections=protections)
     if found:
@@ -115,7 +115,7 @@ def create_branch(context: Context, command: ask.CreateBranch, asking: Asking) -
     heads = repository.refs(HEADS)
     start = heads.get(HEADS + command.ref) or repository.resolve(command.ref)
     update = RefUpdate(ref=ref, old=None, new=start)
-    _judge(context, asking, project.name, update)
+    _judge(context, asking, "create-branch", project.name, update)
     if asking.dry_run:
         return Result(seq=0, message=f"would make {command.branch} at {start[:12]}", dry_run=True)
     seq = _moved(context, project.name, repository, update, asking)
@@ -134,7 +134,7 @@ def delete_branch(context: Context, command: ask.DeleteBranch, asking: Asking) -
     if command.branch == project.default_branch:
         raise Denied("default-branch", "the default branch is not removed")
     update = RefUpdate(ref=ref, old=old, new=None)
-    _judge(context, asking, project.name, update)
+    _judge(context, asking, "delete-branch", project.name, update)
     if asking.dry_run:
         return Result(seq=0, message=f"would remove {command.branch}", dry_run=True)
     seq = _moved(context, project.name, repository, update, asking)

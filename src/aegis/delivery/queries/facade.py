@@ -12,15 +12,16 @@ from aegis.core.errors import Denied, NotFound
 from aegis.core.plan import Plan
 from aegis.core.ports import Query
 from aegis.core.types import DeploymentState, Evidence, PromotionState, Release, Verdict
-from aegis.delivery import views
+from aegis.delivery import dossiers, views
 from aegis.delivery.context import Context
 from aegis.delivery.handlers.merge_requests import obstacles
 from aegis.delivery.handlers.promotions import promotion_of, release_of
-from aegis.delivery.queries import fleet, places, waits
+from aegis.delivery.queries import dossier, fleet, places, waits
 from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, ReleaseEntry, RolloutEntry, RunEntry
 from aegis.delivery.queries.explanations import Explanations
 from aegis.delivery.queries.lines import line
 from aegis.delivery.queries.world import WorldState
+from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor
 from aegis.delivery.why_views import WhyView
 from aegis.execution.ports import TraceStore
@@ -372,6 +373,16 @@ class Facade:
             seq=self._seq(),
         )
 
+    def dossier(self, actor: Actor, release: str) -> dossiers.Dossier:
+        """See `Queries`."""
+        self._enter(actor)
+        return dossier.dossier(self._context, release)
+
+    def signing_key(self, actor: Actor) -> dossiers.SigningKeyView:
+        """See `Queries`."""
+        self._enter(actor)
+        return dossier.signing_key(self._context)
+
     def merge_requests(
         self, actor: Actor, *, project: str = "", state: str = "opened"
     ) -> tuple[views.MergeRequestView, ...]:
@@ -471,7 +482,7 @@ class Facade:
             name=context.options.name, lines=tuple(lines), incidents=incidents, at=context.clock.now()
         )
 
-    def runners(self, actor: Actor) -> tuple[views.RunnerView, ...]:
+    def runners(self, actor: Actor) -> tuple[RunnerView, ...]:
         """See `Queries`."""
         self._enter(actor)
         return fleet.runners(self._context)

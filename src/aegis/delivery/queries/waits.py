@@ -10,10 +10,10 @@ from aegis.core import codec
 from aegis.core.errors import AegisError, NotFound
 from aegis.core.plan import JobSpec, Plan
 from aegis.core.types import JobRun, Run, State
-from aegis.delivery import views
 from aegis.delivery.context import Context
 from aegis.delivery.queries import fleet
 from aegis.delivery.queries.entries import RunEntry
+from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.why_views import WhyReason, WhyView
 from aegis.execution.why import Earlier, Facts, KnownRunner, cache_of, why
 
@@ -86,7 +86,7 @@ def runners(context: Context) -> tuple[KnownRunner, ...]:
     return (built_in, *(_remote(one) for one in fleet.runners(context)))
 
 
-def _remote(one: views.RunnerView) -> KnownRunner:
+def _remote(one: RunnerView) -> KnownRunner:
     return KnownRunner(
         name=one.description or one.id,
         tags=one.tags,

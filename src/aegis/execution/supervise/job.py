@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +31,7 @@ from aegis.execution.ports import (
 from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
 from aegis.execution.supervise.log import JobLog
+from aegis.execution.supervise.places import empty, give
 from aegis.execution.trace import coverage, readable
 
 P = ParamSpec("P")
@@ -55,8 +53,8 @@ class Tools:
     clock: Clock
     masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
     options: SupervisorOptions
-    on_failure: Callable[[Assignment, Place, Mapping[str, str]], Awaitable[None]] | None = None
-    """Called while the failed job's place still exists: for a shell in it."""
+    on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
+    """Called while the failed job's sandbox still exists: for a shell in it."""
 
 
 @dataclass(slots=True)
@@ -197,10 +195,12 @@ class JobWork:
             await self._after(result)
         if self._course.stop not in {"abort", "shutdown"}:
             result = await self._keep(result)
-        if result.state is State.FAILED and self._tools.on_failure is not None:
-            await self._tools.on_failure(assignment, self._place, self._environment.variables)
-        if self._course.sandbox is not None:
-            await self._course.sandbox.cleanup()
+        sandbox = self._course.sandbox
+        if result.state is State.FAILED and self._tools.on_failure is not None and sandbox is not None:
+            await self._log.flush()
+            await self._tools.on_failure(assignment, sandbox, self._environment.variables)
+        if sandbox is not None:
+            await sandbox.cleanup()
         return self._told(result)
 
     async def _prepare(self) -> None:
@@ -228,7 +228,8 @@ class JobWork:
                 self._say(
                     await self._call(transfer.fetch, self._assignment.dependencies, self._place.work, self._tools.blobs)
                 )
-        self._course.sandbox = await self._sandbox(ready.read_only)
+        untouched = ready.owned and not spec.cache and not self._assignment.dependencies
+        self._course.sandbox = await self._sandbox(ready.read_only, owned=untouched)
 
     async def _before_sources(self, commands: Sequence[str]) -> None:
         """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
@@ -238,13 +239,14 @@ class JobWork:
         self._course.sandbox, self._course.begun = None, False
         if ended.code != 0 and not self._course.stop:
             raise _Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
-        await self._call(_emptied, self._place.work)
+        await self._call(empty, self._place.work)
 
-    async def _sandbox(self, read_only: Sequence[Path]) -> Sandbox:
+    async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False) -> Sandbox:
         writable = await self._call(self._tool_cache)
         owner = self._tools.executor.owner
         if owner is not None:
-            await self._call(give, (self._place.work, self._place.tmp, self._place.home, self._place.files), owner)
+            own = (self._place.tmp, self._place.home, self._place.files)
+            await self._call(give, own if owned else (self._place.work, *own), owner)
         return await self._tools.executor.prepare(
             SandboxRequest(
                 job_id=self._assignment.job.id,
@@ -267,8 +269,10 @@ class JobWork:
         root = self._options.tool_cache
         if root is None:
             return {}
-        folder = root / self._assignment.run.project.replace("/", "--")
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        trust = "protected" if self._assignment.trusted else "open"
+        folder = root / self._assignment.run.project.replace("/", "--") / trust
+        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         owner = self._tools.executor.owner
         if owner is not None and folder.stat().st_uid != owner[0]:
             give((folder,), owner)
@@ -282,7 +286,12 @@ class JobWork:
 
     @property
     def _caches(self) -> transfer.Caches:
-        return transfer.Caches(index=self._tools.caches, blobs=self._tools.blobs, clock=self._tools.clock)
+        return transfer.Caches(
+            index=self._tools.caches,
+            blobs=self._tools.blobs,
+            clock=self._tools.clock,
+            trusted=self._assignment.trusted,
+        )
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -431,35 +440,3 @@ class JobWork:
                 continue
             if signal is not Signal.CONTINUE:
                 self.stop("cancel" if signal is Signal.CANCEL else "abort")
-
-
-def give(paths: Sequence[Path], owner: tuple[int, int]) -> None:
-    """Let everything below `paths` belong to `owner`; links themselves, never what they point to."""
-    for path in paths:
-        os.chown(path, *owner, follow_symlinks=False)
-        for folder, directories, files in os.walk(path):
-            for name in (*directories, *files):
-                os.chown(os.path.join(folder, name), *owner, follow_symlinks=False)  # noqa: PTH118 - thousands of files
-
-
-def _emptied(folder: Path) -> None:
-    """Take everything out of a directory."""
-    for one in folder.iterdir():
-        if one.is_dir() and not one.is_symlink():
-            remove(one)
-        else:
-            one.unlink()
-
-
-def remove(root: Path) -> None:
-    """Remove a job's place, also what the job made unwritable."""
-
-    def again(function: Callable[[str], object], path: str, _: object) -> None:
-        parent = Path(path).parent
-        with contextlib.suppress(OSError):
-            for one in (parent, Path(path)):
-                if not one.is_symlink():
-                    one.chmod(stat.S_IRWXU)
-            function(path)
-
-    shutil.rmtree(root, onerror=again)

@@ -7,11 +7,13 @@ import contextlib
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from aegis.core.errors import AegisError
 from aegis.execution.runners import Assignment, Runner
-from aegis.execution.supervise.job import JobWork, Tools, remove
+from aegis.execution.supervise.job import JobWork, Tools
+from aegis.execution.supervise.places import remove
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,7 +65,11 @@ class Supervisor:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in directory.iterdir():
             # What a killed runner left; its processes died with it.
-            remove(left)
+            self._sweep(left)
+
+    def _sweep(self, root: Path) -> None:
+        self._tools.workspaces.release(root / "work")
+        remove(root)
 
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
@@ -100,7 +106,7 @@ class Supervisor:
             slots.release()
         if not self._tools.options.keep_places:
             # The next job need not wait until this one's files are gone.
-            sweep = asyncio.create_task(self._call(remove, work.place.root))
+            sweep = asyncio.create_task(self._call(self._sweep, work.place.root))
             self._sweeping.add(sweep)
             sweep.add_done_callback(self._sweeping.discard)
 

@@ -41,44 +41,62 @@ KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
 """The kinds of pipeline, and what is known of each."""
 
 
+Clause = tuple[str | None, bool, bool]
+"""A rule as far as it is judged here: its condition, whether it asks for files, whether it says `never`."""
+
+
+def shape(rules: Iterable[Map]) -> tuple[Clause, ...]:
+    """The rules without what is not judged: most jobs of a pipeline share a few of these."""
+    return tuple(_clause(rule) for rule in rules)
+
+
+def _clause(rule: Map) -> Clause:
+    entries = rule.entries
+    condition = entries["if"][1] if "if" in entries else None
+    when = entries["when"][1] if "when" in entries else None
+    text = condition.value if isinstance(condition, Scalar) and isinstance(condition.value, str) else None
+    files = ("changes" in entries and rule.has("changes")) or ("exists" in entries and rule.has("exists"))
+    return text, files, isinstance(when, Scalar) and when.text == "never"
+
+
 class Occasions:
-    """Answers about rules, each different condition judged once per kind."""
+    """Answers about rules, each different list and condition judged once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], bool | None] = {}
+        self._possible: dict[tuple[Clause, ...], frozenset[str]] = {}
 
-    def possible(self, rules: Iterable[Map]) -> frozenset[str]:
+    def possible(self, rules: tuple[Clause, ...]) -> frozenset[str]:
         """The kinds of pipeline in which these rules can let something in."""
-        rules = tuple(rules)
-        return frozenset(kind for kind in KINDS if self._lets_in(rules, kind))
+        known = self._possible.get(rules)
+        if known is None:
+            known = self._possible[rules] = frozenset(kind for kind in KINDS if self._lets_in(rules, kind))
+        return known
 
-    def always(self, rule: Map) -> bool:
+    def always(self, rule: Clause) -> bool:
         """Whether a rule matches whatever the pipeline is for."""
         return all(self._matches(rule, kind) is True for kind in KINDS)
 
-    def _lets_in(self, rules: tuple[Map, ...], kind: str) -> bool:
+    def _lets_in(self, rules: tuple[Clause, ...], kind: str) -> bool:
         for rule in rules:
             matches = self._matches(rule, kind)
             if matches is False:
                 continue
-            when = rule.get("when")
-            if not (isinstance(when, Scalar) and when.text == "never"):
+            if not rule[2]:
                 return True
             if matches is True:
                 return False
         return False
 
-    def _matches(self, rule: Map, kind: str) -> bool | None:
-        condition = rule.get("if")
+    def _matches(self, rule: Clause, kind: str) -> bool | None:
+        text, files, _ = rule
         found: bool | None = True
-        if isinstance(condition, Scalar) and isinstance(condition.value, str):
-            key = (condition.value, kind)
+        if text is not None:
+            key = (text, kind)
             if key not in self._known:
-                self._known[key] = _holds(condition.value, KINDS[kind])
+                self._known[key] = _holds(text, KINDS[kind])
             found = self._known[key]
-        if found is True and (rule.has("changes") or rule.has("exists")):
-            return None
-        return found
+        return None if found is True and files else found
 
 
 def _holds(text: str, facts: Mapping[str, Any]) -> bool | None:

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from typing import Final
 
 from aegis.core.errors import Where
-from aegis.pipeline.advice.occasions import Occasions
+from aegis.pipeline.advice.occasions import shape
 from aegis.pipeline.advice.subject import Finding, Rule, Subject, acts_outside, deploys, is_true, leaves, mapping, texts
 from aegis.pipeline.conditions import flat
 from aegis.pipeline.configuration import Definition
 from aegis.pipeline.document import Map, Scalar, Seq
 
 
-def _workflow_kinds(subject: Subject, occasions: Occasions) -> frozenset[str] | None:
+def _workflow_kinds(subject: Subject) -> frozenset[str] | None:
     workflow = subject.configuration.workflow
     rules = flat(workflow.get("rules")) if workflow is not None else ()
-    return occasions.possible(rules) if rules else None
+    return subject.occasions.possible(shape(rules)) if rules else None
 
 
 def _when(rule: Map) -> str:
@@ -25,14 +25,9 @@ def _when(rule: Map) -> str:
 
 
 def _never_runs(subject: Subject) -> Iterator[Finding]:
-    occasions = Occasions()
-    workflow = _workflow_kinds(subject, occasions)
-    for job in subject.jobs():
-        rules = flat(job.node.get("rules"))
-        if not rules:
-            continue
-        own = occasions.possible(rules)
-        where = rules[0].where
+    workflow = _workflow_kinds(subject)
+    for one in subject.ruled():
+        job, own, where = one.job, subject.occasions.possible(one.shape), one.rules[0].where
         if not own:
             yield Finding(
                 message=f"`{job.name}` can never run: no rule lets it in, whatever the pipeline is for",
@@ -47,12 +42,11 @@ def _never_runs(subject: Subject) -> Iterator[Finding]:
 
 
 def _unreachable_rule(subject: Subject) -> Iterator[Finding]:
-    occasions = Occasions()
     seen: set[int] = set()
-    for job in subject.jobs():
-        rules = flat(job.node.get("rules"))
-        for index, rule in enumerate(rules[:-1]):
-            if not occasions.always(rule):
+    for one in subject.ruled():
+        job, rules = one.job, one.rules
+        for index, clause in enumerate(one.shape[:-1]):
+            if not subject.occasions.always(clause):
                 continue
             after = rules[index + 1]
             if id(after) not in seen and subject.is_own(after.file):
@@ -68,15 +62,12 @@ def _double_pipelines(subject: Subject) -> Iterator[Finding]:
     """A branch with an open merge request gets two pipelines where nothing chooses between them."""
     if subject.configuration.workflow is not None and subject.configuration.workflow.has("rules"):
         return
-    occasions = Occasions()
-    for job in subject.jobs():
-        rules = flat(job.node.get("rules"))
-        if not rules:
-            continue
+    for one in subject.ruled():
+        job, rules = one.job, one.rules
         last = rules[-1]
         if set(last.entries) == {"when"} and _when(last) != "never":
             continue  # `several-pipelines` says so already
-        if {"branch", "merge request"} <= occasions.possible(rules) and _names_merge_requests(rules):
+        if {"branch", "merge request"} <= subject.occasions.possible(one.shape) and _names_merge_requests(rules):
             yield Finding(
                 message=f"`{job.name}` may run twice for one push: its rules fit the branch and its merge request",
                 where=rules[0].where, job=job.name,

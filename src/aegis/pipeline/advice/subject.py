@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from aegis.core.errors import Where
-from aegis.pipeline.conditions import Context, strings
+from aegis.pipeline.advice.occasions import Clause, Occasions, shape
+from aegis.pipeline.conditions import Context, flat, strings
 from aegis.pipeline.configuration import Configuration, Definition
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 from aegis.pipeline.graph import Names, edges
@@ -33,6 +34,15 @@ class Rule:
     find: Callable[[Subject], Iterator[Finding]]
 
 
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """A job with its rules, flat, and what of them says when it runs."""
+
+    job: Definition
+    rules: tuple[Map, ...]
+    shape: tuple[Clause, ...]
+
+
 @dataclass(slots=True, kw_only=True)
 class Subject:
     """A configuration with what several rules ask for, computed once."""
@@ -41,14 +51,24 @@ class Subject:
     names: Names
     context: Context
     root_file: str
+    occasions: Occasions = field(default_factory=Occasions)
+    _jobs: tuple[Definition, ...] | None = None
+    _ruled: tuple[Ruled, ...] | None = None
     _needs: dict[str, dict[str, bool]] = field(default_factory=dict)
     _own: dict[str, bool] = field(default_factory=dict)
 
-    def jobs(self) -> Iterator[Definition]:
+    def jobs(self) -> tuple[Definition, ...]:
         """The jobs that this project itself wrote: what a component or another project brings is not its to change."""
-        for definition in self.configuration.jobs.values():
-            if self.is_own(definition.key.file):
-                yield definition
+        if self._jobs is None:
+            self._jobs = tuple(one for one in self.configuration.jobs.values() if self.is_own(one.key.file))
+        return self._jobs
+
+    def ruled(self) -> tuple[Ruled, ...]:
+        """Those of them that have rules."""
+        if self._ruled is None:
+            found = ((job, flat(job.node.get("rules"))) for job in self.jobs() if "rules" in job.node.entries)
+            self._ruled = tuple(Ruled(job, rules, shape(rules)) for job, rules in found if rules)
+        return self._ruled
 
     def is_own(self, file: str) -> bool:
         """Whether a file belongs to this project."""

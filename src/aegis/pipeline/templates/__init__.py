@@ -5,11 +5,12 @@ Each lies in `<name>/template.yml` for major 1 and `<name>/template.<major>.yml`
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
-_ADDRESS: Final = re.compile(r"aegis/([a-z0-9-]+)@(\d{1,3})")
+from aegis.pipeline.patterns import Rare
+
+_ADDRESS: Final = Rare(r"aegis/([a-z0-9-]+)@(\d{1,3})")
 _HERE: Final = Path(__file__).parent
 
 

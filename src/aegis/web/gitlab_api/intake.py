@@ -27,7 +27,7 @@ async def pour(source: AsyncIterator[bytes], sink: Callable[[Iterable[bytes]], T
     is ever kept, and then here.
     """
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(_AHEAD)
+    queue: asyncio.Queue[list[bytes] | BaseException | None] = asyncio.Queue(_AHEAD)
 
     def pieces() -> Iterator[bytes]:
         while True:
@@ -36,7 +36,7 @@ async def pour(source: AsyncIterator[bytes], sink: Callable[[Iterable[bytes]], T
                 return
             if isinstance(item, BaseException):
                 raise item
-            yield item
+            yield b"".join(item)
 
     filling = asyncio.create_task(_fill(source, queue, limit))
     try:
@@ -45,20 +45,23 @@ async def pour(source: AsyncIterator[bytes], sink: Callable[[Iterable[bytes]], T
         filling.cancel()
 
 
-async def _fill(source: AsyncIterator[bytes], queue: asyncio.Queue[bytes | BaseException | None], limit: int) -> None:
-    held = bytearray()
-    total = 0
+async def _fill(
+    source: AsyncIterator[bytes], queue: asyncio.Queue[list[bytes] | BaseException | None], limit: int
+) -> None:
+    held: list[bytes] = []
+    size = total = 0
     try:
         async for chunk in source:
+            held.append(chunk)
+            size += len(chunk)
             total += len(chunk)
             if total > limit:
                 raise TooLarge("artifacts-too-large", f"the body holds more than {limit} bytes")  # noqa: TRY301 - as below
-            held += chunk
-            if len(held) >= PIECE:
-                await queue.put(bytes(held))
-                held.clear()
+            if size >= PIECE:
+                await queue.put(held)
+                held, size = [], 0
         if held:
-            await queue.put(bytes(held))
+            await queue.put(held)
         await queue.put(None)
     except Exception as error:  # noqa: BLE001 - it is raised in the thread that waits for the next piece
         await queue.put(error)

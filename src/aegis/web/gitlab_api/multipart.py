@@ -61,7 +61,21 @@ class _Reader:
                 ready = bytes(self._held[:-keep])
                 del self._held[:-keep]
                 yield ready
-            if not await self._more():
+            # From here the buffer is shorter than a boundary. As long as none begins in it or in what comes, a piece is
+            # passed on as it came, without being copied into the buffer.
+            async for chunk in self._body:
+                if len(chunk) <= keep:
+                    self._held += chunk
+                    break
+                seam = bytes(self._held) + chunk[:keep]
+                if self._mark in seam or self._mark in chunk:
+                    self._held += chunk
+                    break
+                if self._held:
+                    yield bytes(self._held)
+                yield chunk[:-keep]
+                self._held[:] = chunk[-keep:]
+            else:
                 raise UserError("multipart", "the form ends before its last boundary")
 
     async def head(self) -> bytes | None:

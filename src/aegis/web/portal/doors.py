@@ -61,7 +61,11 @@ class Ask:
     @property
     def min_seq(self) -> int:
         """What the page must reflect, from the address; a page right after an action or an event asks for it."""
-        given = self.request.query_params.get("min_seq", "")
+        return self.count("min_seq")
+
+    def count(self, name: str) -> int:
+        """A whole number of the address; 0 where it is absent or none."""
+        given = self.request.query_params.get(name, "")
         return int(given) if given.isascii() and given.isdigit() and len(given) < 16 else 0
 
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from aegis.core.errors import NotFound
 from aegis.core.types import PromotionState, RolloutState
-from aegis.delivery.views import Cause, JobView, PromotionView, RolloutPoint, RunView
+from aegis.delivery import log_lines
+from aegis.delivery.views import Cause, JobView, PromotionView, RolloutPoint, RunView, TraceChunk
 from aegis.web.portal import logs, pictures, shown
 from aegis.web.portal.doors import Ask
 from aegis.web.portal.rendering import Page
@@ -19,8 +20,9 @@ NAMED: Final = "production"
 """The environment whose name is typed before a promotion into it is approved."""
 _OPEN: Final = (PromotionState.PROPOSED, PromotionState.APPROVED)
 _ENDED: Final = (RolloutState.PROMOTED, RolloutState.ROLLED_BACK)
-_LOG_READ: Final = 32 * 1024 * 1024
 _LOG_LINES: Final = 3000
+_BEFORE: Final = 500
+"""Lines shown before one that was asked for."""
 
 
 def home(ask: Ask) -> Page:
@@ -107,23 +109,36 @@ def holding(view: RunView) -> tuple[str, ...]:
 
 
 def log(ask: Ask) -> Page:
-    """Take me to the line that matters; let me link to it."""
+    """Take me to the line that matters; let me link to any line, and search all of them."""
     view = ask.queries.run(ask.actor, ask.path["run"])
     job = job_of(view, ask.path["job"])
-    found, next_offset, complete, skipped = read_log(ask, view.summary.id, job.job.id)
+
+    def read(offset: int) -> TraceChunk:
+        return ask.queries.trace(ask.actor, view.summary.id, job.job.id, offset=offset)
+
+    wanted, text = ask.count("line"), ask.request.query_params.get("q", "").strip()
+    window = log_lines.window(read, first=max(1, wanted - _BEFORE) if wanted else 0, count=_LOG_LINES)
+    found, used = logs.lines(window.data, first=window.first, complete=window.complete)
     cause = next((one for one in view.causes if one.job == job.job.name), None)
     failed = job.job.state == "failed"
-    decisive = logs.decisive(found, cause.evidence if cause else ()) if failed else None
+    decisive = logs.decisive(found, cause.evidence if cause else ()) if failed and not wanted else wanted or None
+    last = found[-1].number if found else window.first - 1
     values = {
         "run": view,
         "view": job,
         "lines": found,
         "decisive": decisive,
         "cause": cause,
-        "complete": complete,
-        "skipped": skipped,
-        "next_offset": next_offset,
-        "next_line": found[-1].number + 1 if found else skipped + 1,
+        # A window in the middle does not grow: what follows it is a page of its own.
+        "complete": window.complete or last < window.total,
+        "before": window.first - 1,
+        "after": window.total - last if last < window.total else 0,
+        "earlier": max(1, window.first - _LOG_LINES + _BEFORE) if window.first > 1 else 0,
+        "later": last + 1,
+        "query": text,
+        "hits": log_lines.search(read, text) if text else None,
+        "next_offset": window.offset + used,
+        "next_line": last + 1,
         "took": shown.seconds_between(job.job.started_at, job.job.finished_at, ask.words.now),
         "raw": f"/jobs/{view.summary.id}/{job.job.id}/trace?offset=0&as=file",
     }
@@ -137,25 +152,6 @@ def job_of(view: RunView, wanted: str) -> JobView:
         if wanted in (one.job.id, one.job.name):
             return one
     raise NotFound("job-unknown", f"this run has no job {wanted!r}", hint="open the run to see its jobs")
-
-
-def read_log(ask: Ask, run_id: str, job: str) -> tuple[tuple[logs.Line, ...], int, bool, int]:
-    """The last lines of a log with their true numbers, where to go on, whether it is complete, how many came before.
-
-    Reads in pieces and keeps the last few thousand lines, so that a large log costs time but no memory.
-    """
-    kept: tuple[logs.Line, ...] = ()
-    rest, offset, first = b"", 0, 1
-    while True:
-        chunk = ask.queries.trace(ask.actor, run_id, job, offset=offset)
-        ended = chunk.complete and not chunk.data
-        data = rest + chunk.data
-        more, used = logs.lines(data, first=first, complete=ended)
-        first += len(more)
-        kept = (*kept, *more)[-_LOG_LINES:]
-        rest, offset = data[used:], chunk.next_offset
-        if ended or not chunk.data or offset >= _LOG_READ:
-            return kept, offset - len(rest), ended, first - 1 - len(kept)
 
 
 def approvals(ask: Ask) -> Page:

@@ -69,7 +69,7 @@ def _bytes(chunk: TraceChunk) -> Response:
 def _lines(chunk: TraceChunk, first: int) -> Response:
     ended = chunk.complete and not chunk.data
     found, used = logs.lines(chunk.data, first=max(first, 1), complete=ended or chunk.complete)
-    html = environment().get_template("lines.html").render(lines=found, decisive=None)
+    html = environment().get_template("lines.html").render(lines=found, decisive=None, before=0, after=0)
     done = chunk.complete and used == len(chunk.data)
     return HTMLResponse(html, headers={**HEADERS, **_progress(chunk.offset + used, complete=done)})
 

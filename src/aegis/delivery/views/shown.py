@@ -1,15 +1,11 @@
-"""What a page, an API or a command reads: frozen views, and the two protocols that the doors are given.
-
-Views hold values ready to show, never anything to decide with. Times are UTC; a view says the ledger sequence
-number (`seq`) that it reflects.
-"""
+"""The frozen values of views, ready to show."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from aegis.core.types import (
     Approval,
@@ -24,7 +20,6 @@ from aegis.core.types import (
     Verdict,
     Workload,
 )
-from aegis.delivery.why_views import WhyView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,41 +309,6 @@ class TraceChunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MachineView:
-    """A machine that works under a remote runner's token, as it last told of itself."""
-
-    system_id: str
-    contacted_at: datetime
-    version: str = ""
-    platform: str = ""
-    architecture: str = ""
-    executor: str = ""
-    address: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerView:
-    """A remote runner. `status` is `online`, `offline`, `stale` or `never_contacted`, by its machines' last word."""
-
-    id: str
-    number: int
-    description: str
-    tags: tuple[str, ...]
-    run_untagged: bool
-    protected: bool
-    paused: bool
-    locked: bool
-    projects: tuple[str, ...]
-    maximum_timeout: int | None
-    isolated: bool
-    note: str
-    registered_by: str
-    status: str
-    contacted_at: datetime | None = None
-    machines: tuple[MachineView, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What a command answers: the ledger sequence number it reached, a sentence, the subject, values."""
 
@@ -357,131 +317,3 @@ class Result:
     subject: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     dry_run: bool = False
-
-
-class Queries(Protocol):
-    """What may be read. Every method checks that `actor` may see it (`Denied`, `NotFound`) and never blocks on a writer.
-
-    `min_seq` waits (at most two seconds) until the view reflects that ledger sequence number.
-    """
-
-    def home(self, actor: Actor, *, min_seq: int = 0) -> HomeView:
-        """The first page."""
-        ...
-
-    def runs(self, actor: Actor, *, project: str = "", limit: int = 30, before: str = "") -> tuple[RunSummary, ...]:
-        """Runs, newest first; `before` is a run id to page on."""
-        ...
-
-    def run(self, actor: Actor, run: str, *, min_seq: int = 0) -> RunView:
-        """One run."""
-        ...
-
-    def why(self, actor: Actor, run: str, job: str) -> WhyView:
-        """Why a job of a run waits or is slow; `NotFound`."""
-        ...
-
-    def trace(self, actor: Actor, run: str, job: str, *, offset: int = 0, limit: int = 1 << 20) -> TraceChunk:
-        """A job's log; `job` is a name or id. Masked already."""
-        ...
-
-    def trace_wait(self, actor: Actor, run: str, job: str, *, offset: int, timeout: float) -> bool:
-        """Block until there is more beyond `offset`, or the log is complete (True), or time is up (False)."""
-        ...
-
-    def promotions(self, actor: Actor, *, waiting: bool = False, limit: int = 50) -> tuple[PromotionView, ...]:
-        """Promotions, newest first."""
-        ...
-
-    def promotion(self, actor: Actor, promotion: str, *, min_seq: int = 0) -> PromotionView:
-        """One promotion."""
-        ...
-
-    def rollout(self, actor: Actor, rollout: str, *, min_seq: int = 0) -> RolloutView:
-        """One rollout."""
-        ...
-
-    def releases(self, actor: Actor, *, service: str = "", limit: int = 50) -> tuple[Release, ...]:
-        """Releases, newest first."""
-        ...
-
-    def release(self, actor: Actor, release: str, *, min_seq: int = 0) -> ReleaseView:
-        """One release."""
-        ...
-
-    def merge_requests(self, actor: Actor, *, project: str = "", state: str = "opened") -> tuple[MergeRequestView, ...]:
-        """Merge requests, newest first."""
-        ...
-
-    def merge_request(self, actor: Actor, project: str, number: int, *, min_seq: int = 0) -> MergeRequestView:
-        """One merge request."""
-        ...
-
-    def at(self, actor: Actor, time: datetime | None, *, min_seq: int = 0) -> AtView:
-        """What ran at a time (None: now), since when and why."""
-        ...
-
-    def inbox(self, actor: Actor, *, include_resolved: bool = False) -> tuple[InboxEntry, ...]:
-        """What concerns the actor."""
-        ...
-
-    def runners(self, actor: Actor) -> tuple[RunnerView, ...]:
-        """Remote runners, oldest first."""
-        ...
-
-    def status_page(self) -> StatusView:
-        """The public page; needs no actor."""
-        ...
-
-
-class Commands(Protocol):
-    """What may be asked: one registry of verbs for command line, API, portal and chat."""
-
-    def execute(self, verb: str, fields: Mapping[str, Any], actor: Actor, *, dry_run: bool = False) -> Result:
-        """Carry out a verb. Raises the error families; `Denied` is recorded in the ledger.
-
-        Verbs of the portal: `approve` and `reject` {promotion, plan_hash, comment}, `promote` {service, environment,
-        release, emergency, reason}, `rollback` {service, environment, release, reason}, `cancel` {run},
-        `retry` {run, job}, `play` {run, job}, `merge` {project, number}, `close` {project, number}.
-        """
-        ...
-
-
-class Sessions(Protocol):
-    """Web sessions: a cookie's value stands for an identity until it expires or is closed."""
-
-    def open(self, credential: str) -> str:
-        """A session for a token or a one-time login link's code; `Denied` when it is neither. The cookie's value."""
-        ...
-
-    def resolve(self, cookie: str) -> Actor | None:
-        """Who that is, or None."""
-        ...
-
-    def close(self, cookie: str) -> None:
-        """Log out; no error when there is no such session."""
-        ...
-
-
-class Credentials(Protocol):
-    """Who speaks, from what a request carries."""
-
-    def actor(self, authorization: str | None, cookie: str | None = None) -> Actor:
-        """The actor of `Authorization: Bearer TOKEN` or Basic (password = token), or of a session cookie; else `Denied`."""
-        ...
-
-
-class Stream(Protocol):
-    """The ledger as a stream for doors: cheap, bounded, resumable by sequence number."""
-
-    def after(self, seq: int, limit: int = 500) -> tuple[Mapping[str, Any], ...]:
-        """Plain records beyond `seq`: seq, id, at, type, subject, actor, project, service, environment, data."""
-        ...
-
-    def head(self) -> int:
-        """The last durable sequence number."""
-        ...
-
-    def wait(self, after: int, timeout: float) -> bool:
-        """Block until the head is beyond `after` or time is up."""
-        ...

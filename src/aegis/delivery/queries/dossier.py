@@ -1,0 +1,121 @@
+"""Everything that is known of a release, by its name or by the digest of one of its artifacts.
+
+Read from the ledger's projections, the repository, the stored reports and the image's own layers; nothing is taken from
+what a job says of itself. Whether the image is signed is looked at now, not remembered.
+"""
+
+from __future__ import annotations
+
+import json
+
+from aegis.core.errors import AegisError, NotFound
+from aegis.core.ids import is_digest
+from aegis.core.types import Artifact, Evidence, Release
+from aegis.delivery import dossiers
+from aegis.delivery.context import Context
+from aegis.delivery.handlers import attestations, trust
+from aegis.delivery.handlers.promotions import release_of
+from aegis.delivery.queries.entries import RunEntry
+from aegis.gates import reports
+from aegis.supplychain import signing
+
+
+def dossier(context: Context, name: str) -> dossiers.Dossier:
+    """The dossier of a release, named by its id or an artifact's digest; `NotFound`."""
+    release, later = _named(context, name)
+    run = context.world.read(lambda state: state.runs.get(release.run)) or RunEntry.fold(
+        context.subject(f"run/{release.run}")
+    )
+    evidence = (*(run.evidence if run is not None else ()), *later)
+    commit = context.repository(release.project).log(release.commit, limit=1)[0]
+    image = release.image
+    return dossiers.Dossier(
+        release=release.id,
+        commit=commit.commit,
+        author=f"{commit.author_name} <{commit.author_email}>",
+        authored_at=commit.authored_at,
+        message=commit.message,
+        jobs=tuple(run.jobs.values()) if run is not None else (),
+        figures={one.kind: dict(one.summary) for one in evidence if one.summary},
+        findings=_findings(context, evidence),
+        image=_image(context, release, image) if image is not None else None,
+    )
+
+
+def signing_key(context: Context) -> dossiers.SigningKeyView:
+    """What this server signs images with, and where."""
+    key = context.signer.public_key()
+    names = (name for name, one in context.options.projects.items() if one.service)
+    repositories = tuple(f"{context.address}/{name}" for name in names)
+    return dossiers.SigningKeyView(public_key=key, fingerprint=signing.key_fingerprint(key), repositories=repositories)
+
+
+def _named(context: Context, name: str) -> tuple[Release, list[Evidence]]:
+    """A release by its id or an artifact's digest, and what was proven of it after it was cut."""
+    if not is_digest(name):
+        entry = context.world.read(lambda state: state.releases.get(name))
+        return (entry.release, entry.evidence) if entry is not None else (release_of(context, name), [])
+    found = context.world.read(
+        lambda state: [
+            (one.release, one.evidence)
+            for one in state.releases.values()
+            if any(artifact.digest == name for artifact in one.release.artifacts)
+        ]
+    )
+    if not found:
+        raise NotFound("no-such-artifact", f"no release holds {name}", hint="aegis release list")
+    return found[-1]
+
+
+def _findings(context: Context, evidence: tuple[Evidence, ...]) -> tuple[str, ...]:
+    """Severity and name of each finding of the stored reports."""
+    found: set[str] = set()
+    for one in evidence:
+        try:
+            report, _ = reports.read(one.kind, context.blobs.get(one.digest))
+        except AegisError:
+            continue  # retention took the report; its figures are still in the claim
+        if isinstance(report, reports.FindingsReport):
+            found |= {
+                f"{each.severity.value} {each.package or each.message} {each.rule}".strip() for each in report.findings
+            }
+    return tuple(sorted(found))
+
+
+def _image(context: Context, release: Release, image: Artifact) -> dossiers.ImageDossier:
+    repository = context.images.repository(release.project, actor="aegis")
+    manifest = json.loads(repository.manifest(image.digest).body)
+    layers = {one["digest"]: int(one["size"]) for one in manifest["layers"]}
+    return dossiers.ImageDossier(
+        digest=image.digest,
+        repository=f"{context.address}/{release.project}",
+        tags=repository.tags_of(image.digest),
+        size=manifest["config"]["size"] + sum(layers.values()),
+        layers=layers,
+        packages=tuple(
+            dossiers.PackageLine(name=one.name, version=one.version, purl=one.reference, licences=one.licences)
+            for one in attestations.components(repository, image.digest)
+        ),
+        trusted=_trusted(context, release),
+        attested=_attested(context, release, image),
+    )
+
+
+def _trusted(context: Context, release: Release) -> str:
+    try:
+        trust.deployable(context, release)
+    except AegisError as error:
+        return f"no: {error.message}"
+    return "yes"
+
+
+def _attested(context: Context, release: Release, image: Artifact) -> tuple[str, ...]:
+    """The predicates of the attestations whose signatures hold now."""
+    repository = context.images.repository(release.project, actor="aegis")
+    try:
+        body = repository.manifest(signing.attestation_tag(image.digest)).body
+        blobs = {one["digest"]: b"".join(repository.read_blob(one["digest"])) for one in json.loads(body)["layers"]}
+        statements = signing.verify_attestations(context.signer.public_key(), image.digest, body, blobs)
+    except AegisError:
+        return ()
+    return tuple(sorted({str(one.get("predicateType")) for one in statements}))

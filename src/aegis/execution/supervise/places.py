@@ -1,0 +1,51 @@
+"""The directories of jobs: whose they are, and how they are removed whatever a job made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def give(paths: Sequence[Path], owner: tuple[int, int]) -> None:
+    """Let everything below `paths` belong to `owner`; links themselves, never what they point to.
+
+    What belongs to it already is left alone: in a shared tree a change of owner would copy the file.
+    """
+    for path in paths:
+        _give_one(str(path), owner)
+        for folder, directories, files in os.walk(path):
+            for name in (*directories, *files):
+                _give_one(os.path.join(folder, name), owner)  # noqa: PTH118 - thousands of files
+
+
+def _give_one(path: str, owner: tuple[int, int]) -> None:
+    found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - as above
+    if (found.st_uid, found.st_gid) != owner:
+        os.chown(path, *owner, follow_symlinks=False)
+
+
+def empty(folder: Path) -> None:
+    """Take everything out of a directory."""
+    for one in folder.iterdir():
+        if one.is_dir() and not one.is_symlink():
+            remove(one)
+        else:
+            one.unlink()
+
+
+def remove(root: Path) -> None:
+    """Remove a job's place, also what the job made unwritable."""
+
+    def again(function: Callable[[str], object], path: str, _: object) -> None:
+        parent = Path(path).parent
+        with contextlib.suppress(OSError):
+            for one in (parent, Path(path)):
+                if not one.is_symlink():
+                    one.chmod(stat.S_IRWXU)
+            function(path)
+
+    shutil.rmtree(root, onerror=again)

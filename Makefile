@@ -30,6 +30,7 @@ test-real: setup
 soak: setup
 	@SOAK=1 $(BIN)/pytest -q tests/e2e/test_kill.py tests/e2e/test_disk_full.py tests/e2e/test_real_projects_server.py tests/e2e/test_adopt_real_projects.py
 	@$(BIN)/python tools/soak_adopt.py
+	@$(BIN)/python tools/soak_language.py
 
 setup: $(STAMP)
 	@$(BIN)/python -m compileall -q src || true

@@ -7,7 +7,7 @@ from typing import Final
 
 from aegis.delivery.context import Context
 from aegis.delivery.runner_book import Contact
-from aegis.delivery.views import MachineView, RunnerView
+from aegis.delivery.runner_views import MachineView, RunnerView
 from aegis.execution.runners_roster import RegisteredRunner
 
 ONLINE: Final = timedelta(hours=2)

@@ -11,7 +11,8 @@ from aegis.core.types import Promotion, PromotionState, Release, Run
 from aegis.delivery.gitlab_door import FoundJob, GitlabDoor
 from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleOptions
 from aegis.delivery.queries.sources import Branch, Tag
-from aegis.delivery.views import Cell, MergeRequestView, RunnerView, RunSummary
+from aegis.delivery.runner_views import RunnerView
+from aegis.delivery.views import Cell, MergeRequestView, RunSummary
 
 Shape = dict[str, Any]
 _DEPLOYMENTS: Final = {

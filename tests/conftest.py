@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from support.postgres import Postgres
+
 
 for _name in [name for name in os.environ if name.startswith(("CI_", "GITLAB_", "AEGIS_"))]:
     if _name not in ("AEGIS_CHROMIUM", "AEGIS_REAL"):
         del os.environ[_name]
 os.environ.pop("CI", None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """PostgreSQL for the tests of this process that ask for it; each makes a database of its own."""
+    from support.postgres import running_postgres
+
+    with running_postgres() as server:
+        yield server
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

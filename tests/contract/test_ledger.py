@@ -10,14 +10,16 @@ from typing import cast
 
 import pytest
 
+from aegis.adapters.ledger_postgres import PostgresLedger
 from aegis.core.errors import Conflict, ExternalError
 from aegis.core.events import Draft, RunFinished, RunStarted
 from aegis.core.ports import Ledger, Query
 from aegis.core.types import State
 from aegis.ledger.chain import GENESIS
-from support.clock import FakeClock
+from support.clock import FakeClock, SeededEntropy
 from support.faulty import Fault, Faulty
-from support.ledgers import noted, opened, started
+from support.ledgers import MemoryBlobs, noted, opened, started
+from support.postgres import Postgres
 
 
 class LedgerContract:
@@ -150,6 +152,15 @@ class TestSqliteLedger(LedgerContract):
     @pytest.fixture
     def ledger(self, tmp_path: Path, clock: FakeClock) -> Iterator[Ledger]:
         with opened(tmp_path, clock=clock) as ledger:
+            yield ledger
+
+
+class TestPostgresLedger(LedgerContract):
+    @pytest.fixture
+    def ledger(self, postgres: Postgres, clock: FakeClock) -> Iterator[Ledger]:
+        with PostgresLedger(
+            postgres.database(), clock=clock, entropy=SeededEntropy(1), blobs=MemoryBlobs(), recorded_by="test"
+        ) as ledger:
             yield ledger
 
 

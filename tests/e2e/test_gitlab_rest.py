@@ -23,13 +23,17 @@ build:
   artifacts: {paths: [out]}
 by-hand:
   when: manual
-  script: [echo by hand]
+  script: [echo "by hand with <$GIVEN> and <$MORE>"]
 fleet:
   tags: [nowhere]
   script: [echo never]
 """
 # Jobs with tags wait for a runner that has them.
-TAGGED = DECLARATION.replace("runner: {concurrency: 2,", "runner: {concurrency: 2, tags: [],")
+TAGGED = DECLARATION.replace("runner: {concurrency: 2,", "runner: {concurrency: 2, tags: [],").replace(
+    "team/tools: {kind: library, index: team}",
+    "team/tools:\n    kind: library\n    index: team\n    schedules:\n"
+    "      nightly: {cron: '30 2 * * *', branch: work, zone: Asia/Seoul, variables: {FULL: 'yes'}, active: true}",
+)
 FINISHED = "dev.cdevents.taskrun.finished"
 
 
@@ -155,11 +159,16 @@ def check_pipeline_actions(world: World, act: str) -> None:
 
 
 def check_job_actions(world: World, act: str) -> None:
-    made = world.project.pipelines.create({"ref": "work"})
+    made = world.project.pipelines.create({"ref": "work", "variables": [{"key": "GIVEN", "value": "a word"}]})
     jobs = {one.name: world.project.jobs.get(one.id) for one in made.jobs.list()}
     if act == "play":
-        jobs["by-hand"].play()
-        assert world.project.jobs.get(jobs["by-hand"].id).status in ("pending", "running", "success")
+        since = world.server.head()
+        given = {"job_variables_attributes": [{"key": "MORE", "value": "another"}]}
+        world.gl.http_post(f"/projects/{world.project.id}/jobs/{jobs['by-hand'].id}/play", post_data=given)
+        world.server.wait("its end", is_type(FINISHED), since=since)
+        assert b"by hand with <a word> and <another>" in world.project.jobs.get(jobs["by-hand"].id).trace()
+        again = world.project.pipelines.create({"ref": "work"}).jobs.list()
+        world.project.jobs.get(next(one.id for one in again if one.name == "by-hand")).play()
         with pytest.raises(GitlabError):
             jobs["build"].play()
         return
@@ -240,6 +249,14 @@ def check_runner(world: World, act: str) -> None:
         assert runner.id not in [one.id for one in world.admin.runners.list(get_all=True)]
 
 
+def check_schedule(world: World) -> None:
+    listed = world.project.pipelineschedules.list(get_all=True)
+    found = world.project.pipelineschedules.get(listed[0].id)
+    assert (found.description, found.ref, found.cron, found.active) == ("nightly", "work", "30 2 * * *", True)
+    assert found.next_run_at.endswith("T17:30:00.000Z")
+    assert found.attributes["variables"][0]["key"] == "FULL"
+
+
 def check_lint(world: World) -> None:
     good = world.project.ci_lint.create({"content": PIPELINE, "include_jobs": True})
     assert good.valid
@@ -311,6 +328,8 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/pipelines/:pipeline/jobs": lambda w: equal(
         [one.name for one in w.project.pipelines.get(w.run).jobs.list()], ["build", "by-hand", "fleet"]
     ),
+    "GET projects/:id/pipeline_schedules": check_schedule,
+    "GET projects/:id/pipeline_schedules/:schedule": check_schedule,
     "GET projects/:id/jobs": lambda w: among(
         "build", [one.name for one in w.project.jobs.list(scope=["success"], get_all=True)]
     ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
+
 from support.server import Record, TeamServer, is_type
 
 PARENT = """
@@ -90,6 +92,23 @@ def test_r10_3_a_newer_commit_cancels_what_may_be_interrupted(running: TeamServe
     first = running.push("team/web", "redundant", {".gitlab-ci.yml": pipeline}, by="ana", start="main")
     old = running.wait("the first", begun(first, "push"), since=since)["data"]["run"]["id"]
     running.wait("its job", is_type("dev.cdevents.taskrun.started"), since=since)
-    running.push("team/web", "redundant", {".gitlab-ci.yml": "short: {script: ['true']}\n"}, by="ana")
-    end = running.wait("the first's end", ended(old), since=since)
-    assert end["data"]["state"] == "canceled"
+    second = running.push("team/web", "redundant", {".gitlab-ci.yml": "short: {script: ['true']}\n"}, by="ana")
+    new = running.wait("the second", begun(second, "push"), since=since)["data"]["run"]["id"]
+    old_end, new_end = running.wait_all("both ends", [ended(old), ended(new)], since=since)
+    assert old_end["data"]["state"] == "canceled"
+    assert new_end["data"]["state"] == "success"
+
+
+def test_r7_6_a_job_proves_who_it_is_by_a_token_that_anybody_can_check(running: TeamServer) -> None:
+    pipeline = (
+        "sign:\n  id_tokens: {CLOUD: {aud: https://cloud.example}}\n"
+        "  script: ['test $(echo $CLOUD | tr -cd . | wc -c) = 2', 'echo token=$CLOUD']\n"
+    )
+    log = running.job_log("team/web", {".gitlab-ci.yml": pipeline}, "sign")
+    assert "Job succeeded" in log
+    assert "token=[MASKED]" in log
+    document = httpx.get(f"{running.url}/.well-known/openid-configuration", trust_env=False).json()
+    assert document["issuer"] == running.url
+    keys = httpx.get(document["jwks_uri"], trust_env=False).json()["keys"]
+    assert [(one["kty"], one["alg"]) for one in keys] == [("RSA", "RS256")]
+    assert set(keys[0]) == {"kty", "use", "alg", "kid", "n", "e"}, "the public part alone"

@@ -31,7 +31,8 @@ from aegis.core.types import (
     Verdict,
 )
 from aegis.delivery import views
-from aegis.delivery.views import Actor, Cell, JobView, RunSummary, RunView, WhyView
+from aegis.delivery.views import Actor, Cell, JobView, RunSummary, RunView
+from aegis.delivery.why_views import WhyView
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # browsers count from their own clock
 SORA = Actor(id="sora", name="Sora Lee", groups=("release-managers",), kind="session")

@@ -54,6 +54,8 @@ SCOPES: Final[Mapping[str, str]] = {
     "delete-image": "administer",
     "clean-up-registry": "administer",
     "scrub-registry": "administer",
+    "yank-package": "administer",
+    "promote-package": "administer",
     "apply-retention": "administer",
     "push-image": "write",
     "upload-package": "write",

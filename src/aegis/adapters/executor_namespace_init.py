@@ -4,7 +4,8 @@
 
 Run as a program of its own (`python -I -S`), with nothing but the standard library. With the number of a socket as its
 argument it is the keeper: for each message with three descriptors (request, output, report) it forks a step and answers its
-process id. Without, it is one step, with the request on standard input. The request is one marshalled mapping (the same
+process id. With `terminal` and a descriptor it is a shell for a person, whose request is read there. Without, it is one
+step, with the request on standard input. The request is one marshalled mapping (the same
 interpreter wrote it); what happened is one line on the report: `exit <code>`, or `error <stage>: <text>` when the step
 could not be started.
 
@@ -38,6 +39,7 @@ SYS_CAPSET = {"x86_64": 126, "aarch64": 91, "riscv64": 91}
 SYS_MOUNT_SETATTR = 442
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 36, 38
+TIOCSCTTY = 0x540E
 INNER_ID = 1000
 REPORT = 99
 """The descriptor of a kept step's report."""
@@ -237,6 +239,8 @@ def start_shell(request: dict[str, Any]) -> int:
         return child
     try:
         os.setsid()
+        if request.get("terminal"):
+            libc.ioctl(0, TIOCSCTTY, 0)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -364,9 +368,10 @@ def step(given: int) -> NoReturn:
     if not parts:
         os._exit(0)  # started ahead and not needed
     request = marshal.loads(b"".join(parts))  # noqa: S302 - written by the runner that started this
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
+    if not request.get("terminal"):
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
     if LINUX:
         # Without namespaces there is work to do at the end, so the signal has to be one that can be handled.
         death = signal.SIGTERM if request["mode"] == "process" else signal.SIGKILL
@@ -419,6 +424,8 @@ def main() -> NoReturn:
     """Keep, or carry out one step."""
     # Until somebody can act on it, the wish to stop waits: a shell without its keeper would be left over.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    if len(sys.argv) > 2:
+        step(int(sys.argv[2]))
     if len(sys.argv) > 1:
         keep(int(sys.argv[1]))
     step(0)

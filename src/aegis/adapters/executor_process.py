@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aegis.adapters.executor_starter import Started, Starter
+from aegis.adapters.shell_interactive import attend
 from aegis.core.errors import ExternalError
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink
 
@@ -129,6 +130,14 @@ class StepSandbox:
                 process.signal(signal.SIGKILL)
                 await process.wait()
         self._process = None
+
+    async def interact(self, environment: Mapping[str, str], terminal: int = 0) -> None:
+        """See `Sandbox`."""
+        term = {"TERM": os.environ.get("TERM", "dumb"), "PS1": "job \\w $ "}
+        document = {**self._document("", {**environment, **term}), "argv": [shell(), "-i"]}
+        if shell().endswith("bash"):
+            document["argv"] = [shell(), "--norc", "--noprofile", "-i"]
+        await asyncio.to_thread(attend, document, terminal)
 
     async def cleanup(self) -> None:
         """See `Sandbox`."""

@@ -1,35 +1,85 @@
-"""An interactive shell for a person, in the place of a job that failed."""
+"""An interactive shell for a person, in the very mounts, identity and environment of a job that failed.
+
+The shell has a terminal of its own, whose keys and characters are carried to and from the person's; when either end closes,
+everything in the shell's namespaces ends.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import marshal
 import os
+import pty
+import select
 import subprocess
 import sys
+import termios
 import threading
-from collections.abc import Mapping
-from typing import Final
+import tty
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
 
-from aegis.execution.ports import Place
-
+_INIT: Final = str(Path(__file__).with_name("executor_namespace_init.py"))
 _ONE: Final = threading.Lock()
 
 
-def shell_in(name: str, place: Place, variables: Mapping[str, str]) -> None:
-    """Open a shell on the terminal in the work tree of job `name`, and wait for its end. One at a time.
-
-    The paths that the job saw are replaced by where they lie outside. Nothing isolates this shell: it is the person's.
-    """
-    inner = sorted(
-        ((place.inner_work, place.work), (place.inner_home, place.home), (place.inner_files, place.files)),
-        key=lambda pair: -len(pair[0]),
-    )
-    environment = dict(variables)
-    for key, value in environment.items():
-        for path, outside in inner:
-            value = value.replace(path, str(outside))  # noqa: PLW2901 - each replacement on top of the last
-        environment[key] = value
-    environment |= {"TERM": os.environ.get("TERM", "dumb"), "TMPDIR": str(place.tmp), "PWD": str(place.work)}
+def attend(document: Mapping[str, Any], terminal: int = 0) -> None:
+    """Start the shell that `document` describes and stay until it has ended. One at a time; blocks its thread."""
     with _ONE:
-        sys.stderr.write(f"\njob {name} failed; this shell is in its work tree. Leave with `exit`.\n")
-        sys.stderr.flush()
-        subprocess.run(["bash", "--norc", "-i"], cwd=place.work, env=environment, check=False)
+        here, there = pty.openpty()
+        request, report = os.pipe(), os.pipe()
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(there, termios.TIOCSWINSZ, fcntl.ioctl(terminal, termios.TIOCGWINSZ, b"\0" * 8))
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", _INIT, "terminal", str(request[0])],
+            stdin=there, stdout=there, stderr=there, pass_fds=(request[0], report[1]), env={}, start_new_session=True,
+        )  # fmt: skip
+        for descriptor in (there, request[0], report[1]):
+            os.close(descriptor)
+        given = {**document, "report": report[1], "parent": os.getpid(), "terminal": True}
+        with os.fdopen(request[1], "wb") as file:
+            file.write(marshal.dumps(given))
+        try:
+            with _raw(terminal):
+                _carry(terminal, here)
+        finally:
+            # Without its terminal the shell gets a hang-up and takes everything with it.
+            os.close(here)
+            os.close(report[0])
+            process.wait()
+
+
+@contextlib.contextmanager
+def _raw(terminal: int) -> Iterator[None]:
+    """Keys go through as they are typed."""
+    try:
+        before = termios.tcgetattr(terminal)
+    except termios.error:
+        yield
+        return
+    tty.setraw(terminal, termios.TCSANOW)  # what was typed already counts
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _carry(terminal: int, here: int) -> None:
+    screen = 1 if terminal == 0 else terminal
+    while True:
+        ready, _, _ = select.select([terminal, here], [], [])
+        if here in ready:
+            try:
+                data = os.read(here, 65536)
+            except OSError:
+                return  # the shell has ended
+            if not data:
+                return
+            os.write(screen, data)
+        if terminal in ready:
+            typed = os.read(terminal, 4096)
+            if not typed:
+                return
+            os.write(here, typed)

@@ -36,6 +36,7 @@ class FileDeclarations:
             access=options.access(declared, people),
             advisories=functools.cache(lambda: _advisories(files, paths, folder)),
             runner=options.runner(declared),
+            ledger=declared.ledger.postgres,
         )
 
 

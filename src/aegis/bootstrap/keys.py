@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aegis.access.id_tokens import Key
+from aegis.adapters import signer_rsa
 from aegis.adapters.secrets_file import (
     FileSecretStore,
     Identity,
@@ -29,6 +31,8 @@ class Keys:
     artifact: Signer
     checkpoint: Signer
     job_secret: bytes
+    identity: Key
+    """Signs the `id_tokens` of jobs."""
     store: FileSecretStore
     warnings: tuple[str, ...] = ()
 
@@ -49,6 +53,7 @@ class Keys:
             artifact=FileSigner(store, ARTIFACT),
             checkpoint=FileSigner(store, CHECKPOINT),
             job_secret=bytes.fromhex(secret),
+            identity=signer_rsa.kept(store),
             store=store,
             warnings=() if store.protected else (unprotected,),
         )

@@ -10,23 +10,28 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aegis.adapters.anchors_file import AnchorFile
-from aegis.adapters.blobs_directory import DirectoryBlobs
-from aegis.adapters.ledger_sqlite import SqliteLedgerReader
+from aegis.adapters.ledger_sqlite import SqliteLedger, SqliteLedgerReader
+from aegis.adapters.postgres_address import is_address, shown
+from aegis.adapters.queue_sqlite import SqliteQueue
+from aegis.bootstrap.blobs import BLOBS_DIRECTORY, STORE_VARIABLE, blobs_of
+from aegis.core import codec
 from aegis.core.errors import ExternalError, NotFound, UserError
-from aegis.core.ports import Head
+from aegis.core.ports import Blobs, Clock, Entropy, Head
 from aegis.ledger.bundle import Proof, export, verify_export
 from aegis.ledger.chain import EMPTY, StoredRow, Verification, Verifier
 from aegis.ledger.checkpoints import SignedHead, anchors
 
 LEDGER_FILE: Final = "ledger.sqlite"
-BLOBS_DIRECTORY: Final = "blobs"
 CHECKPOINTS_FILE: Final = "ledger-checkpoints.jsonl"
 KEY_FILE: Final = "ledger-checkpoints.pem"
 """The public key of the ledger's checkpoints, in PEM form."""
+ADDRESS_FILE: Final = "ledger.json"
+"""Where the ledger is when it is not in the file, and the name of the other stores beside it."""
 PAGE: Final = 2000
 
 Progress = Callable[[int, int], None]
@@ -42,14 +47,100 @@ class Verified:
     whole: bool = True
 
 
-def open_ledger(data: Path) -> SqliteLedgerReader:
+if TYPE_CHECKING:
+    from aegis.adapters.ledger_postgres import PostgresLedger, PostgresLedgerReader
+    from aegis.adapters.queue_postgres import PostgresQueue
+
+    Reader = SqliteLedgerReader | PostgresLedgerReader
+
+
+def address_of(data: Path) -> str:
+    """The database that keeps a data directory's ledger, without a password; empty where the ledger is a file."""
+    return str(_kept(data).get("postgres", ""))
+
+
+def _kept(data: Path) -> dict[str, str]:
+    file = data / ADDRESS_FILE
+    return codec.decode(file.read_bytes(), dict[str, str]) if file.is_file() else {}
+
+
+def keep_address(data: Path, address: str, entropy: Entropy) -> str:
+    """Write down where the ledger is; the name of this data directory's other stores, which the ledger remembers."""
+    kept = _kept(data)
+    made = {"postgres": shown(address), "stores": kept.get("stores") or entropy.take(8).hex()}
+    if made != kept:
+        (data / ADDRESS_FILE).write_bytes(codec.encode(made))
+    return made["stores"]
+
+
+def open_writer(
+    data: Path, address: str, *, clock: Clock, entropy: Entropy, blobs: Blobs, waiting: Callable[[str], bool]
+) -> SqliteLedger | PostgresLedger:
+    """The ledger of a server, to be written: in the database that is named, else where it was, else in a file.
+
+    In a database a second server waits as a standby until the first has ended (`waiting` is told who that is).
+    """
+    address = address or address_of(data)
+    if not address:
+        return SqliteLedger(data / LEDGER_FILE, clock=clock, entropy=entropy, blobs=blobs, recorded_by="server")
+    if not is_address(address):
+        raise UserError("ledger-address", f"{address} names no PostgreSQL", hint="postgres://USER@HOST/DATABASE")
+    if (data / LEDGER_FILE).is_file() and not address_of(data):
+        raise UserError(
+            "ledger-elsewhere",
+            f"{data} holds a ledger in a file already",
+            hint=f"aegis ledger copy --data {data} --to {shown(address)}",
+        )
+    _needs_psycopg()
+    from aegis.adapters.ledger_postgres import PostgresLedger  # noqa: PLC0415 - most ledgers are files
+
+    return PostgresLedger(
+        address, clock=clock, entropy=entropy, blobs=blobs, recorded_by="server",
+        stores=keep_address(data, address, entropy), writer=f"process {os.getpid()} of {socket_name()}", waiting=waiting,
+    )  # fmt: skip
+
+
+def _needs_psycopg() -> None:
+    if find_spec("psycopg") is None:
+        raise UserError(
+            "postgres-missing",
+            "the library for PostgreSQL is not installed",
+            hint="pip install 'aegis-delivery[postgres]'",
+        )
+
+
+def open_queue(ledger: SqliteLedger | PostgresLedger, data: Path) -> SqliteQueue | PostgresQueue:
+    """The job queue's store, beside the ledger."""
+    if isinstance(ledger, SqliteLedger):
+        return SqliteQueue(data / "queue.sqlite")
+    from aegis.adapters.queue_postgres import PostgresQueue  # noqa: PLC0415 - most ledgers are files
+
+    return PostgresQueue(ledger.address)
+
+
+def socket_name() -> str:
+    """This machine's name."""
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "this machine")
+
+
+def kept_blobs(data: Path) -> Blobs | None:
+    """The blobs beside a ledger, if there are any: opening a store makes its folders, and a reader makes nothing."""
+    there = STORE_VARIABLE in os.environ or (data / BLOBS_DIRECTORY).is_dir()
+    return blobs_of(data, os.environ) if there else None
+
+
+def open_ledger(data: Path) -> Reader:
     """The ledger of a data directory, to be read; `NotFound` where there is none."""
-    # Opening a blob store makes its folders; a reader makes nothing.
-    blobs = DirectoryBlobs(data / BLOBS_DIRECTORY) if (data / BLOBS_DIRECTORY).is_dir() else None
+    blobs = kept_blobs(data)
+    if address := address_of(data):
+        _needs_psycopg()
+        from aegis.adapters.ledger_postgres import PostgresLedgerReader  # noqa: PLC0415 - most ledgers are files
+
+        return PostgresLedgerReader(address, blobs=blobs)
     return SqliteLedgerReader(data / LEDGER_FILE, blobs=blobs)
 
 
-def rows_of(ledger: SqliteLedgerReader, *, after: int = 0, until: int | None = None) -> Iterator[StoredRow]:
+def rows_of(ledger: Reader, *, after: int = 0, until: int | None = None) -> Iterator[StoredRow]:
     """Stored rows page by page, up to record `until`: what is appended meanwhile is left for the next time."""
     while True:
         page = ledger.rows(after, PAGE)

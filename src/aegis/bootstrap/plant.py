@@ -9,9 +9,8 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
@@ -22,22 +21,22 @@ from aegis.adapters.git_http_backend import GitHttpBackend
 from aegis.adapters.githost_directory import DirectoryGitHost
 from aegis.adapters.job_files_sqlite import SqliteJobFiles
 from aegis.adapters.ledger_sqlite import SqliteLedger
-from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.adapters.registry_sqlite import SqliteImages, SqliteIndexes
 from aegis.adapters.sync_own import OwnSync
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.traffic_traefik import TraefikTraffic, find_binary
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
+from aegis.bootstrap.blobs import blobs_of
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
-from aegis.bootstrap.ledger import BLOBS_DIRECTORY, LEDGER_FILE
+from aegis.bootstrap.ledger import open_queue, open_writer
 from aegis.bootstrap.registries import Stores, registries
 from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
 from aegis.delivery.context import Adopted, Context
-from aegis.delivery.credentials import JobTokens
+from aegis.delivery.credentials import JobSecrets, JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
@@ -57,6 +56,9 @@ from aegis.observe.metrics import Metrics
 from aegis.registry.oci import OciRegistry
 from aegis.secrets.masking import SecretMasker
 
+if TYPE_CHECKING:
+    from aegis.adapters.ledger_postgres import PostgresLedger
+
 PRIVATE: Final = 0o700
 
 
@@ -70,7 +72,7 @@ class Plant:
     entrance: Entrance
     git_door: HostedGitDoor
     runner_door: RunnerDoor
-    ledger: SqliteLedger
+    ledger: SqliteLedger | PostgresLedger
     projections: ProjectionRunner
     checkpoints: SqliteCheckpoints
     inbox: Inbox
@@ -97,12 +99,13 @@ def private(data: Path) -> Path:
 def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) -> Plant:
     """Put a server together over its data directory."""
     clock, entropy = SystemClock(), SystemEntropy()
-    blobs = DirectoryBlobs(data / BLOBS_DIRECTORY)
-    ledger = SqliteLedger(data / LEDGER_FILE, clock=clock, entropy=entropy, blobs=blobs, recorded_by="server")
+    blobs = blobs_of(data, environ)
+    ledger = open_writer(data, adopted.ledger, clock=clock, entropy=entropy, blobs=blobs, waiting=_standby)
     keys = Keys.open(data, environ, entropy)
     host = DirectoryGitHost(data / "git")
     images, indexes = SqliteImages(data / "images.sqlite"), SqliteIndexes(data / "packages.sqlite")
-    traces, queue = DirectoryTraces(data / "traces"), SqliteQueue(data / "queue.sqlite")
+    traces = DirectoryTraces(data / "traces")
+    queue = open_queue(ledger, data)
     job_files = SqliteJobFiles(data / "job-files.sqlite")
     registry, packages = registries(
         Stores(blobs=blobs, images=images, indexes=indexes, uploads=DirectoryUploads(data / "uploads", blobs)),
@@ -121,7 +124,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         conceal=(data,),
     )
     runner = adopted.runner
-    tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options)
+    tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options, keys.identity)
     engine = Coordinator(
         ledger=ledger,
         blobs=blobs,
@@ -130,6 +133,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         queue=queue,
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
+        resolve_secret=JobSecrets(keys.store, lambda: context.options),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
     context = Context(
@@ -201,6 +205,13 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         traffic=traffic, keys=keys, supervisor=supervisor,
         closers=(images.close, indexes.close, traces.release, job_files.close, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
+
+
+def _standby(holder: str) -> bool:
+    """Another server writes: this one waits, and says so."""
+    sys.stderr.write(f"standby: {holder} writes to the ledger; this server starts when that one has ended\n")
+    sys.stderr.flush()
+    return True
 
 
 def registry_name(data: Path, url: str) -> str:

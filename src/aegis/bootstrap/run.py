@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self, cast
 
 import aegis
+from aegis.access.id_tokens import Key
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
@@ -29,7 +30,6 @@ from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_avail
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
-from aegis.adapters.shell_interactive import shell_in
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
 from aegis.bootstrap.children import Children
@@ -40,11 +40,12 @@ from aegis.core.errors import NotFound, UserError
 from aegis.core.plan import JobSpec, Plan, Variable
 from aegis.core.ports import Masker
 from aegis.core.types import JobRun, Run, State
+from aegis.delivery.credentials import identity_variables
 from aegis.execution.archive import unpack
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH, dotenv
 from aegis.execution.options import SupervisorOptions
-from aegis.execution.ports import Executor, Place
+from aegis.execution.ports import Executor, Sandbox
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.execution.trace import chunks
@@ -52,6 +53,7 @@ from aegis.pipeline.request import CompileRequest
 from aegis.secrets.masking import SecretMasker
 
 FOLDER: Final = ".aegis"
+LOCAL_ISSUER: Final = "https://aegis.invalid/local-run"
 _PASSED: Final = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
@@ -202,6 +204,7 @@ class LocalRun:
     def __init__(self, local: Local, plan: Plan, options: LocalOptions, request: CompileRequest | None = None) -> None:
         self.plan = plan
         self._request = request
+        self._identity: Key | None = None
         self.options = options
         self.changed = threading.Event()
         self._project = local
@@ -245,7 +248,7 @@ class LocalRun:
             clock=self._clock,
             traces=self._traces,
             queue=self._queue,
-            credentials=lambda *_: JobCredentials(token=""),
+            credentials=self._credentials,
             resolve_secret=self._resolve,
             on_change=lambda _: self.changed.set(),
         )
@@ -295,8 +298,21 @@ class LocalRun:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(Supervisor(tools, drain_seconds=0.0).run(self._stop))
 
-    async def _shell(self, given: Assignment, place: Place, variables: Mapping[str, str]) -> None:
-        await asyncio.to_thread(shell_in, given.spec.name, place, variables)
+    async def _shell(self, given: Assignment, sandbox: Sandbox, variables: Mapping[str, str]) -> None:
+        sys.stderr.write(f"\njob {given.spec.name} failed; this shell sees what it saw. Leave with `exit`.\n")
+        sys.stderr.flush()
+        await sandbox.interact(variables)
+
+    def _credentials(self, run: Run, spec: JobSpec, job: JobRun) -> JobCredentials:
+        """No token of a server; `id_tokens` are signed by a key of this run alone, which nobody trusts."""
+        if not spec.id_tokens:
+            return JobCredentials(token="")
+        if self._identity is None:
+            from aegis.adapters.signer_rsa import fleeting  # noqa: PLC0415 - only jobs with id_tokens need it
+
+            self._identity = fleeting()
+        made = identity_variables(self._identity, LOCAL_ISSUER, self._clock, run, spec, job, trusted=False)
+        return JobCredentials(token="", variables=made)
 
     def _resolve(self, _run: Run, _spec: JobSpec, reference: str) -> str:
         name = reference.removeprefix(_REFERENCE)
@@ -423,10 +439,13 @@ def masker(values: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:
 def watch(run: LocalRun, seen: Callable[[Run], None], *, every: float) -> Run:
     """Call `seen` whenever something happened and at least every `every` seconds, until the run is at rest."""
     while True:
+        begun = time.monotonic()
         state = run.state()
         seen(state)
         if run.at_rest(state):
             return state
+        # A look costs in proportion to the jobs: of a large run not every event is looked at by itself.
+        time.sleep(min(0.5, 4 * (time.monotonic() - begun)))
         deadline = time.monotonic() + every
         while not run.wait(0.1) and time.monotonic() < deadline:
             continue

@@ -83,6 +83,26 @@ def publish_files(paths: tuple[Path, ...], *, repository_url: str) -> str:
     return _shown(url)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedFile:
+    """A built file and what speaks against publishing it."""
+
+    filename: str
+    problems: tuple[str, ...]
+
+
+def check_files(paths: tuple[Path, ...]) -> tuple[CheckedFile, ...]:
+    """What an index or an installer would refuse the files for."""
+    found = []
+    for path in paths:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError("no-file", f"{path} cannot be read: {error.strerror}") from error
+        found.append(CheckedFile(filename=path.name, problems=wheel.problems(path.name, data)))
+    return tuple(found)
+
+
 def _write(folder: Path, made: tuple[wheel.Distribution, ...]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from aegis.build.image import python_version
 from aegis.build.ports import Tree
+from aegis.build.wheelfile import read_wheel
 from aegis.core.errors import CheckFailed, ExternalError, UserError, Where
 from aegis.core.ports import Tool, ToolLimits
 
@@ -180,3 +181,40 @@ def _only(names: list[str], ending: str) -> str:
     if len(found) != 1:
         raise UserError("no-distribution", f"there is no one *{ending} in it", hint="is it a wheel or sdist?")
     return found.pop()
+
+
+def problems(name: str, data: bytes) -> tuple[str, ...]:
+    """What an index or an installer would refuse a built file for; nothing for one that is in order."""
+    from packaging.metadata import InvalidMetadata, Metadata  # noqa: PLC0415 - needed only before publishing
+
+    found: list[str] = []
+    try:
+        metadata = Metadata.from_email(read_metadata(name, data), validate=True)
+        said = canonical_parts(name)
+        if (re.sub(r"[-_.]+", "_", metadata.name).lower(), str(metadata.version)) != said:
+            found.append(f"its metadata speaks of {metadata.name} {metadata.version}")
+        if not metadata.summary:
+            found.append("it has no summary (`description` in pyproject.toml)")
+    except ExceptionGroup as group:
+        found += [str(one) for one in group.exceptions if isinstance(one, InvalidMetadata)] or [str(group)]
+    except (UserError, ValueError) as error:
+        found.append(getattr(error, "message", str(error)))
+    if name.endswith(".whl"):
+        try:
+            held = read_wheel(name, io.BytesIO(data), prefix="lib", bytecode={}, tag="")
+            for entry in held.entries:
+                entry.read()
+        except ExternalError as error:
+            found.append(error.message)
+    return tuple(found)
+
+
+def canonical_parts(name: str) -> tuple[str, str]:
+    """Project (with `_`) and version that a file name says; `ValueError` for one that is no distribution's."""
+    from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename  # noqa: PLC0415 - as above
+
+    try:
+        project, version = parse_wheel_filename(name)[:2] if name.endswith(".whl") else parse_sdist_filename(name)
+    except (InvalidWheelFilename, InvalidSdistFilename) as error:
+        raise ValueError(str(error)) from error
+    return project.replace("-", "_"), str(version)

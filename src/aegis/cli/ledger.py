@@ -192,6 +192,36 @@ def export_(data: Path, *, out: Path | None, after: int, as_json: bool) -> None:
         output.say(f"  verify it anywhere: aegis ledger verify {out}")
 
 
+@ledger.command()
+@_DATA
+@click.option("--to", required=True, metavar="postgres://…|file", help="The database, or `file` for the way back.")
+@_JSON
+def copy(data: Path, *, to: str, as_json: bool) -> None:
+    """Move the ledger to PostgreSQL or back into its file, the chain verified; the server has to be stopped.
+
+    \b
+    Examples:
+      aegis ledger copy --to postgres://aegis@db.example.com/aegis
+      aegis ledger copy --to file
+
+    An interrupted copy goes on where it was. The old store is left as it was; `aegis up` takes the new one from then on.
+    """
+    from aegis.bootstrap.ledger_copy import copy as carry
+
+    progress = _Progress("copied", quiet=as_json)
+    done = carry(data, to, progress=progress)
+    seconds = progress.seconds
+    if as_json:
+        found = done.verification
+        values = {"source": done.source, "target": done.target, "copied": done.records, "records": found.records}
+        output.document("aegis.ledger.copy/1", {**values, "head": found.head, "valid": found.ok})
+        return
+    output.say(
+        f"{output.state('pass')}  {done.records:,} records from {done.source} to {done.target} in {seconds:.1f} s"
+    )
+    output.say(f"    {done.verification.records:,} records hold together there; head {done.verification.head.seq}")
+
+
 # -- for people -------------------------------------------------------------------------------------------
 
 

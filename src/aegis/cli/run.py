@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from aegis.cli import output
+from aegis.cli.comparison import differences, tell
 from aegis.cli.pipeline import occasion, occasion_options
 from aegis.core.errors import CheckFailed, UserError, Waiting
 
 if TYPE_CHECKING:
-    from aegis.bootstrap.run import LocalJob, LocalRun
+    from aegis.bootstrap.run import LocalJob, LocalOptions, LocalRun
     from aegis.core.plan import Plan
     from aegis.core.types import JobRun, Run
 
@@ -36,6 +39,10 @@ _LOG_LINES: Final = 20
 @click.option("--secrets-file", metavar="FILE", help="Masked variables, as NAME=VALUE lines; never kept.")
 @click.option("--host-tools", is_flag=True, help="Run jobs with `image:` with this machine's tools instead.")
 @click.option("--shell-on-failure", is_flag=True, help="Open a shell where a job failed.")
+@click.option("--watch", "watching", is_flag=True, help="Run again whenever a file has changed, until interrupted.")
+@click.option("--compare", metavar="RUN", help="Say what ended otherwise in this run of the server.")
+@click.option("--url", default="", help="The server of --compare. Default: the one on this machine.")
+@click.option("--data", default="", help="That server's data directory.")
 @click.option("--plain", is_flag=True, help="Only lines, nothing redrawn.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def run(
@@ -48,6 +55,10 @@ def run(
     secrets_file: str | None,
     host_tools: bool,
     shell_on_failure: bool,
+    watching: bool,
+    compare: str | None,
+    url: str,
+    data: str,
     plain: bool,
     as_json: bool,
     **options: Any,
@@ -61,35 +72,101 @@ def run(
     Examples:
       aegis run
       aegis run unit --parallel 4 --secrets-file .secrets
+      aegis run unit --watch
     """
-    from aegis.bootstrap.run import LocalOptions, LocalRun
+    from aegis.bootstrap.run import LocalOptions
 
+    if watching and as_json:
+        raise UserError("watch-json", "--watch has no one document to give", hint="leave out --json")
     if shell_on_failure and not sys.stdin.isatty():
         raise UserError("no-terminal", "--shell-on-failure needs a terminal", hint="leave it out")
-    if not as_json:
-        output.note("reading the pipeline …")
-    plan, secrets, local, asked = _prepared(jobs, file, env_file, secrets_file, options)
     chosen = LocalOptions(
         parallel=1 if shell_on_failure else parallel or _processors(),
         executor=executor,
         host_tools=host_tools,
-        secrets=secrets,
         shell_on_failure=shell_on_failure,
     )
-    show = _Show(plan, live=not plain and not as_json and sys.stderr.isatty(), quiet=as_json)
-    with LocalRun(local, plan, chosen, asked) as made:
+
+    def prepared() -> tuple[Plan, dict[str, str], Any, Any]:
+        return _prepared(jobs, file, env_file, secrets_file, options)
+
+    told = _Telling(plain=plain, as_json=as_json, compare=compare or "", url=url, data=data)
+    sys.exit(_watch(prepared, chosen, told, file) if watching else _once(prepared, chosen, told))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Telling:
+    """How a run is told, and what it is compared with."""
+
+    plain: bool
+    as_json: bool
+    compare: str
+    url: str
+    data: str
+
+
+_Prepared = Callable[[], tuple["Plan", dict[str, str], Any, Any]]
+
+
+def _watch(prepared: _Prepared, chosen: LocalOptions, told: _Telling, file: str | None) -> int:
+    """Run after each change, until somebody interrupts; a pipeline that cannot be read waits for the next change."""
+    from aegis.bootstrap.pipeline import locate
+    from aegis.bootstrap.watch import Watched
+    from aegis.core.errors import AegisError
+
+    code = 0
+    try:
+        while code != _INTERRUPTED:
+            watched = Watched(locate(file))
+            try:
+                code = _once(prepared, chosen, told)
+            except AegisError as error:
+                output.note(str(error))
+            if code == _INTERRUPTED:
+                break
+            output.note("waiting for a change …")
+            watched.wait()
+    except KeyboardInterrupt:
+        output.note("")
+    return 0
+
+
+def _once(prepared: _Prepared, chosen: LocalOptions, told: _Telling) -> int:
+    """One run; its leave code."""
+    from dataclasses import replace
+
+    from aegis.bootstrap.run import LocalRun
+
+    if not told.as_json:
+        output.note("reading the pipeline …")
+    plan, secrets, local, asked = prepared()
+    there = _server_run(told) if told.compare else None
+    show = _Show(plan, live=not told.plain and not told.as_json and sys.stderr.isatty(), quiet=told.as_json)
+    with LocalRun(local, plan, replace(chosen, secrets=secrets), asked) as made:
         show.begin(made)
         interrupted, state = _carry(made, show)
         shown = made.lay_out(state)
-    if as_json:
-        output.document("aegis.run/1", _document(made.id, state, shown))
+    found = differences(shown, there, state.commit) if there is not None else []
+    if told.as_json:
+        extra = {"compared": {"run": told.compare, "differences": found}} if there is not None else {}
+        output.document("aegis.run/1", {**_document(made.id, state, shown), **extra})
     else:
         _tell(made, state, shown)
+        if there is not None:
+            tell(told.compare, found)
     if interrupted:
-        sys.exit(_INTERRUPTED)
+        return _INTERRUPTED
     if not state.state.finished:
-        sys.exit(Waiting.exit_code)
-    sys.exit(0 if state.state.value in {"success", "skipped"} else CheckFailed.exit_code)
+        return Waiting.exit_code
+    return 0 if state.state.value in {"success", "skipped"} else CheckFailed.exit_code
+
+
+def _server_run(told: _Telling) -> dict[str, Any]:
+    from aegis.cli.remote import client
+
+    with client(told.url, told.data) as server:
+        found: dict[str, Any] = server.get(f"runs/{told.compare}")
+    return found
 
 
 def _processors() -> int:

@@ -17,18 +17,24 @@ from aegis.cli.remote import client, server_options
 @click.option("--data", default="data", show_default=True, metavar="DIR", help="Where everything is kept (0700).")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8080, show_default=True, help="The port; 0 takes a free one.")
-def up(config: str, data: str, host: str, port: int) -> None:
+@click.option("--ledger", default="", metavar="postgres://…", help="Keep the ledger in PostgreSQL; else as declared.")
+def up(config: str, data: str, host: str, port: int, ledger: str) -> None:
     """Serve everything on one port: Git, pipelines, registries, deployment, portal.
 
     \b
     Examples:
       aegis up
       aegis up --config platform/aegis.yaml --data /var/lib/aegis --port 8443
+      aegis up --ledger postgres://aegis@db.example.com/aegis
     """
+    from dataclasses import replace
+
     from aegis.bootstrap.declarations import of_file
     from aegis.daemon.serve import Server
 
     adopted = of_file(Path(config))
+    if ledger:
+        adopted = replace(adopted, ledger=ledger)
     Server(adopted, Path(data), host, port, os.environ).run()
     note("stopped")
 

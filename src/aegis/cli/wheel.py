@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from aegis.cli import output
+from aegis.cli.remote import client, server_options, told
 
 
 @click.group()
@@ -74,3 +75,69 @@ def publish(files: tuple[Path, ...], *, repository_url: str, dry_run: bool, as_j
         output.document("aegis.wheel-publish/1", {"files": names, "index": where, "dry_run": dry_run})
     else:
         output.say(f"would publish {', '.join(names)}" if dry_run else f"published {', '.join(names)} to {where}")
+
+
+@wheel.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def check(files: tuple[Path, ...], *, as_json: bool) -> None:
+    """Check built files before they are published: metadata, RECORD, contents. Exits with 1 when one is refused.
+
+    \b
+    Examples:
+      aegis wheel check dist/*
+      aegis wheel check --json dist/shared-1.2.0-py3-none-any.whl
+    """
+    from aegis.bootstrap.wheel import check_files
+
+    found = check_files(files)
+    wrong = [one for one in found if one.problems]
+    if as_json:
+        output.document("aegis.wheel-check/1", {"valid": not wrong, "files": found})
+    for one in () if as_json else found:
+        output.say(f"{output.state('failed' if one.problems else 'success')}  {one.filename}")
+        for problem in one.problems:
+            output.say(f"    {problem}")
+    if wrong:
+        raise SystemExit(1)
+
+
+@wheel.command()
+@click.argument("index")
+@click.argument("filename")
+@click.option("--reason", default="", help="Why, for those who pinned it.")
+@click.option("--back", is_flag=True, help="Take a yank back.")
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@server_options
+def yank(
+    index: str, filename: str, url: str, data: str, *, reason: str, back: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Keep installers from choosing a file of an index; who pinned it still gets it (PEP 592).
+
+    \b
+    Examples:
+      aegis wheel yank shop shared-1.2.0-py3-none-any.whl --reason "loses orders"
+      aegis wheel yank shop shared-1.2.0-py3-none-any.whl --back
+    """
+    with client(url, data) as server:
+        fields = {"index": index, "filename": filename, "reason": reason, "back": back}
+        told("yank-package", server.execute("yank-package", fields, dry_run=dry_run), as_json=as_json)
+
+
+@wheel.command()
+@click.argument("filename")
+@click.option("--from", "source", required=True, metavar="INDEX", help="The index that has it.")
+@click.option("--to", "target", required=True, metavar="INDEX", help="The index that gets it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@server_options
+def promote(filename: str, url: str, data: str, *, source: str, target: str, dry_run: bool, as_json: bool) -> None:
+    """Let a file from one index into another, the same bytes: from staging to where others install from.
+
+    \b
+    Examples:
+      aegis wheel promote shared-1.2.0-py3-none-any.whl --from staging --to shop
+      aegis wheel promote shared-1.2.0-py3-none-any.whl --from staging --to shop --dry-run
+    """
+    with client(url, data) as server:
+        fields = {"filename": filename, "source": source, "target": target}
+        told("promote-package", server.execute("promote-package", fields, dry_run=dry_run), as_json=as_json)

@@ -203,6 +203,22 @@ class RetentionModel(Strict):
     audit: Seconds = 7 * 31557600.0
 
 
+class LedgerModel(Strict):
+    """Where the ledger is kept. `postgres` is an address without a password; empty: a file of the data directory."""
+
+    postgres: str = ""
+
+    @field_validator("postgres")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/")):
+            raise ValueError("an address of a database is written postgres://USER@HOST/DATABASE")
+        if parts.password:
+            raise ValueError("no password here: PGPASSWORD or ~/.pgpass of the server's user hold it")
+        return value
+
+
 class SourceModel(Strict):
     """Something outside that is mirrored. `hosts` are those it sends to for its content; `private`: it is in this network."""
 
@@ -306,6 +322,7 @@ class Declaration(Strict):
     """Read by `aegis.gates.policy`, which knows its keys."""
     runner: RunnerModel = RunnerModel()
     retention: RetentionModel = RetentionModel()
+    ledger: LedgerModel = LedgerModel()
     registries: RegistriesModel = RegistriesModel()
 
     @model_validator(mode="before")

@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from aegis import __version__
+from aegis.access.id_tokens import discovery, key_set
 from aegis.access.tokens import Kind
 from aegis.adapters.listener import address_of, listening
 from aegis.adapters.zero_copy import ZeroCopyProtocol
@@ -43,7 +44,7 @@ from aegis.delivery.queries.facade import Facade
 from aegis.delivery.views import Actor, InboxEntry
 from aegis.notify import routing
 from aegis.web import app as web
-from aegis.web import charts_api, git_door, gitlab_api, oci_api, portal, pypi_api, status_page
+from aegis.web import charts_api, git_door, gitlab_api, oci_api, oidc_door, portal, pypi_api, status_page
 from aegis.web.gitlab_api.waiting import WaitingRoom
 
 OPERATOR = "operator"
@@ -110,19 +111,25 @@ class Server:
             "schedules": Schedules(context, plant.dispatcher, self._reporter).round,
             "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
             "leases": self._leases,
+            "writer": self._still_writer,
             "anchors": self._anchors.round,
         }
         self._loops = [Loop(name, round_, self._reporter) for name, round_ in rounds.items()]
         for loop in self._loops:
             loop.start()
         self._stop_runner = self._run_jobs()
-        self._note(events.ServerStarted(version=__version__, epoch=1))
+        self._note(events.ServerStarted(version=__version__, epoch=plant.ledger.epoch))
         self._token()
         self._started = True
 
     def _leases(self) -> float:
         self._plant.context.engine.tick()
         return 0.5
+
+    def _still_writer(self) -> float:
+        """A server that another has taken over from ends, also where it has nothing to write."""
+        self._plant.ledger.check()
+        return 1.0
 
     def _run_jobs(self) -> Callable[[], None]:
         """The built-in runner in a thread with an event loop of its own, so that pages stay quick."""
@@ -166,6 +173,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, server)
+        self._plant.ledger.on_lost(lambda: loop.call_soon_threadsafe(server.stop))
         task = asyncio.create_task(server.serve(sockets=[self._socket]))
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has a flag and no event for it
             await asyncio.sleep(0.005)
@@ -195,6 +203,7 @@ class Server:
         stream = LedgerStream(plant.ledger)
         gitlab = GitlabDoor(context, plant.runner_door, facade, plant.dispatcher)
         doors = (
+            *oidc_door.routes(lambda: discovery(self.url), lambda: key_set(plant.keys.identity)),
             *git_door.routes(plant.git_door),
             *gitlab_api.routes(gitlab, plant.entrance, self._room),
             *oci_api.routes(lambda: plant.entrance),

@@ -35,6 +35,8 @@ class Adopted:
     access: Access
     advisories: Callable[[], bytes]
     runner: RunnerOptions
+    ledger: str = ""
+    """The database that keeps the ledger; empty: a file of the data directory, or where it was."""
 
 
 class Declarations(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import yaml
@@ -18,10 +19,11 @@ from aegis.core.plan import JobSpec, Plan
 from aegis.core.types import JobRun, Promotion, Run
 from aegis.delivery.context import Context
 from aegis.delivery.files import CommitFiles
-from aegis.delivery.options import EnvironmentOptions, ProjectOptions
+from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleOptions
 from aegis.delivery.queries.sources import Sources
 from aegis.delivery.runner_door import Download, RunnerDoor
 from aegis.delivery.views import Actor, Cell, Commands, Queries, RunSummary
+from aegis.execution import cron
 from aegis.execution.blob_file import open_blob
 from aegis.pipeline.compile import check_pipeline, compile_pipeline
 from aegis.pipeline.request import CompileRequest, MemoryFiles
@@ -205,6 +207,23 @@ class GitlabDoor:
             return ()
         found = self.queries.promotions(actor)
         return tuple(one.promotion for one in found if one.promotion.service == project.service)
+
+    # -- schedules ----------------------------------------------------------------------------------------
+
+    def next_run(self, schedule: ScheduleOptions) -> datetime | None:
+        """When a schedule is due next, within two years; None for one that is not active."""
+        if not schedule.active:
+            return None
+        now, when = self._context.clock.now(), cron.parse(schedule.cron, schedule.zone)
+        # Whether it has been due by a time only ever turns from no to yes.
+        low, high = 0, 2 * 366 * 24 * 60
+        if when.last(now + timedelta(minutes=high), after=now) is None:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            due = when.last(now + timedelta(minutes=middle), after=now)
+            low, high = (low, middle) if due is not None else (middle, high)
+        return when.last(now + timedelta(minutes=high), after=now)
 
     # -- lint ---------------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ class Window:
     total: int
     data: bytes
     offset: int
+    last: bool
+    """Whether nothing follows the window yet; the last line may still be growing."""
     complete: bool
     """Whether nothing follows the window, ever."""
 
@@ -100,9 +102,9 @@ def window(read: Read, *, first: int = 0, count: int = 1000) -> Window:
             break
         data += chunk.data[: stop - begin - len(data)]
     whole = bytes(data[:WINDOW_LIMIT])
+    last = begin + len(whole) >= outline.size
     return Window(
-        first=start, total=total, data=whole, offset=begin,
-        complete=outline.complete and begin + len(whole) >= outline.size,
+        first=start, total=total, data=whole, offset=begin, last=last, complete=last and outline.complete
     )  # fmt: skip
 
 

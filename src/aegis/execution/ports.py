@@ -235,6 +235,10 @@ class Sandbox(Protocol):
         """
         ...
 
+    async def interact(self, environment: Mapping[str, str]) -> None:
+        """A shell for the person at this process's terminal, in the mounts and the identity of the steps; until it ends."""
+        ...
+
     async def cleanup(self) -> None:
         """Give everything back; idempotent, also after errors."""
         ...

@@ -89,7 +89,11 @@ class Progress:
         """The latest attempt of a job; `NotFound`."""
         if name not in self._jobs:
             raise NotFound("no-such-job", f"run {self.id} has no job {name!r}", hint=f"aegis status {self.id}")
-        return replace(self._jobs[name], state=self.board.state(name))
+        job, state = self._jobs[name], self.board.state(name)
+        if job.state is not state:
+            # Kept, so that looking at a large run again costs only what has changed.
+            job = self._jobs[name] = replace(job, state=state)
+        return job
 
     def attempts(self, name: str) -> tuple[JobRun, ...]:
         """Every attempt of a job, oldest first."""
@@ -118,7 +122,8 @@ class Progress:
     def feeders(self, spec: JobSpec) -> tuple[JobRun, ...]:
         """The jobs whose files this one gets, in the order of the plan."""
         wanted = feeders(self.plan, spec)
-        return tuple(self.job(one.name) for one in self.plan.jobs if one.name in wanted)
+        known = sorted((name for name in wanted if name in self.positions), key=self.positions.__getitem__)
+        return tuple(self.job(name) for name in known)
 
     # -- what happens -----------------------------------------------------------------------------------------
 

@@ -88,10 +88,9 @@ def document(given: Assignment, facts: Facts) -> Document:
         },
         "git_info": git_info(given, facts, known),
         "runner_info": {"timeout": facts.timeout, "runner_session_url": None},
-        "inputs": [],
         "variables": [_variable(one) for one in known],
         "steps": steps(spec, facts.timeout),
-        "hooks": [],
+        "hooks": hooks(spec),
         "image": image(spec.image),
         "services": [service for one in spec.services if (service := image(one)) is not None],
         "artifacts": artifacts(spec),
@@ -162,6 +161,13 @@ def steps(spec: JobSpec, timeout: int) -> list[Document]:
 
 def _step(name: str, script: Sequence[str], timeout: int, when: str, *, allow_failure: bool) -> Document:
     return {"name": name, "script": list(script), "timeout": timeout, "when": when, "allow_failure": allow_failure}
+
+
+def hooks(spec: JobSpec) -> list[Document]:
+    """What runs before the runner fetches the sources."""
+    if not spec.pre_get_sources:
+        return []
+    return [{"name": "pre_get_sources_script", "script": list(spec.pre_get_sources)}]
 
 
 def image(one: Image | None) -> Document | None:

@@ -71,7 +71,7 @@ def feeders(plan: Plan, spec: JobSpec) -> frozenset[str]:
     if spec.needs is not None:
         return frozenset(need.job for need in spec.needs if need.artifacts)
     earlier = set(plan.stages[: plan.stages.index(spec.stage)])
-    return frozenset(one.name for one in plan.jobs if one.stage in earlier)
+    return frozenset(one.name for one in plan.jobs if one.stage in earlier) if earlier else frozenset()
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from aegis.lsp.cursor import key_of
+from aegis.lsp.elsewhere import RememberedElsewhere
 from aegis.lsp.ports import Opened, Projects
 from aegis.lsp.texts import Overlay
 from aegis.pipeline.compile import compile_pipeline, inspect_pipeline
@@ -43,7 +44,9 @@ class Project:
         self.directory = opened.directory
         self.projects = projects
         self.texts = Overlay(opened.request.files)
-        self.request = replace(opened.request, files=self.texts)
+        below = opened.request.elsewhere
+        self.elsewhere = RememberedElsewhere(below) if below is not None else None
+        self.request = replace(opened.request, files=self.texts, elsewhere=self.elsewhere)
         self.inspection: Inspection | None = None
         self.good: Inspection | None = None
         self.members: frozenset[str] = frozenset()
@@ -58,7 +61,9 @@ class Project:
     def refresh(self, opened: Opened) -> None:
         """Look at the disk again."""
         self.texts.forget(opened.request.files)
-        self.request = replace(opened.request, files=self.texts)
+        if self.elsewhere is not None:
+            self.elsewhere.retry()
+        self.request = replace(opened.request, files=self.texts, elsewhere=self.elsewhere)
         self._push = None
 
     def look(self) -> Findings:

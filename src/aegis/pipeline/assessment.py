@@ -114,7 +114,7 @@ class _Lenient(Report):
 
     def error(self, code: str, message: str, where: Where | None, hint: str = "") -> None:
         """An error; one about an include is kept apart."""
-        if code in _INCLUDES or code.startswith("include-"):
+        if code in _INCLUDES or code.startswith(("include-", "egress-")):
             found = Diagnostic(code=code, message=message, hint=hint, where=where)
             if found not in self.missing:
                 self.missing.append(found)
@@ -141,7 +141,16 @@ def assess(request: CompileRequest, *, containers: bool) -> Assessment:
         )
     runs = {name: compile_pipeline(one, _Lenient()) for name, one in _occasions(request)}
     problems += _of_occasions(runs)
-    jobs = tuple(_job(one, runs, containers=containers) for one in configuration.jobs.values())
+    present = {
+        occasion: {job.name for job in found.plan.jobs} if found.plan is not None else set[str]()
+        for occasion, found in runs.items()
+    }
+    jobs = tuple(
+        _job(one, present, containers=containers)
+        for one in configuration.jobs.values()
+        # What a component keeps for other occasions (a verification, runners with containers) is not this project's matter.
+        if request.files.read(one.key.file) is not None or any(present[name] & _names(one) for name in present)
+    )
     return Assessment(
         file=request.root,
         valid=not report.missing,
@@ -175,11 +184,13 @@ def _of_occasions(runs: Mapping[str, Compilation]) -> Iterator[Problem]:
                 )
 
 
-def _job(definition: Definition, runs: Mapping[str, Compilation], *, containers: bool) -> JobAssessment:
-    names = {instance.name for instance in definition.instances}
-    pipelines = tuple(
-        occasion for occasion, found in runs.items() if found.plan is not None and any(job.name in names for job in found.plan.jobs)
-    )  # fmt: skip
+def _names(definition: Definition) -> set[str]:
+    return {instance.name for instance in definition.instances}
+
+
+def _job(definition: Definition, present: Mapping[str, set[str]], *, containers: bool) -> JobAssessment:
+    names = _names(definition)
+    pipelines = tuple(occasion for occasion, jobs in present.items() if not names.isdisjoint(jobs))
     problems = tuple(_of_job(definition, pipelines, containers=containers))
     verdict: Verdict = "not" if any(one.fatal for one in problems) else "differently" if problems else "as written"
     return JobAssessment(

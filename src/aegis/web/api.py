@@ -17,7 +17,9 @@ from aegis.core.errors import UserError
 from aegis.core.types import Release
 from aegis.delivery import dossiers, log_lines, views
 from aegis.delivery.commands import VERBS
+from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor, Commands, Credentials, Queries
+from aegis.delivery.why_views import WhyView
 from aegis.web.answers import SESSION_COOKIE, answer, number
 
 BASE: Final = "/api/aegis/v1"
@@ -58,7 +60,7 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
     ),
     (
         "runs/{id}/why",
-        views.WhyView,
+        WhyView,
         lambda q, a, r: q.why(a, r.path_params["id"], r.query_params.get("job", "")),
         "Why a job (`job`) of a run waits or is slow",
     ),
@@ -113,7 +115,7 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         lambda q, a, r: q.merge_request(a, _project(r), r.path_params["number"], min_seq=number(r, "min_seq")),
         "One merge request",
     ),
-    ("runners", list[views.RunnerView], lambda q, a, _: q.runners(a), "Remote runners"),
+    ("runners", list[RunnerView], lambda q, a, _: q.runners(a), "Remote runners"),
     ("at", views.AtView, lambda q, a, r: q.at(a, _time(r), min_seq=number(r, "min_seq")), "What ran at a time"),
     (
         "inbox",

@@ -282,12 +282,12 @@ def test_very_many_subjects_are_one_query(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_to_be_one_with_its_mend(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         ledger.append([started("1")])
-        (pages,) = ledger._database.execute("PRAGMA page_count").fetchone()
-        ledger._database.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = ledger._store._database.execute("PRAGMA page_count").fetchone()
+        ledger._store._database.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(ExternalError) as caught:
             ledger.append([noted("x" * 15_000, number) for number in range(20)])
         assert (caught.value.code, caught.value.retryable) == ("disk-full", True)
         assert "free space" in caught.value.hint
-        ledger._database.execute("PRAGMA max_page_count = 1000000")
+        ledger._store._database.execute("PRAGMA max_page_count = 1000000")
         assert ledger.append([started("2")])[0].seq == 2
         assert verify(ledger.rows()).ok

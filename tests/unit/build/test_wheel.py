@@ -16,11 +16,12 @@ import pytest
 from starlette.applications import Starlette
 
 from aegis.bootstrap.wheel import build_wheel, publish_files
-from aegis.build.wheel import repack_sdist, with_version
+from aegis.build.wheel import problems, repack_sdist, with_version
 from aegis.core.errors import CheckFailed, Conflict, Denied, UserError
 from aegis.web import pypi_api
 from support.live_server import serving
 from support.registry_doors import READER, WRITER, TokenDoors
+from support.tiny_packages import wheel
 
 BACKENDS = {
     "hatchling": (
@@ -180,3 +181,11 @@ def test_a_repacked_sdist_has_one_time_no_owner_and_keeps_what_is_executable() -
             ("x-1/a", 1_700_000_000, "", "0o755"),
             ("x-1/b", 1_700_000_000, "", "0o644"),
         ]
+
+
+def test_what_an_index_would_refuse_is_found_before_it_is_published() -> None:
+    name, data = wheel("tiny", "1.0")
+    assert problems(name, data) == ("it has no summary (`description` in pyproject.toml)",)
+    assert any("tiny 1.0" in one for one in problems("tiny-2.0-py3-none-any.whl", data))
+    assert any("not installed" in one or "cannot be read" in one for one in problems(name, data[:-40]))
+    assert problems("no-name.whl", data)

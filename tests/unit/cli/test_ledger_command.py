@@ -106,7 +106,7 @@ def test_verify_passes_and_warns_that_a_cut_tail_would_not_show(data: Path, aegi
 
 
 def test_verify_names_the_first_bad_record_and_leaves_with_1(ledger: SqliteLedger, data: Path, aegis: Aegis) -> None:
-    ledger._database.execute("UPDATE records SET actor = 'eve' WHERE seq = 2")
+    ledger._store._database.execute("UPDATE records SET actor = 'eve' WHERE seq = 2")
     answer = aegis("verify", "--data", str(data))
     assert answer.code == 1
     assert "record 2: its header is not what was hashed" in answer.out
@@ -120,7 +120,7 @@ def test_verify_compares_with_signed_checkpoints(ledger: SqliteLedger, data: Pat
     anchor = AnchorFile(data / CHECKPOINTS_FILE)
     anchor.append(sign(ledger.head(), origin="shop", at=FakeClock().now(), signer=signer))
     assert "1 signed checkpoints agree" in aegis("verify", "--data", str(data)).out
-    ledger._database.execute("DELETE FROM records WHERE seq = 3")
+    ledger._store._database.execute("DELETE FROM records WHERE seq = 3")
     answer = aegis("verify", "--data", str(data))
     assert answer.code == 1
     assert "a checkpoint vouches for record 3" in answer.out

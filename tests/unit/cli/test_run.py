@@ -152,3 +152,59 @@ def test_a_failure_is_compared_with_the_last_good_run_and_its_mend_tried(tree: P
     by_job = json.loads(_aegis(tree, "explain", "mode", "--json")[1])
     assert by_job["causes"][0]["evidence"] == ["variable MODE fast → slow"]
     assert json.loads(_aegis(tree, "explain", found["run"], "--json")[1]) == by_job
+
+
+def test_watch_runs_again_when_a_file_has_changed_and_ends_when_interrupted(tree: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aegis", "run", "--watch", "--plain", "build"],
+        cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    seen: list[str] = []
+
+    def until(text: str) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            seen.append(line)
+            if text in line:
+                return
+        raise AssertionError("".join(seen))
+
+    until("waiting for a change")
+    (tree / "tracked.txt").write_text("changed once more\n")
+    until("waiting for a change")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out.count("success") >= 2
+
+
+def test_a_comparison_names_what_ended_otherwise() -> None:
+    from aegis.bootstrap.run import LocalJob
+    from aegis.cli.comparison import differences
+
+    def here(name: str, status: str, code: int | None) -> LocalJob:
+        return LocalJob(
+            name=name, stage="test", status=status, exit_code=code, seconds=1.0, failure_reason=None, message="", log="",
+            artifacts="", allow_failure=False,
+        )  # fmt: skip
+
+    def there(name: str, state: str, code: int | None) -> dict[str, Any]:
+        return {"job": {"name": name, "state": state, "exit_code": code}}
+
+    ours = (
+        here("same", "success", 0),
+        here("code", "failed", 1),
+        here("state", "failed", 1),
+        here("ours", "success", 0),
+    )
+    theirs = [
+        there("same", "success", 0),
+        there("code", "failed", 2),
+        there("state", "success", 0),
+        there("theirs", "manual", None),
+    ]
+    found = differences(ours, {"run": {"commit": "b" * 40}, "jobs": theirs}, "a" * 40)
+    assert [(one["job"], one["what"]) for one in found] == [
+        ("", "commit"), ("code", "exit code"), ("ours", "job"), ("state", "state"), ("theirs", "job"),
+    ]  # fmt: skip

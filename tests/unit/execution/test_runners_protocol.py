@@ -202,6 +202,12 @@ def test_steps_are_gitlabs() -> None:
     ]
 
 
+def test_hooks_are_passed_on() -> None:
+    made = document(given(replace(SPEC, pre_get_sources=("prepare git",))), FACTS)
+    assert made["hooks"] == [{"name": "pre_get_sources_script", "script": ["prepare git"]}]
+    assert document(given(), FACTS)["hooks"] == []
+
+
 @pytest.mark.parametrize(
     ("ref", "kind", "name", "refspec"),
     [

@@ -92,3 +92,10 @@ def test_tags_and_rules_that_nothing_usual_fulfils_are_told() -> None:
     assert [one.topic for one in job(found, "a").problems] == ["tags"]
     assert [one.topic for one in job(found, "b").problems] == ["rules"]
     assert found.works
+
+
+def test_what_a_component_keeps_for_other_occasions_is_left_out() -> None:
+    found = assessed("include: [{component: aegis/python-service@1}]\n", containers=False)
+    assert {one.runs for one in found.jobs} == {"as written"}
+    assert {"trivy", "e2e"}.isdisjoint(one.name for one in found.jobs)
+    assert "build-image" in {one.name for one in found.jobs}

@@ -313,3 +313,25 @@ class RetentionCarriedOut:
     runs: int
     files: int
     freed: int
+
+
+@event("aegis.package.yanked")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageYanked:
+    """A file of an index is not chosen any more (PEP 592), or is again: `back`. Subject `package/<index>/<filename>`."""
+
+    index: str
+    filename: str
+    reason: str = ""
+    back: bool = False
+
+
+@event("aegis.package.promoted")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagePromoted:
+    """A file went from one index into another, the same bytes. Subject `package/<target>/<filename>`."""
+
+    source: str
+    target: str
+    filename: str
+    digest: str

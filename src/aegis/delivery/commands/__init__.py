@@ -52,10 +52,12 @@ from aegis.delivery.commands.operating import (
     IssueRegistrationToken,
     IssueToken,
     MakeLoginLink,
+    PromotePackage,
     RemoveRunner,
     ResetRunnerToken,
     RevokeToken,
     ScrubRegistry,
+    YankPackage,
 )
 from aegis.delivery.commands.verbs import (
     NAMES,
@@ -97,6 +99,7 @@ __all__ = [
     "OpenMergeRequest",
     "PlayJob",
     "Promote",
+    "PromotePackage",
     "ProposePromotion",
     "RefreshMergeRequests",
     "RejectPromotion",
@@ -116,5 +119,6 @@ __all__ = [
     "SyncEnvironment",
     "Verb",
     "VerifyEnvironment",
+    "YankPackage",
     "verb",
 ]

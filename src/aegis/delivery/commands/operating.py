@@ -141,3 +141,24 @@ class ScrubRegistry:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyRetention:
     """Delete logs and files of runs that are past the declared time."""
+
+
+@verb("yank-package")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YankPackage:
+    """Keep installers from choosing a file of an index, with a reason; `back` takes that back."""
+
+    index: str
+    filename: str
+    reason: str = ""
+    back: bool = False
+
+
+@verb("promote-package")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotePackage:
+    """Let a file of one index into another, the same bytes: from a staging index into the one that others install from."""
+
+    source: str
+    target: str
+    filename: str

@@ -20,6 +20,7 @@ NOUNS: Final = (
     "sources",
     "verifications",
     "registries",
+    "packages",
     "retention",
 )
 

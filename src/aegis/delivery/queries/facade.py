@@ -21,7 +21,9 @@ from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, Re
 from aegis.delivery.queries.explanations import Explanations
 from aegis.delivery.queries.lines import line
 from aegis.delivery.queries.world import WorldState
+from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor
+from aegis.delivery.why_views import WhyView
 from aegis.execution.ports import TraceStore
 
 WAIT_SECONDS: Final = 2.0
@@ -181,7 +183,7 @@ class Facade:
             seq=self._seq(),
         )
 
-    def why(self, actor: Actor, run: str, job: str) -> views.WhyView:
+    def why(self, actor: Actor, run: str, job: str) -> WhyView:
         """See `Queries`."""
         entry = self._run_entry(run)
         self._enter(actor, project=entry.run.project)
@@ -480,7 +482,7 @@ class Facade:
             name=context.options.name, lines=tuple(lines), incidents=incidents, at=context.clock.now()
         )
 
-    def runners(self, actor: Actor) -> tuple[views.RunnerView, ...]:
+    def runners(self, actor: Actor) -> tuple[RunnerView, ...]:
         """See `Queries`."""
         self._enter(actor)
         return fleet.runners(self._context)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from aegis.delivery import views
 from aegis.delivery.context import Context
 from aegis.delivery.runner_book import Contact
+from aegis.delivery.runner_views import MachineView, RunnerView
 from aegis.execution.runners_roster import RegisteredRunner
 
 ONLINE: Final = timedelta(hours=2)
@@ -15,17 +15,17 @@ STALE: Final = timedelta(days=7)
 """GitLab's bounds: heard of within two hours is online, not for a week is stale."""
 
 
-def runners(context: Context) -> tuple[views.RunnerView, ...]:
+def runners(context: Context) -> tuple[RunnerView, ...]:
     """Every remote runner, oldest first."""
     now = context.clock.now()
     return tuple(shown(one, context.runners.contacts(one.id), now) for one in context.runners.all())
 
 
-def shown(runner: RegisteredRunner, contacts: tuple[Contact, ...], now: datetime) -> views.RunnerView:
+def shown(runner: RegisteredRunner, contacts: tuple[Contact, ...], now: datetime) -> RunnerView:
     """One runner."""
     settings = runner.settings
     last = max((one.at for one in contacts), default=None)
-    return views.RunnerView(
+    return RunnerView(
         id=runner.id,
         number=runner.number,
         description=settings.description,
@@ -42,7 +42,7 @@ def shown(runner: RegisteredRunner, contacts: tuple[Contact, ...], now: datetime
         status=status(last, now),
         contacted_at=last,
         machines=tuple(
-            views.MachineView(
+            MachineView(
                 system_id=one.system_id,
                 contacted_at=one.at,
                 version=one.version,

@@ -31,6 +31,8 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     events.RolloutStepped: lambda e: f"{e.rollout.weight} %: {e.rollout.decision}",
     events.RolloutFinished: lambda e: f"rollout {e.rollout.state}: {e.rollout.decision}",
     events.ServiceRolledBack: lambda e: f"returned from {e.from_release} to {e.to_release or 'nothing'}: {e.reason}",
+    events.PackageYanked: lambda e: f"{e.filename} of {e.index} {'is back' if e.back else 'yanked: ' + e.reason}",
+    events.PackagePromoted: lambda e: f"{e.filename}: {e.source} → {e.target}",
     events.RegistryCleaned: lambda e: f"cleaned up: {len(e.images)} images, {e.blobs} blobs",
     events.BlobDamaged: lambda e: f"found {e.digest[:19]} damaged",
     events.RetentionCarriedOut: lambda e: f"{e.kind} past their time deleted: {e.files} files",

@@ -10,9 +10,11 @@ from aegis.core import codec
 from aegis.core.errors import AegisError, NotFound
 from aegis.core.plan import JobSpec, Plan
 from aegis.core.types import JobRun, Run, State
-from aegis.delivery import views
 from aegis.delivery.context import Context
+from aegis.delivery.queries import fleet
 from aegis.delivery.queries.entries import RunEntry
+from aegis.delivery.runner_views import RunnerView
+from aegis.delivery.why_views import WhyReason, WhyView
 from aegis.execution.why import Earlier, Facts, KnownRunner, cache_of, why
 
 _HEAD: Final = 32 * 1024
@@ -22,17 +24,16 @@ _PART: Final = re.compile(r" \d+/\d+$|: \[.*\]$")
 _LOST: Final = frozenset({"runner_system_failure", "stuck_or_timeout_failure"})
 
 
-def view(context: Context, entry: RunEntry, plan: Plan, name: str) -> views.WhyView:
+def view(context: Context, entry: RunEntry, plan: Plan, name: str) -> WhyView:
     """Why a job waits or is slow."""
     known = facts(context, entry, plan, name)
     durations = context.world.read(lambda state: state.durations.get(f"{entry.run.project}/{name}"))
-    return views.WhyView(
+    return WhyView(
         job=name,
         state=known.job.state.value,
         rule=known.spec.reason,
         reasons=tuple(
-            views.WhyReason(code=one.code, message=one.message, hint=one.hint, evidence=one.evidence)
-            for one in why(known)
+            WhyReason(code=one.code, message=one.message, hint=one.hint, evidence=one.evidence) for one in why(known)
         ),
         usual_seconds=durations,
         queued_at=known.job.queued_at,
@@ -79,15 +80,22 @@ def _live(context: Context, run: str) -> Run | None:
 
 
 def runners(context: Context) -> tuple[KnownRunner, ...]:
-    """The runners there are: the built-in one."""
+    """The runners there are: the built-in one, and those that registered."""
     declared = context.adopted.runner
-    return (
-        KnownRunner(
-            name="built-in",
-            isolated=True,
-            running=context.engine.depth()[1],
-            limit=declared.concurrency,
-        ),
+    built_in = KnownRunner(name="built-in", running=context.engine.depth()[1], limit=declared.concurrency)
+    return (built_in, *(_remote(one) for one in fleet.runners(context)))
+
+
+def _remote(one: RunnerView) -> KnownRunner:
+    return KnownRunner(
+        name=one.description or one.id,
+        tags=one.tags,
+        untagged=one.run_untagged,
+        paused=one.paused,
+        online=one.status == "online",
+        protected=one.protected,
+        projects=one.projects,
+        isolated=one.isolated or any(machine.executor != "shell" for machine in one.machines),
     )
 
 

@@ -10,6 +10,7 @@ from aegis.core.types import (
     Release,
 )
 from aegis.delivery.dossiers import DossierQueries
+from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views.shown import (
     Actor,
     AtView,
@@ -20,13 +21,12 @@ from aegis.delivery.views.shown import (
     ReleaseView,
     Result,
     RolloutView,
-    RunnerView,
     RunSummary,
     RunView,
     StatusView,
     TraceChunk,
-    WhyView,
 )
+from aegis.delivery.why_views import WhyView
 
 
 class Queries(DossierQueries, Protocol):

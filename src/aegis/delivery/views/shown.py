@@ -70,28 +70,6 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WhyReason:
-    """One reason why a job waits or is slow; `evidence` quotes the facts it rests on."""
-
-    code: str
-    message: str
-    hint: str
-    evidence: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WhyView:
-    """Why a job is there (`rule`), and why it waits or is slow: the weightiest reason first, none where neither is so."""
-
-    job: str
-    state: str
-    rule: str = ""
-    reasons: tuple[WhyReason, ...] = ()
-    usual_seconds: float | None = None
-    queued_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """A run in a list."""
 
@@ -328,41 +306,6 @@ class TraceChunk:
     offset: int
     next_offset: int
     complete: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineView:
-    """A machine that works under a remote runner's token, as it last told of itself."""
-
-    system_id: str
-    contacted_at: datetime
-    version: str = ""
-    platform: str = ""
-    architecture: str = ""
-    executor: str = ""
-    address: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerView:
-    """A remote runner. `status` is `online`, `offline`, `stale` or `never_contacted`, by its machines' last word."""
-
-    id: str
-    number: int
-    description: str
-    tags: tuple[str, ...]
-    run_untagged: bool
-    protected: bool
-    paused: bool
-    locked: bool
-    projects: tuple[str, ...]
-    maximum_timeout: int | None
-    isolated: bool
-    note: str
-    registered_by: str
-    status: str
-    contacted_at: datetime | None = None
-    machines: tuple[MachineView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

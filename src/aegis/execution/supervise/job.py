@@ -53,8 +53,8 @@ class Tools:
     clock: Clock
     masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
     options: SupervisorOptions
-    on_failure: Callable[[Assignment, Place, Mapping[str, str]], Awaitable[None]] | None = None
-    """Called while the failed job's place still exists: for a shell in it."""
+    on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
+    """Called while the failed job's sandbox still exists: for a shell in it."""
 
 
 @dataclass(slots=True)
@@ -195,10 +195,12 @@ class JobWork:
             await self._after(result)
         if self._course.stop not in {"abort", "shutdown"}:
             result = await self._keep(result)
-        if result.state is State.FAILED and self._tools.on_failure is not None:
-            await self._tools.on_failure(assignment, self._place, self._environment.variables)
-        if self._course.sandbox is not None:
-            await self._course.sandbox.cleanup()
+        sandbox = self._course.sandbox
+        if result.state is State.FAILED and self._tools.on_failure is not None and sandbox is not None:
+            await self._log.flush()
+            await self._tools.on_failure(assignment, sandbox, self._environment.variables)
+        if sandbox is not None:
+            await sandbox.cleanup()
         return self._told(result)
 
     async def _prepare(self) -> None:

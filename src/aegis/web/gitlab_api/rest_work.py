@@ -68,16 +68,17 @@ def latest_pipeline(call: Call) -> Any:
     "project.pipelines.create({'ref': 'main'})",
 )
 def create_pipeline(call: Call) -> Any:
-    fields: dict[str, Any] = {"project": call.project.name, "ref": call.need("ref")}
-    variables = call.given.get("variables")
-    if isinstance(variables, list) and variables:
-        if not all(isinstance(one, dict) and "key" in one for one in variables):
-            raise UserError("parameter", "variables[key] is missing")
-        fields["variables"] = {str(one["key"]): str(one.get("value", "")) for one in variables}
-    made = call.run("run", **fields)
+    made = call.run("run", project=call.project.name, ref=call.need("ref"), variables=_variables(call, "variables"))
     if "run" not in made:
         raise UserError("pipeline", "Pipeline cannot be run: its file is not valid, or no job applies")
     return Made(value=shapes.pipeline(call.door, call.door.run(str(made["run"]))))
+
+
+def _variables(call: Call, name: str) -> dict[str, str]:
+    given = call.given.get(name) or []
+    if not isinstance(given, list) or not all(isinstance(one, dict) and "key" in one for one in given):
+        raise UserError("parameter", f"{name}[key] is missing")
+    return {str(one["key"]): str(one.get("value", "")) for one in given}
 
 
 def _run(call: Call) -> str:
@@ -107,6 +108,28 @@ def retry_pipeline(call: Call) -> Any:
 def pipeline_jobs(call: Call) -> Any:
     found = call.door.jobs(_run(call), retried=call.flag("include_retried"))
     return _jobs(call, list(found))
+
+
+@row("GET", "projects/:id/pipeline_schedules", "the declared schedules", "project.pipelineschedules.list()")
+def schedules(call: Call) -> Any:
+    project = call.project
+    return Rows(
+        rows=tuple(project.schedules.items()), shown=lambda one: shapes.schedule(call.door, project, one[0], one[1])
+    )
+
+
+@row(
+    "GET",
+    "projects/:id/pipeline_schedules/:schedule",
+    "one of them, and when it is due",
+    "project.pipelineschedules.get(number)",
+)
+def schedule(call: Call) -> Any:
+    project = call.project
+    for name, made in project.schedules.items():
+        if call.path["schedule"] == str(shapes.schedule_number(project, name)):
+            return shapes.schedule(call.door, project, name, made)
+    raise NotFound("no-such-schedule", "Pipeline Schedule Not Found")
 
 
 # -- jobs -------------------------------------------------------------------------------------------------
@@ -148,8 +171,8 @@ def trace(call: Call) -> Any:
     return Bytes(chunks=call.door.trace(found), size=size, media="text/plain", name=f"{found.number}.log")
 
 
-def _changed(call: Call, verb: str, found: FoundJob) -> Any:
-    call.run(verb, run=found.run.id, job=found.job.name)
+def _changed(call: Call, verb: str, found: FoundJob, **more: Any) -> Any:
+    call.run(verb, run=found.run.id, job=found.job.name, **more)
     latest = next(one for one in call.door.jobs(found.run.id) if one.job.name == found.job.name)
     return Made(value=shapes.job(call.door, latest))
 
@@ -159,12 +182,12 @@ def retry_job(call: Call) -> Any:
     return _changed(call, "retry", _job(call))
 
 
-@row("POST", "projects/:id/jobs/:job/play", "start a manual job", "job.play()")
+@row("POST", "projects/:id/jobs/:job/play", "start a manual job, with variables", "job.play()")
 def play_job(call: Call) -> Any:
     found = _job(call)
     if found.job.state not in (State.MANUAL, State.SCHEDULED):
         raise UserError("job-not-manual", "Unplayable Job")
-    return _changed(call, "play", found)
+    return _changed(call, "play", found, variables=_variables(call, "job_variables_attributes"))
 
 
 @row("POST", "projects/:id/jobs/:job/cancel", "stop it", "job.cancel()")

@@ -9,9 +9,10 @@ from aegis.core import ids
 from aegis.core.ports import CommitInfo
 from aegis.core.types import Promotion, PromotionState, Release, Run
 from aegis.delivery.gitlab_door import FoundJob, GitlabDoor
-from aegis.delivery.options import EnvironmentOptions, ProjectOptions
+from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleOptions
 from aegis.delivery.queries.sources import Branch, Tag
-from aegis.delivery.views import Cell, MergeRequestView, RunnerView, RunSummary
+from aegis.delivery.runner_views import RunnerView
+from aegis.delivery.views import Cell, MergeRequestView, RunSummary
 
 Shape = dict[str, Any]
 _DEPLOYMENTS: Final = {
@@ -201,3 +202,26 @@ def runner(one: RunnerView) -> Shape:
         "maximum_timeout": one.maximum_timeout, "maintenance_note": one.note, "name": "gitlab-runner",
         "ip_address": one.machines[-1].address if one.machines else "", "projects": [], "groups": [],
     }  # fmt: skip
+
+
+def schedule_number(one: ProjectOptions, name: str) -> int:
+    """The number of a schedule."""
+    return ids.number(f"schedule/{one.name}/{name}")
+
+
+def schedule(door: GitlabDoor, one: ProjectOptions, name: str, made: ScheduleOptions) -> Shape:
+    """A schedule."""
+    return {
+        "id": schedule_number(one, name),
+        "description": name,
+        "ref": made.branch,
+        "cron": made.cron,
+        "cron_timezone": made.zone,
+        "next_run_at": time(door.next_run(made)),
+        "active": made.active,
+        "owner": door.person(made.owner) if made.owner else None,
+        "variables": [
+            {"key": key, "variable_type": "env_var", "value": value, "raw": False}
+            for key, value in made.variables.items()
+        ],
+    }

@@ -130,9 +130,9 @@ def log(ask: Ask) -> Page:
         "decisive": decisive,
         "cause": cause,
         # A window in the middle does not grow: what follows it is a page of its own.
-        "complete": window.complete or last < window.total,
+        "complete": window.complete or not window.last,
         "before": window.first - 1,
-        "after": window.total - last if last < window.total else 0,
+        "after": 0 if window.last else window.total - last,
         "earlier": max(1, window.first - _LOG_LINES + _BEFORE) if window.first > 1 else 0,
         "later": last + 1,
         "query": text,

@@ -115,23 +115,30 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
         listing = [*AEGIS, "preview", "--json"]
         how = "CPU of whole processes, `aegis preview --json`"
         small, _ = spent(listing, made[10], times + 2)
-        yield figure("listing 10 jobs", "ms", [one * 1000 for one in small], how, target=120)
+        yield figure("listing 10 jobs", "ms", [one * 1000 for one in small], how, target=120, scaled=False)
         lint, _ = spent([*AEGIS, "lint"], made[10], times + 2)
         yield figure(
-            "lint of 10 jobs", "ms", [one * 1000 for one in lint], "CPU of whole processes, `aegis lint`", target=120
+            "lint of 10 jobs",
+            "ms",
+            [one * 1000 for one in lint],
+            "CPU of whole processes, `aegis lint`",
+            target=120,
+            scaled=False,
         )
         middle, _ = spent(listing, made[1000], times)
-        yield figure("listing 1,000 jobs", "s", middle, how)
+        yield figure("listing 1,000 jobs", "s", middle, how, scaled=False)
         large, memory = spent(listing, made[10_000], times)
         size = (made[10_000] / ".gitlab-ci.yml").stat().st_size / 1e6
-        yield figure("listing 10,000 jobs", "s", large, f"{how}; {size:.1f} MB", target=1.5)
+        yield figure("listing 10,000 jobs", "s", large, f"{how}; {size:.1f} MB", target=1.5, scaled=False)
         yield figure(
             "memory for 10,000 jobs", "MB", [memory], "largest resident size of the process", target=300, scaled=False
         )
         ratio = statistics.median(large) / statistics.median(middle)
         yield figure("ten times the jobs", "× CPU", [ratio], "10,000 against 1,000 jobs", target=12, scaled=False)
         theirs, _ = spent([*peer(), "--list"], made[1000], times)
-        yield figure("the peer: listing 1,000 jobs", "s", theirs, f"CPU of whole processes, {PEER} --list")
+        yield figure(
+            "the peer: listing 1,000 jobs", "s", theirs, f"CPU of whole processes, {PEER} --list", scaled=False
+        )
         times_less = [statistics.median(theirs) / one for one in middle]
         yield figure(
             "less CPU than the peer, 1,000 jobs", "×", times_less, "in this run", target=20, at_least=True, scaled=False

@@ -18,6 +18,36 @@ for _names, _seconds in (
 ):
     _UNITS.update(dict.fromkeys(_names.split(), float(_seconds)))
 
+_WORDS: Final = {
+    word: float(number)
+    for number, word in enumerate(
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
+    )
+} | {
+    word: (index + 2) * 10.0
+    for index, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"])
+}
 _JOINERS: Final = frozenset({"and", "with", "plus"})
 _TOKEN: Final = Rare(r"(\d+(?:\.\d+)?)|([a-z]+)|[,\s]+")
 _CLOCK: Final = Rare(r"\d+(?::\d+){1,2}(?:\.\d+)?")
@@ -57,6 +87,10 @@ def _spoken(text: str) -> float | None:
             if number is not None:
                 return None
             number = float(digits)
+        elif word in _WORDS and word is not None:
+            if number is not None and not (number >= 20 and number % 10 == 0 and 0 < _WORDS[word] < 10):
+                return None
+            number = (number or 0.0) + _WORDS[word]
         elif word is not None and word not in _JOINERS:
             if number is None or word not in _UNITS:
                 return None

@@ -24,6 +24,8 @@ from aegis.pipeline.variables import RUN_TIME, Expansion, circles, references, r
         ("47 yrs 6 mos and 4d", 47 * 31557600 + 6 * 2592000 + 4 * 86400),
         ("3 weeks and 2 days", 23 * 86400),
         ("1h 30m", 5400),
+        ("two hours", 7200),
+        ("twenty five minutes", 1500),
         ("3 minutes", 180),
         ("1.5 hours", 5400),
         ("1:30:00", 5400),

@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
@@ -17,10 +18,14 @@ import pytest
 
 from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
 from aegis.adapters.executor_process import ProcessExecutor
+from aegis.adapters.image_roots import DirectoryImageRoots, Located
+from aegis.adapters.layout_directory import OciLayout
 from aegis.core.errors import ExternalError
-from aegis.execution.ports import Executor, Exit, JobLimits, Sandbox, SandboxRequest
+from aegis.core.plan import Image
+from aegis.execution.ports import Executor, Exit, ImageRoot, JobLimits, Sandbox, SandboxRequest
 from aegis.execution.script import render
 from aegis.execution.supervise.places import give, remove
+from support.images import Entry, layer, layout, shell_layer
 
 _PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
@@ -53,6 +58,7 @@ class Bench:
         self.executor = executor
         self.root = root
         self.jobs = 0
+        self.image: ImageRoot | None = None
 
     async def sandbox(self, **more: Any) -> tuple[Sandbox, SandboxRequest]:
         self.jobs += 1
@@ -62,7 +68,7 @@ class Bench:
             path.mkdir(parents=True)
         if self.executor.owner is not None:
             give(paths[1:], self.executor.owner)
-        request = SandboxRequest(job_id=f"job-{self.jobs}", place=place, **more)
+        request = SandboxRequest(job_id=f"job-{self.jobs}", place=place, **{"image": self.image, **more})
         return await self.executor.prepare(request), request
 
     async def step(self, *commands: str, environment: Mapping[str, str] | None = None, **more: Any) -> tuple[Exit, str]:
@@ -244,7 +250,7 @@ class ExecutorContract:
             f"asyncio.run(bench.step('echo up > up; sleep {mark} & setsid sleep {mark} & wait'))\n"
         )
         (tmp_path / "contract_executor.py").write_text(
-            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+            f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}\n"
             "from test_executor import *\n"
             "def make(kind): return NamespaceExecutor() if kind == 'namespaces' else ProcessExecutor()\n"
         )
@@ -371,6 +377,126 @@ class TestNamespaceExecutor(ExecutorContract):
 class TestNamespaceExecutorOfAnOrdinaryUser(TestNamespaceExecutor):
     def make(self) -> Executor:
         return NamespaceExecutor(grace=0.2, mode="user")
+
+
+@pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)
+class TestNamespaceExecutorWithAnImage(ExecutorContract):
+    """The same contract, with an image as the root. Its links are there to lead the set-up of mounts astray."""
+
+    def make(self) -> Executor:
+        return NamespaceExecutor(grace=0.2)
+
+    def root(self, folder: Path, executor: Executor, config: Mapping[str, Any] | None = None) -> ImageRoot:
+        outside = str(folder / "outside")
+        (folder / "outside").mkdir(parents=True)
+        astray = [
+            Entry(name=name, kind=tarfile.SYMTYPE, link=outside)
+            for name in ("builds", "home", "run", "proc", "var/tmp", "etc/resolv.conf", "etc/hosts", "etc/group")
+        ]
+        program = Entry(name="usr/bin/start", data=b'#!/bin/sh\necho started with $1\nexec "$@"\n')
+        layout(folder / "layout", shell_layer(), layer([*astray, program]), config=config)
+        located = Located(key="tiny", reference="1", open=lambda: contextlib.nullcontext(OciLayout(folder / "layout")))
+        roots = DirectoryImageRoots(folder / "roots", lambda *_: located, owner=executor.owner)
+        return roots.get(Image(name="tiny"), "shop/orders")
+
+    @pytest.fixture
+    def bench(self, tmp_path: Path) -> Iterator[Bench]:
+        made = Bench(self.make(), tmp_path / "jobs")
+        made.image = self.root(tmp_path / "image", made.executor)
+        yield made
+        assert list((tmp_path / "image" / "outside").iterdir()) == []
+        remove(made.root)
+
+    def test_the_image_is_the_root_and_nothing_of_the_machine_is_there(self, bench: Bench, tmp_path: Path) -> None:
+        async def work() -> None:
+            ended, text = await bench.step(
+                "cat /etc/os-release", "id -un", "test ! -e /usr/bin/python3", "test ! -e /opt", f"test ! -e {tmp_path}",
+                "grep -c app:x:33 /etc/passwd", "test -L /proc/self && test -c /dev/null && test -d /dev/shm", "echo x > /tmp/x",
+                "grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status", "test ! -e /etc/shadow",
+            )  # fmt: skip
+            assert ended.code == 0, text
+            assert "ID=tiny\n" in text
+            assert "\njob\n" in text
+            assert "CapEff:\t0000000000000000" in text
+            assert "CapBnd:\t0000000000000000" in text
+            assert "NoNewPrivs:\t1" in text
+
+        run(work, bench.executor)
+
+    def test_what_a_job_changes_in_the_image_is_its_own_and_lasts_as_long_as_it(self, bench: Bench) -> None:
+        async def work() -> None:
+            first, _ = await bench.sandbox()
+            second, _ = await bench.sandbox()
+            sink = Collected()
+            change = render(["echo changed > /usr/bin/start", "mkdir /opt && echo x > /opt/x", "rm /etc/os-release"])
+            assert (await first.run(change, _PATH, sink)).code == 0, sink.text
+            assert (await first.run(render(["cat /opt/x; test ! -e /etc/os-release"]), _PATH, sink)).code == 0, (
+                sink.text
+            )
+            untouched = render(["cat /etc/os-release; test ! -e /opt; grep -q started /usr/bin/start"])
+            assert (await second.run(untouched, _PATH, sink)).code == 0, sink.text
+
+        run(work, bench.executor)
+        assert bench.image is not None
+        assert (bench.image.path / "etc/os-release").read_text() == "ID=tiny\n"
+        assert not (bench.image.path / "opt").exists()
+
+    def test_a_job_cannot_become_more_than_it_is(self, bench: Bench) -> None:
+        async def work() -> None:
+            for command in (
+                "mount -o remount,rw /proc", "umount /etc/passwd", "mount -t tmpfs none /mnt", "chroot / true",
+                "mknod /tmp/d b 254 0", "cat /proc/1/environ | grep .", "echo x >> /etc/passwd", "rm -rf /builds",
+            ):  # fmt: skip
+                ended, text = await bench.step(command)
+                assert ended.code != 0, f"{command}: {text}"
+
+        run(work, bench.executor)
+
+    def test_the_entry_point_starts_the_shell_unless_the_job_takes_it_away(self, bench: Bench, tmp_path: Path) -> None:
+        image = self.root(tmp_path / "other", bench.executor, {"Entrypoint": ["start"]})
+
+        async def work() -> None:
+            _, text = await bench.step("echo ran", image=image)
+            assert "started with /bin/bash\n" in text
+            assert "\nran\n" in text
+            _, text = await bench.step("echo ran", image=image, entrypoint=("",))
+            assert "started" not in text
+            assert "\nran\n" in text
+            ended, text = await bench.step("echo ran", image=image, entrypoint=("/no/such",))
+            assert (ended.code, "cannot start /no/such" in text) == (127, True)
+
+        run(work, bench.executor)
+
+    def test_a_read_only_directory_is_shown_where_it_is(self, bench: Bench, tmp_path: Path) -> None:
+        objects = tmp_path / "objects"
+        objects.mkdir()
+        (objects / "one").write_text("object\n")
+
+        async def work() -> None:
+            ended, text = await bench.step(
+                f"cat {objects}/one", f"if touch {objects}/x; then exit 9; fi", read_only=(objects,)
+            )
+            assert (ended.code, "object\n" in text) == (0, True), text
+
+        run(work, bench.executor)
+
+
+@pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)
+class TestNamespaceExecutorOfAnOrdinaryUserWithAnImage(TestNamespaceExecutorWithAnImage):
+    def make(self) -> Executor:
+        return NamespaceExecutor(grace=0.2, mode="user")
+
+
+def test_without_namespaces_an_image_is_no_root(tmp_path: Path) -> None:
+    bench = Bench(ProcessExecutor(), tmp_path / "jobs")
+    image = ImageRoot(name="tiny", digest="sha256:0", path=tmp_path, shell_path="/bin/sh")
+    assert not bench.executor.carries_images
+
+    async def work() -> None:
+        with pytest.raises(ExternalError, match="cannot be a job's root"):
+            await bench.sandbox(image=image)
+
+    run(work, bench.executor)
 
 
 def test_the_probe_says_what_it_found() -> None:

@@ -1,7 +1,7 @@
 """`Executor` on Linux namespaces: a job sees its work tree, the machine's programs and nothing else.
 
 Each step gets user, mount, pid, ipc and uts namespaces, a root made of named directories only, an unprivileged
-identity and no capabilities. The network is the machine's. Memory is bounded per process, not per job. As root, jobs
+identity and no capabilities. The network is the machine's. With an image, the image is the root, and the machine's programs are not there. Memory is bounded per process, not per job. As root, jobs
 run as an identity that owns nothing else; as an ordinary user, as that user without sight of its files.
 """
 
@@ -142,6 +142,11 @@ class NamespaceExecutor:
         """See `Executor`."""
         return (JOB_ID, JOB_ID) if self._mode == "root" else None
 
+    @property
+    def carries_images(self) -> bool:
+        """See `Executor`."""
+        return True
+
     def place(self, root: Path, project: str) -> Place:
         """See `Executor`. Jobs see stable paths: `/builds/<project>`, `/tmp`, `/home/job`."""
         work = f"/builds/{project}"
@@ -158,7 +163,9 @@ class NamespaceExecutor:
         """See `Executor`."""
         place = request.place
         root = _real(place.root.parent)
-        for path in (*self._read_only, *request.read_only):
+        # An image is the whole of what its jobs find: no programs of this machine beside it.
+        read_only = (*(self._read_only if request.image is None else ()), *request.read_only)
+        for path in read_only:
             if f"{root}/".startswith(f"{_real(path).rstrip('/')}/"):
                 raise ExternalError(
                     "shows-too-much",
@@ -180,10 +187,21 @@ class NamespaceExecutor:
             "mode": self._mode,
             "owner": list(self.owner or (0, 0)),
             "root": str(mountpoint),
-            "read_only": [str(path) for path in (*self._read_only, *request.read_only)],
+            "read_only": [str(path) for path in read_only],
             "writable": [[target, str(source)] for target, source in writable.items()],
         }
+        if request.image is not None:
+            settings["image"] = [str(request.image.path), *self._layers(place.root)]
         return StepSandbox(request, settings, grace=self._grace, starter=self._starter)
+
+    def _layers(self, root: Path) -> tuple[str, str]:
+        """Where what a job changes in its image is kept, from one step to the next."""
+        upper, work = root / "upper", root / "upper.work"
+        for path in (upper, work):
+            path.mkdir(mode=0o755, exist_ok=True)
+        if self.owner is not None:
+            os.chown(upper, *self.owner)
+        return str(upper), str(work)
 
     async def close(self) -> None:
         """See `Executor`."""

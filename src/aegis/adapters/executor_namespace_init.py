@@ -1,5 +1,5 @@
 # Importing pathlib, json, enum or typing would cost each step more than all its mounts: hence plain `os`, and marshal.
-# ruff: noqa: PTH101, PTH102, PTH103, PTH106, PTH110, PTH112, PTH114, PTH115, PTH120, PTH123, PTH208, PTH211
+# ruff: noqa: PTH101, PTH102, PTH103, PTH106, PTH108, PTH110, PTH112, PTH114, PTH115, PTH120, PTH123, PTH208, PTH211
 """The first process of a step: makes the step's world, starts its shell, and takes everything down with it.
 
 Run as a program of its own (`python -I -S`), with nothing but the standard library. With the number of a socket as its
@@ -133,8 +133,16 @@ def devices(root: str) -> None:
         os.rmdir(root + "/dev/pts")
 
 
-def identity_files(root: str) -> None:
-    """Names for the job's ids, and nothing of the machine's accounts."""
+def others(path: str, ours: str) -> bytes:
+    """The accounts of an image whose names are not ours; at most a mebibyte of them."""
+    taken = {line.partition(":")[0].encode() for line in ours.splitlines()}
+    with open(path, "rb") as file:
+        lines = file.read(1 << 20).splitlines(keepends=True)
+    return b"".join(line for line in lines if line.partition(b":")[0] not in taken and line.endswith(b"\n"))
+
+
+def identity_files(root: str, *, machine: bool) -> None:
+    """Names for the job's ids, and nothing of the machine's accounts; an image keeps its own beside them."""
     files = {
         "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\njob:x:{INNER_ID}:{INNER_ID}:job:/home/job:/bin/sh\n"
         "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
@@ -143,32 +151,80 @@ def identity_files(root: str) -> None:
     os.makedirs(root + "/run/identity", 0o755)
     for name, text in files.items():
         path = f"{root}/run/identity/{name}"
-        with open(path, "w", encoding="ascii") as file:
-            file.write(text)
+        with open(path, "wb") as file:
+            file.write(text.encode() + (b"" if machine else others(f"{root}/etc/{name}", text)))
         os.chmod(path, 0o644)
         if os.path.exists(f"{root}/etc/{name}"):
             mount(path, f"{root}/etc/{name}", "", MS_BIND)
             restrict(f"{root}/etc/{name}")
-    for path in HIDDEN:
+    for path in HIDDEN if machine else ():
         if os.path.lexists(root + path) and not os.path.islink(root + path):
             mount("/dev/null", root + path, "", MS_BIND)
 
 
+def clear_way(root: str, target: str, *, directory: bool = True) -> None:
+    """Make `target` below an image's root something to mount on, without following what links the image has there.
+
+    Only what lies below is safe to name afterwards: a link of the image would be followed outside.
+    """
+    path, parts = root, target.strip("/").split("/")
+    for number, name in enumerate(parts, 1):
+        path += "/" + name
+        wanted = 0o040000 if directory or number < len(parts) else 0o100000
+        try:
+            if os.lstat(path).st_mode & 0o170000 == wanted:
+                continue
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # made below
+        except IsADirectoryError as error:
+            raise StageError(f"mount on {target}", "the image has a directory there", "EISDIR") from error
+        if wanted == 0o040000:
+            os.mkdir(path, 0o755)
+        else:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+
+
+def escaped(path: str) -> str:
+    """A path as an option of an overlay mount."""
+    return "".join("\\" + sign if sign in "\\:," else sign for sign in path)
+
+
+def image_root(root: str, lower: str, upper: str, work: str, *, user: bool) -> None:
+    """The image as the new root: what the job changes is kept beside it, the image itself is never written."""
+    layers = f"lowerdir={escaped(lower)},upperdir={escaped(upper)},workdir={escaped(work)}"
+    mount("overlay", root, "overlay", MS_NOSUID | MS_NODEV, layers + (",userxattr" if user else ""))
+    for name in ("dev", "proc", "tmp", "run", "var/tmp", "home", "builds", "etc"):
+        clear_way(root, name)
+    for name in ("run", "home", "builds"):
+        mount("tmpfs", f"{root}/{name}", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4m")
+    for name in ("passwd", "group"):
+        clear_way(root, f"etc/{name}", directory=False)
+
+
 def world(request: dict[str, Any]) -> None:
     """Build the new root and move into it. Everything that is not named stays outside."""
-    root = request["root"]
+    root, image = request["root"], request.get("image")
     mount("", "/", "", MS_REC | MS_PRIVATE)
-    mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4m")
-    for name in ("dev", "proc", "tmp", "run", "var/tmp", "home", "builds"):
-        os.makedirs(f"{root}/{name}", 0o755)
-    shown = system_directories(root)
-    identity_files(root)
+    shown: list[str] = []
     resolver = os.path.realpath("/etc/resolv.conf")
     wanted = [(path, path, False) for path in {*request["read_only"], resolver} if os.path.exists(path)]
+    if image:
+        image_root(root, *image, user=request["mode"] == "user")
+        wanted = [(path, path, False) for path in request["read_only"] if os.path.exists(path)]
+        wanted += [(path, path, False) for path in ("/etc/resolv.conf", "/etc/hosts") if os.path.exists(path)]
+    else:
+        mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4m")
+        for name in ("dev", "proc", "tmp", "run", "var/tmp", "home", "builds"):
+            os.makedirs(f"{root}/{name}", 0o755)
+        shown = system_directories(root)
+    identity_files(root, machine=not image)
     wanted += [(target, source, True) for target, source in request["writable"]]
     # Outer directories before what lies in them, whichever kind they are.
     for target, source, writable in sorted(wanted, key=lambda one: (one[0].count("/"), one[0])):
         if writable or not covered(target, shown):
+            if image:
+                clear_way(root, target, directory=os.path.isdir(source))
             bind(source, root, target, writable=writable)
             if not writable:
                 shown.append(target)
@@ -179,7 +235,8 @@ def world(request: dict[str, Any]) -> None:
     call("pivot_root", libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], here, here))
     call("leave the old root", libc.umount2(b".", MNT_DETACH))
     os.chdir("/")
-    mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    if not image:
+        mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
     libc.sethostname(b"job", 3)
 
 
@@ -232,6 +289,14 @@ def limit(request: dict[str, Any]) -> None:
         resource.setrlimit(kind, (value, value))
 
 
+def on_path(program: str, environment: dict[str, str]) -> str:
+    """A program by its name, as an image may name what starts the shell. The standard library is out of sight by now."""
+    if "/" in program:
+        return program
+    found = [f"{folder}/{program}" for folder in environment.get("PATH", "").split(":") if folder.startswith("/")]
+    return next((one for one in found if os.access(one, os.X_OK)), program)
+
+
 def start_shell(request: dict[str, Any]) -> int:
     """Fork the step's shell in a session of its own; its process id."""
     child = os.fork()
@@ -246,7 +311,7 @@ def start_shell(request: dict[str, Any]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         limit(request)
         os.chdir(request["directory"])
-        os.execve(request["argv"][0], request["argv"], request["environment"])  # noqa: S606 - it is the shell
+        os.execve(on_path(request["argv"][0], request["environment"]), request["argv"], request["environment"])  # noqa: S606
     except OSError as error:
         os.write(2, f"cannot start {request['argv'][0]}: {error.strerror}\n".encode())
     os._exit(127)

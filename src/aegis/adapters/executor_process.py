@@ -20,6 +20,7 @@ from typing import Any, Final
 from aegis.adapters.executor_starter import Started, Starter
 from aegis.adapters.shell_interactive import attend
 from aegis.core.errors import ExternalError
+from aegis.execution.images import command
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink
 
 _READ: Final = 64 * 1024
@@ -73,12 +74,18 @@ class StepSandbox:
         limits = self._request.limits
         return {
             **self._settings,
-            "argv": [shell(), script],
+            "argv": self._argv(script),
             "environment": dict(environment),
             "directory": self._request.place.inner_work,
             "grace": self._grace,
             "limits": {"memory": limits.memory, "processes": limits.processes, "files": limits.files},
         }
+
+    def _argv(self, *script: str) -> list[str]:
+        image = self._request.image
+        if image is None:
+            return [shell(), *script]
+        return command(image.entrypoint, self._request.entrypoint, image.shell_path, script)
 
     @staticmethod
     async def _carry(started: Started, document: Mapping[str, Any], sink: TraceSink) -> None:
@@ -134,9 +141,10 @@ class StepSandbox:
     async def interact(self, environment: Mapping[str, str], terminal: int = 0) -> None:
         """See `Sandbox`."""
         term = {"TERM": os.environ.get("TERM", "dumb"), "PS1": "job \\w $ "}
-        document = {**self._document("", {**environment, **term}), "argv": [shell(), "-i"]}
-        if shell().endswith("bash"):
-            document["argv"] = [shell(), "--norc", "--noprofile", "-i"]
+        image = self._request.image
+        program = shell() if image is None else image.shell_path
+        quiet = ("--norc", "--noprofile") if program.endswith("bash") else ()
+        document = {**self._document("", {**environment, **term}), "argv": [program, *quiet, "-i"]}
         await asyncio.to_thread(attend, document, terminal)
 
     async def cleanup(self) -> None:
@@ -161,6 +169,11 @@ class ProcessExecutor:
         """See `Executor`."""
         return None
 
+    @property
+    def carries_images(self) -> bool:
+        """See `Executor`. Without namespaces there is no root but the machine's."""
+        return False
+
     def place(self, root: Path, project: str) -> Place:  # noqa: ARG002 - the project is not part of the paths here
         """See `Executor`. Inside is outside."""
         paths = outside_places(root)
@@ -169,6 +182,8 @@ class ProcessExecutor:
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`. Read-only and writable directories are where they are."""
+        if request.image is not None:
+            raise ExternalError("no-isolation", "an image cannot be a job's root here", hint="use --executor namespace")
         return StepSandbox(request, {"mode": "process"}, grace=self._grace, starter=self._starter)
 
     async def close(self) -> None:

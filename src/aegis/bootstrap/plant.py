@@ -29,6 +29,7 @@ from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.bootstrap.blobs import blobs_of
 from aegis.bootstrap.declarations import FileDeclarations
+from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
 from aegis.bootstrap.registries import Stores, registries
@@ -185,6 +186,13 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                 clock=clock,
                 masker=_masker,
                 options=options,
+                images=server_images(
+                    data / "roots",
+                    executor,
+                    registry=context.registry,
+                    mirrors=lambda: context.options.registries.mirrors,
+                    repository=entrance.job_image,
+                ),
             )
         )
 

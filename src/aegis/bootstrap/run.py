@@ -34,6 +34,7 @@ from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
 from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
+from aegis.bootstrap.job_images import local_images
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
 from aegis.core.errors import NotFound, UserError
@@ -293,6 +294,7 @@ class LocalRun:
             clock=self._clock,
             masker=masker,
             options=options,
+            images=local_images(self._project.directory, self.executor) if self.executor.carries_images else None,
             on_failure=self._shell if self.options.shell_on_failure else None,
         )
         asyncio.set_event_loop(self._loop)

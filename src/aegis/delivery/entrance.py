@@ -25,6 +25,7 @@ from aegis.delivery.handlers.pushes import received
 from aegis.delivery.views import Actor
 from aegis.registry.charts import CONFIG, Chart, Charts, Visible
 from aegis.registry.image_mirror import PREFIX as MIRRORED
+from aegis.registry.oci import ImageRepository
 from aegis.registry.ports import PackageFile
 
 QUARANTINE = "quarantine"
@@ -204,6 +205,13 @@ class Entrance:
         if access is not None and not actions <= set(access.get(repository, ())):
             raise Denied("oci-scope", f"this token was not made to {', '.join(sorted(actions))} in {repository}")
         return self._context.images.repository(repository, actor=grant.actor, actions=actions)
+
+    def job_image(self, project: str, repository: str) -> ImageRepository:
+        """A repository for reading the image that a job of the project runs in, where such a job may pull it."""
+        who = Actor(id=f"project/{project}", name=project, kind=Kind.JOB, project=project)
+        pull: frozenset[OciAction] = frozenset({"pull"})
+        self._permit(who, repository, "pull", pull)
+        return self._context.images.repository(repository, actor=who.id, actions=pull)
 
     def _permit(self, who: Actor, repository: str, action: OciAction, beside: frozenset[OciAction]) -> None:
         quarantined = repository.startswith(f"{QUARANTINE}/")

@@ -12,6 +12,7 @@ from typing import Final
 
 from aegis.core.errors import UserError
 from aegis.core.plan import Variable
+from aegis.execution.images import DEFAULT_PATH
 from aegis.execution.ports import Place
 from aegis.execution.runners import Assignment
 
@@ -96,15 +97,19 @@ def build(
     *,
     tool_path: Iterable[str] = (),
     passthrough: Mapping[str, str] | None = None,
+    image: Mapping[str, str] | None = None,
 ) -> JobEnvironment:
     """The whole environment of a job.
 
-    From low to high: the bare system, what the operator passes through, predefined variables, the job's own. A few
+    From low to high: the bare system, or the `image` with what it says of its programs; what the operator passes
+    through, predefined variables, the job's own. A few
     predefined ones (where the work tree is, the token) cannot be overridden, since everything else depends on them.
     `UserError` for a variable name that no process can have.
     """
+    path = ":".join(dict.fromkeys((*tool_path, *SYSTEM_PATH)))
     system = {
-        "PATH": ":".join(dict.fromkeys((*tool_path, *SYSTEM_PATH))),
+        **(image or {}),
+        "PATH": path if image is None else image.get("PATH", DEFAULT_PATH),
         "HOME": place.inner_home,
         "TMPDIR": place.inner_tmp,
         "LANG": "C.UTF-8",

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from aegis.core.plan import Image
 from aegis.core.types import StoredFile
 
 
@@ -192,14 +193,43 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRoot:
+    """An image, unpacked at `path`, which nobody writes to. `shell_path` is the shell it has, a path inside."""
+
+    name: str
+    digest: str
+    path: Path
+    shell_path: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: tuple[str, ...] = ()
+
+
+class ImageRoots(Protocol):
+    """Images as directories that jobs can have as their root. Blocks; safe from any thread."""
+
+    def get(self, image: Image, project: str) -> ImageRoot:
+        """The image for a job of the project, fetched as its pull policies say.
+
+        `UserError`, `Denied`, `NotFound` or `ExternalError` where it is not to be had here; the hint is the mend.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRequest:
-    """What an executor has to provide. `writable` maps inside paths to outside directories (a project's tool cache)."""
+    """What an executor has to provide. `writable` maps inside paths to outside directories (a project's tool cache).
+
+    With `image` the job's root is that image, changed as the job likes for itself alone, and nothing of the machine's
+    programs is there; `entrypoint` replaces the image's own.
+    """
 
     job_id: str
     place: Place
     read_only: tuple[Path, ...] = ()
     writable: Mapping[str, Path] = field(default_factory=dict)
     limits: JobLimits = JobLimits()
+    image: ImageRoot | None = None
+    entrypoint: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +285,11 @@ class Executor(Protocol):
     @property
     def owner(self) -> tuple[int, int] | None:
         """User and group that the job's files must belong to; None: whoever runs this."""
+        ...
+
+    @property
+    def carries_images(self) -> bool:
+        """Whether a job's root can be an image."""
         ...
 
     def place(self, root: Path, project: str) -> Place:

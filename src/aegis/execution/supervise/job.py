@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from aegis.core.errors import AegisError
+from aegis.core.plan import Image
 from aegis.core.ports import Blobs, Clock, Masker
 from aegis.core.types import State, StoredFile
 from aegis.execution import environment, script, transfer
@@ -22,6 +23,8 @@ from aegis.execution.ports import (
     CacheIndex,
     Executor,
     Exit,
+    ImageRoot,
+    ImageRoots,
     Place,
     Sandbox,
     SandboxRequest,
@@ -53,6 +56,8 @@ class Tools:
     clock: Clock
     masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
     options: SupervisorOptions
+    images: ImageRoots | None = None
+    """Where `image:` comes from; None: jobs with images are refused."""
     on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
     """Called while the failed job's sandbox still exists: for a shell in it."""
 
@@ -73,6 +78,7 @@ class _Course:
     stop: str = ""
     """`cancel`, `timeout`, `abort`, `shutdown`: why its script is to end; empty while it is not."""
     sandbox: Sandbox | None = None
+    image: ImageRoot | None = None
     running: bool = False
     begun: bool = False
     """Whether the script was started: without it there is nothing to clean up by `after_script`."""
@@ -171,15 +177,22 @@ class JobWork:
         self._log = self._make_log(self._environment.secrets)
         wanted = [one.name for one in (assignment.spec.image, *assignment.spec.services) if one]
         names = ", ".join(wanted)
-        if wanted and not options.host_tools:
-            raise _Refusal(
-                "image_pull_failure",
-                f"the job asks for {names}, and this runner has no container engine",
-                "run it on a runner with containers, or allow this machine's tools (--host-tools)",
-            )
-        if wanted:
+        if wanted and options.host_tools:
             self._log.line(
                 f"WARNING: {names} is not used: the job runs with the tools of this machine.", colour=_YELLOW
+            )
+        elif assignment.spec.services:
+            services = ", ".join(one.name for one in assignment.spec.services)
+            raise _Refusal(
+                "image_pull_failure",
+                f"the job asks for the services {services}, and this runner has no container engine",
+                "run it on a runner with containers, or leave them out and use this machine's tools (--host-tools)",
+            )
+        elif wanted and (self._tools.images is None or not self._tools.executor.carries_images):
+            raise _Refusal(
+                "image_pull_failure",
+                f"the job asks for {names}, and this runner ({self._tools.executor.isolation}) cannot run images",
+                "run it with namespaces or on a runner with containers, or allow this machine's tools (--host-tools)",
             )
 
     async def _carry(self) -> JobResult:
@@ -207,6 +220,9 @@ class JobWork:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
         await self._call(self._make_place)
+        if spec.image is not None and self._tools.images is not None and not self._options.host_tools:
+            async with self._section("prepare_executor"):
+                await self._pull(self._tools.images, spec.image)
         if spec.pre_get_sources:
             await self._before_sources(spec.pre_get_sources)
         async with self._section("get_sources"):
@@ -231,6 +247,24 @@ class JobWork:
         untouched = ready.owned and not spec.cache and not self._assignment.dependencies
         self._course.sandbox = await self._sandbox(ready.read_only, owned=untouched)
 
+    async def _pull(self, roots: ImageRoots, image: Image) -> None:
+        """The image that will be the job's root, and what it says of the environment."""
+        options, name = self._options, environment.expand(image.name, self._environment.variables)
+        self._log.line(f"Using the image {name} ...")
+        try:
+            found = await self._call(roots.get, replace(image, name=name), self._assignment.run.project)
+        except AegisError as error:
+            mend = f"{error.hint}; or use this machine's tools (--host-tools)".removeprefix("; or ")
+            raise _Refusal("image_pull_failure", f"the image {name} cannot be used: {error.message}", mend) from error
+        self._course.image = found
+        self._log.line(f"{name} is {found.digest}")
+        if image.user:
+            self._log.line(f"WARNING: the user {image.user} is not used: a job is always `job`.", colour=_YELLOW)
+        passed = {**options.passthrough, **image.variables}
+        self._environment = environment.build(
+            self._assignment, self._place, passthrough=passed, image=found.environment
+        )
+
     async def _before_sources(self, commands: Sequence[str]) -> None:
         """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
         self._course.sandbox = await self._sandbox(())
@@ -247,15 +281,24 @@ class JobWork:
         if owner is not None:
             own = (self._place.tmp, self._place.home, self._place.files)
             await self._call(give, own if owned else (self._place.work, *own), owner)
+        image, asked = self._course.image, self._assignment.spec.image
+        ours = (*self._options.read_only, *self._options.tool_paths) if image is None else self._passed_files()
         return await self._tools.executor.prepare(
             SandboxRequest(
                 job_id=self._assignment.job.id,
                 place=self._place,
-                read_only=(*self._options.read_only, *self._options.tool_paths, *read_only),
+                read_only=(*ours, *read_only),
                 writable=writable,
                 limits=self._options.limits,
+                image=image,
+                entrypoint=asked.entrypoint if asked is not None else None,
             )
         )
+
+    def _passed_files(self) -> tuple[Path, ...]:
+        """What variables that are passed through name: certificates. The one thing of this machine beside an image."""
+        named = {Path(value) for value in self._options.passthrough.values() if value.startswith("/")}
+        return tuple(path for path in self._options.read_only if path in named)
 
     def _make_place(self) -> None:
         for path in (self._place.root, self._place.work, self._place.tmp, self._place.home, self._place.files):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from aegis.adapters.executor_namespace import isolation_available
 from support.server import Record, TeamServer, is_type
 
 PARENT = """
@@ -112,3 +115,46 @@ def test_r7_6_a_job_proves_who_it_is_by_a_token_that_anybody_can_check(running: 
     keys = httpx.get(document["jwks_uri"], trust_env=False).json()["keys"]
     assert [(one["kty"], one["alg"]) for one in keys] == [("RSA", "RS256")]
     assert set(keys[0]) == {"kty", "use", "alg", "kid", "n", "e"}, "the public part alone"
+
+
+IMAGES = """
+make:
+  stage: build
+  script:
+    - python3 -c "from images import *; layout(Path('tiny'), shell_layer(), config={'Env':['FLAVOUR=tiny']})"
+    - aegis image push tiny --repository $CI_REGISTRY/quarantine/team/web/tiny --tag 1
+inside:
+  stage: test
+  image: $CI_REGISTRY/quarantine/team/web/tiny:1
+  script: [cat /etc/os-release, echo it is $FLAVOUR]
+foreign:
+  stage: test
+  image: $CI_REGISTRY/quarantine/team/tools/tiny:1
+  script: [echo never]
+undeclared:
+  stage: test
+  image: python:3.12
+  script: [echo never]
+path:
+  stage: test
+  image: oci:tiny
+  script: [echo never]
+"""
+
+
+@pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)
+def test_r10_3_jobs_run_in_images_of_their_own_project_and_in_no_others(running: TeamServer) -> None:
+    since = running.head()
+    files = {".gitlab-ci.yml": IMAGES, "images.py": (Path(__file__).parents[1] / "support" / "images.py").read_text()}
+    commit = running.push("team/web", "in-images", files, by="ana", start="main")
+    run = running.wait("the run", begun(commit, "push"), since=since)["data"]["run"]["id"]
+    running.wait("its end", ended(run), since=since)
+    found = states(running, run)
+    log = running.as_("operator").trace(run, "inside")[0].decode()
+    assert found["inside"] == "success", log + running.as_("operator").trace(run, "make")[0].decode()
+    assert "ID=tiny\n" in log
+    assert "it is tiny\n" in log
+    for name, why in (("foreign", ""), ("undeclared", "no declared registry"), ("path", "takes no image from a path")):
+        said = running.as_("operator").trace(run, name)[0].decode()
+        assert (found[name], "never\n" in said) == ("failed", False)
+        assert why in said

@@ -28,7 +28,7 @@ from aegis.core.ports import Clock, Masker
 from aegis.core.types import JobRun, Run, State
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
-from aegis.execution.ports import Executor
+from aegis.execution.ports import Executor, ImageRoots
 from aegis.execution.runners import JobCredentials
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.secrets.masking import SecretMasker
@@ -107,12 +107,14 @@ class Engine:
         executor: Executor | None = None,
         files: Mapping[str, str] | None = None,
         resolve: Callable[[Run, JobSpec, str], str] | None = None,
+        images: ImageRoots | None = None,
     ) -> None:
         self.root = root
         self.clock = clock or SystemClock()
         self.options = options
         self.executor = executor
         self.resolve = resolve
+        self.images = images
         self.changes: list[str] = []
         self.runs = 0
         self.commit = repository(root / "data" / "repo.git", files or {"README.md": "# orders\n"})
@@ -169,6 +171,7 @@ class Engine:
             clock=self.clock,
             masker=masker,
             options=SupervisorOptions(**{**options, **more}),
+            images=self.images,
         )
         return Supervisor(tools, drain_seconds=0.5)
 

@@ -236,12 +236,14 @@ def _images(definition: Definition) -> Iterator[Problem]:
             continue
         name = node.get("name") if isinstance(node, Map) else node
         said = f" ({name.text})" if isinstance(name, Scalar) else ""
-        mend = "`aegis run --host-tools` uses this machine's programs; or connect a runner that has containers"
-        if word == "services":
-            mend = "start it beside the job and name its address in a variable; or connect a runner that has containers"
-        yield Problem(
-            topic=word, message=f"`{word}`{said} needs a runner that has containers", mend=mend, where=node.where
+        needed = "a registry that serves it here"
+        mend = (
+            "declare its registry under `registries.mirrors`; or `aegis run --host-tools` uses this machine's programs"
         )
+        if word == "services":
+            needed = "a runner that has containers"
+            mend = "start it beside the job and name its address in a variable; or connect a runner that has containers"
+        yield Problem(topic=word, message=f"`{word}`{said} needs {needed}", mend=mend, where=node.where)
 
 
 def _unset(configuration: Configuration, runs: Mapping[str, Compilation], request: CompileRequest) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def test_what_would_not_work_is_told_with_its_place_and_mend(
     assert call("check", str(tmp_path)) == 1
     out = capsys.readouterr().out
     assert ".gitlab-ci.yml:1:19: there is no file `none.yml`" in out
-    assert "`image` (gcc:14) needs a runner that has containers" in out
+    assert "`image` (gcc:14) needs a registry that serves it here" in out
     assert out.count("mend: ") >= 2
 
 

@@ -19,7 +19,11 @@ from support.server import DECLARATION, TeamServer, environment, is_type, servic
 
 PIPELINE = """
 build:
-  script: [mkdir -p out/deep, echo one > out/a.txt, echo two > out/deep/b.txt]
+  script:
+    - mkdir -p out/deep
+    - echo one > out/a.txt
+    - echo two > out/deep/b.txt
+    - echo "in <$REGION> <$ONLY_PROTECTED> <$CI_COMMIT_REF_PROTECTED> <$CI_PROJECT_ID> for <$GITLAB_USER_LOGIN>"
   artifacts: {paths: [out]}
 by-hand:
   when: manual
@@ -32,7 +36,8 @@ fleet:
 TAGGED = DECLARATION.replace("runner: {concurrency: 2,", "runner: {concurrency: 2, tags: [],").replace(
     "team/tools: {kind: library, index: team}",
     "team/tools:\n    kind: library\n    index: team\n    schedules:\n"
-    "      nightly: {cron: '30 2 * * *', branch: work, zone: Asia/Seoul, variables: {FULL: 'yes'}, active: true}",
+    "      nightly: {cron: '30 2 * * *', branch: work, zone: Asia/Seoul, variables: {FULL: 'yes'}, active: true}\n"
+    "    variables: {REGION: eu-west-1, ONLY_PROTECTED: {value: kept, protected: true}}",
 )
 FINISHED = "dev.cdevents.taskrun.finished"
 
@@ -249,6 +254,12 @@ def check_runner(world: World, act: str) -> None:
         assert runner.id not in [one.id for one in world.admin.runners.list(get_all=True)]
 
 
+def check_trace(world: World) -> None:
+    told = world.job("build").trace().decode()
+    assert "Job succeeded" in told
+    assert f"in <eu-west-1> <> <false> <{world.project.id}> for <ana>" in told
+
+
 def check_schedule(world: World) -> None:
     listed = world.project.pipelineschedules.list(get_all=True)
     found = world.project.pipelineschedules.get(listed[0].id)
@@ -261,6 +272,9 @@ def check_lint(world: World) -> None:
     good = world.project.ci_lint.create({"content": PIPELINE, "include_jobs": True})
     assert good.valid
     assert [one["name"] for one in good.jobs] == ["build", "by-hand", "fleet"]
+    kept = {"content": "a: {script: [x], rules: [{if: $ONLY_PROTECTED}]}", "include_jobs": True, "dry_run": True}
+    assert [one["name"] for one in world.project.ci_lint.create(kept).jobs] == ["a"]
+    assert world.project.ci_lint.create({**kept, "ref": "work"}).jobs == []
     bad = world.project.ci_lint.create({"content": "a:\n  scrpt: [x]\n"})
     assert not bad.valid
     assert bad.errors
@@ -335,7 +349,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     ),
     "GET job": check_own_job,
     "GET projects/:id/jobs/:job": lambda w: equal(w.job("build").status, "success"),
-    "GET projects/:id/jobs/:job/trace": lambda w: among(b"Job succeeded", w.job("build").trace()),
+    "GET projects/:id/jobs/:job/trace": check_trace,
     "POST projects/:id/jobs/:job/retry": lambda w: check_job_actions(w, "retry"),
     "POST projects/:id/jobs/:job/play": lambda w: check_job_actions(w, "play"),
     "POST projects/:id/jobs/:job/cancel": lambda w: check_job_actions(w, "cancel"),

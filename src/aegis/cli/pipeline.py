@@ -72,6 +72,12 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--var", "variables", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="A pipeline variable."
         ),
         click.option(
+            "--variables",
+            "declaration",
+            metavar="FILE",
+            help="An aegis.yaml with variables of the project. Default: that in its root.",
+        ),
+        click.option(
             "--input", "inputs", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="An input of the file."
         ),
         click.option("--changed", multiple=True, metavar="PATH", help="A changed file. Default: what Git says."),
@@ -98,6 +104,7 @@ def occasion(
     variables: Sequence[tuple[str, str]],
     inputs: Sequence[tuple[str, str]],
     changed: Sequence[str],
+    declaration: str | None = None,
     local: bool = False,
 ) -> Occasion:
     """The options as one value; `UserError` where they contradict one another."""
@@ -117,6 +124,7 @@ def occasion(
         inputs=dict(inputs),
         changed=tuple(changed) if changed else None,
         predefined={"AEGIS_LOCAL": "true"} if local else None,
+        declaration=declaration,
     )
 
 

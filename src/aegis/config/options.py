@@ -6,6 +6,7 @@ from aegis.access.approvals import ApprovalPolicy
 from aegis.access.identities import Directory, Identity
 from aegis.access.policy import Access, AccessOptions, BranchRule
 from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
+from aegis.config.variables import levels
 from aegis.core.errors import UserError
 from aegis.delivery.options import (
     EnvironmentOptions,
@@ -81,6 +82,7 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
                     )
                     for label, each in one.schedules.items()
                 },
+                variables=levels(declared, name),
             )
             for name, one in declared.projects.items()
         },

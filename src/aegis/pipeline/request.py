@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aegis.core.plan import Excluded, Plan, Variable
+from aegis.pipeline.declared import ScopedVariable
 from aegis.pipeline.diagnostics import Diagnostic
 from aegis.pipeline.document import Limits
 from aegis.pipeline.ports import Elsewhere, Files
@@ -40,6 +41,11 @@ class MergeRequest:
     merged_result: bool = False
     """Whether the commit is what merging would make, not the source branch's head."""
     draft: bool = False
+    description: str = ""
+    base_sha: str = ""
+    """Where the source branch left the target."""
+    source_protected: bool = False
+    target_protected: bool = False
     labels: tuple[str, ...] = ()
 
 
@@ -50,7 +56,8 @@ class CompileRequest:
     `ref_kind` is `branch` or `tag`; `source` is GitLab's `CI_PIPELINE_SOURCE`. `changed` None means that the changes
     are unknown, and every `changes` clause is true, as in GitLab for tags and new branches. `comparisons` gives the
     changed paths against the refs that `compare_to` names; a ref that is missing there counts as unknown.
-    `project_variables` and `pipeline_variables` may hold secret references. `predefined` is what only the server knows
+    `project_variables` (with `scoped_variables` over them, for jobs of an environment) and `pipeline_variables` may hold
+    secret references. `predefined` is what only the server knows
     (`CI_SERVER_URL`, `AEGIS_VERSION`, …). `elsewhere` is what may be included from outside of the project; None: nothing.
     """
 
@@ -67,10 +74,14 @@ class CompileRequest:
     changed: tuple[str, ...] | None = None
     comparisons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     project_variables: tuple[Variable, ...] = ()
+    scoped_variables: tuple[ScopedVariable, ...] = ()
     pipeline_variables: tuple[Variable, ...] = ()
     predefined: Mapping[str, str] = field(default_factory=dict)
     merge_request: MergeRequest | None = None
     commit_message: str = ""
+    tag_message: str = ""
+    open_merge_requests: tuple[int, ...] = ()
+    """Those whose source is the branch."""
     commit_author: str = ""
     commit_timestamp: str = ""
     policy_digest: str = ""

@@ -47,7 +47,7 @@ def request(folder: Path) -> CompileRequest:
         open_merge_requests=tuple(args.get("open_merge_requests", ())),
         predefined=args.get("predefined", {}),
         changed=tuple(changed) if changed is not None else None,
-        comparisons={ref: tuple(paths) for ref, paths in args.get("comparisons", {}).items()},
+        comparisons={ref: tuple(paths) for ref, paths in args["comparisons"].items()} if "comparisons" in args else None,
         protected=protected,
         scoped_variables=declared.scoped,
         project_variables=(

@@ -111,7 +111,7 @@ def request(local: Local, occasion: Occasion) -> CompileRequest:
         protected=ref == default and not occasion.tag,
         before=head.before if head is not None and ref == checked_out else None,
         changed=_changed(local, occasion, ref, checked_out, default),
-        comparisons=_Comparisons(local) if local.tree is not None and occasion.changed is None else {},
+        comparisons=_Comparisons(local) if local.tree is not None and occasion.changed is None else None,
         elsewhere=Instance(local),
         pipeline_variables=occasion.variables,
         commit_message=head.message if head is not None else "",

@@ -108,11 +108,18 @@ def occasion(
     local: bool = False,
 ) -> Occasion:
     """The options as one value; `UserError` where they contradict one another."""
+    from difflib import get_close_matches
+
     from aegis.bootstrap.pipeline import Occasion
     from aegis.core.plan import Variable
+    from aegis.pipeline.request import SOURCES
 
     if tag and (merge_request or ref):
         raise UserError("usage", "--tag cannot be joined with --ref or --merge-request", hint="leave one of them out")
+    if source is not None and source not in SOURCES:
+        close = get_close_matches(source, SOURCES, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(SOURCES)}"
+        raise UserError("usage", f"{source!r} is nothing that starts a pipeline", hint=hint)
     return Occasion(
         ref=ref,
         tag=tag,

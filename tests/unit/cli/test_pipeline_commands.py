@@ -358,3 +358,26 @@ def test_variables_of_the_declaration_count_here_too(here: Path, capsys: pytest.
     (here / "aegis.yaml").write_text("version: 1\nvariabels: {}\n")
     assert call("preview") == 2
     assert "did you mean `variables`?" in capsys.readouterr().err
+
+
+def test_only_what_starts_pipelines_is_a_source(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / ".gitlab-ci.yml").write_text("a: {script: [x], rules: [{if: '$CI_PIPELINE_SOURCE == \"schedule\"'}]}\n")
+    assert call("preview", "--source", "schedule", "--json") == 0
+    assert [job["name"] for job in shown(capsys)["jobs"]] == ["a"]
+    assert call("preview", "--source", "shedule") == 2
+    assert "did you mean `schedule`?" in capsys.readouterr().err
+    assert call("preview", "--source", "zzz") == 2
+    assert "merge_request_event" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("tree")
+def test_comparing_with_a_ref_that_is_not_there_is_an_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / ".gitlab-ci.yml").write_text(
+        "a: {script: [x], rules: [{changes: {paths: ['*'], compare_to: refs/heads/mian}}]}\n"
+    )
+    assert call("preview") == 2
+    assert "error[unknown-ref]: `compare_to: refs/heads/mian` names no branch" in capsys.readouterr().out
+    (here / ".gitlab-ci.yml").write_text(
+        "a: {script: [x], rules: [{changes: {paths: ['*'], compare_to: refs/heads/main}}]}\n"
+    )
+    assert call("preview") == 0

@@ -20,7 +20,7 @@ from aegis.pipeline.declared import ScopedVariable
 from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, plain
 from aegis.pipeline.inspection import Inspection
-from aegis.pipeline.keywords import NOT_CARRIED_OUT
+from aegis.pipeline.keywords import NOT_CARRIED_OUT, PARTS_NOT_CARRIED_OUT
 from aegis.pipeline.layers import Layers
 from aegis.pipeline.matrix import Instance
 from aegis.pipeline.only import Target, judge
@@ -145,7 +145,7 @@ def _check(configuration: Configuration, names: graph.Names, report: Report) -> 
     for name, definition in configuration.jobs.items():
         definition.unsupported = unsupported(definition)
         for word in definition.unsupported:
-            key = definition.node.key(word)
+            key = definition.node.key(word.partition(":")[0])
             report.warn(
                 "not-carried-out",
                 f"`{name}: {word}` is understood, but cannot be carried out here",
@@ -176,6 +176,10 @@ def unsupported(definition: Definition) -> tuple[str, ...]:
         found.append("pages")
     if graph.foreign(definition.get("needs")):
         found.append("needs")
+    for word, part in PARTS_NOT_CARRIED_OUT:
+        whole = definition.values.get(word)
+        if isinstance(whole, Map) and _uses(whole.get(part)):
+            found.append(f"{word}:{part}")
     return tuple(sorted(found))
 
 

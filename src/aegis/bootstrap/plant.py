@@ -31,6 +31,7 @@ from aegis.bootstrap.blobs import blobs_of
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
+from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, registries
 from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
@@ -141,7 +142,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        registry=registry_name(data, url),
+        registry=registry_name(data, url), outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
     registry.on_manifest = entrance.image_pushed

@@ -346,6 +346,29 @@ class RegistriesModel(Strict):
         return self
 
 
+class IncludesModel(Strict):
+    """What pipelines may include from other hosts; without a word here nothing."""
+
+    hosts: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    gitlab: str | None = None
+
+    @model_validator(mode="after")
+    def _places(self) -> IncludesModel:
+        wrong = next((one for one in self.hosts if "/" in one or ":" in one), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is no name of a host, such as gitlab.example.org or *.example.org")
+        wrong = next((one for one in self.private if not re.fullmatch(r"[^/:]+:\d{1,5}", one)), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is not host:port, such as gitlab.lan:443")
+        if self.gitlab is not None:
+            parts = urlsplit(self.gitlab)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            near = f"{parts.hostname}:{port}" in self.private
+            SourceModel(private=near).check(self.gitlab)
+        return self
+
+
 class Declaration(Strict):
     """The whole of `aegis.yaml`."""
 
@@ -366,6 +389,7 @@ class Declaration(Strict):
     runner: RunnerModel = RunnerModel()
     retention: RetentionModel = RetentionModel()
     ledger: LedgerModel = LedgerModel()
+    includes: IncludesModel = IncludesModel()
     registries: RegistriesModel = RegistriesModel()
 
     @model_validator(mode="before")

@@ -10,6 +10,7 @@ from aegis.config.variables import levels
 from aegis.core.errors import UserError
 from aegis.delivery.options import (
     EnvironmentOptions,
+    IncludeOptions,
     Options,
     ProjectOptions,
     Retention,
@@ -101,6 +102,9 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
         advisories=advisories,
         job_timeout=int(declared.runner.timeout),
         registries=registries(declared),
+        includes=IncludeOptions(
+            hosts=declared.includes.hosts, private=declared.includes.private, gitlab=declared.includes.gitlab or ""
+        ),
         retention=Retention(
             logs=declared.retention.logs,
             release_logs=declared.retention.release_logs,

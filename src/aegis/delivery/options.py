@@ -72,6 +72,15 @@ class RunnerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IncludeOptions:
+    """Where else pipelines may include from: hosts (names with wildcards), those of this network (`host:port`), an instance."""
+
+    hosts: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    gitlab: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """Seconds for which things are kept: logs and artifacts of jobs, those of runs that became releases, deployments."""
 
@@ -100,6 +109,7 @@ class Options:
     job_timeout: int = 3600
     registries: RegistryOptions = field(default_factory=RegistryOptions)
     retention: Retention = field(default_factory=Retention)
+    includes: IncludeOptions = field(default_factory=IncludeOptions)
     gitops_project: str = "aegis/gitops"
 
     def project(self, name: str) -> ProjectOptions:

@@ -186,7 +186,8 @@ class Conditions:
                 if self.context.comparisons is not None:
                     changed = self.context.comparisons.get(ref.removeprefix("refs/heads/"))
                     if changed is None:
-                        return self._no_such_ref(ref, compare)
+                        self._no_such_ref(ref, compare)
+                        return None
         return self.changed_path(patterns, changed, scope)
 
     def _no_such_ref(self, ref: str, node: Scalar) -> None:

@@ -218,6 +218,7 @@ def compile_for(context: Context, wish: Wish) -> Compilation:
             lambda name: context.repository(options.project(name).name),
             context.url,
             lambda name: options.project(name).default_branch,
+            context.outside(),
         ),
         project_variables=own.everywhere,
         scoped_variables=own.scoped,

@@ -13,6 +13,7 @@ from aegis.core import ids
 from aegis.core.events import Draft, Record
 from aegis.core.ports import Blobs, Clock, Entropy, Ledger, Repository, Signer
 from aegis.delivery.options import Options, RunnerOptions
+from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.tokens import TokenBook
@@ -69,6 +70,7 @@ class Context:
     traffic: Traffic
     tokens: TokenBook
     runners: RunnerBook
+    places: PlaceBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
     registry: str

@@ -27,6 +27,20 @@ def _pushed(record: Record, data: events.ChangePushed) -> tuple[object, ...]:
     return tuple(steps)
 
 
+def _deleted(record: Record, data: events.BranchDeleted) -> tuple[object, ...]:
+    return (ask.StopAbandoned(project=record.project, ref=data.ref),)
+
+
+def _ended_request(record: Record, data: events.MergeRequestMerged | events.MergeRequestClosed) -> tuple[object, ...]:
+    return (ask.StopAbandoned(project=record.project, ref=f"refs/merge-requests/{data.number}/head"),)
+
+
+def _used(record: Record, data: events.EnvironmentUsed) -> tuple[object, ...]:
+    # Whoever deploys while its branch is deleted comes after the event that would have stopped it.
+    late = data.environment.action == "start"
+    return (ask.StopAbandoned(project=record.project, ref=data.ref),) if late else ()
+
+
 def _opened(record: Record, data: events.MergeRequestOpened) -> tuple[object, ...]:
     return (ask.StartRun(change=f"merge-request:{record.project}:{data.number}"),)
 
@@ -108,6 +122,10 @@ FLOW: Final[dict[type, Callable[[Record, Any], tuple[object, ...]]]] = {
     events.ChangePushed: _pushed,
     events.MergeRequestOpened: _opened,
     events.MergeRequestUpdated: _updated,
+    events.BranchDeleted: _deleted,
+    events.MergeRequestMerged: _ended_request,
+    events.MergeRequestClosed: _ended_request,
+    events.EnvironmentUsed: _used,
     events.RunCreated: _run_created,
     events.JobStarted: _job_started,
     events.JobFinished: _job_finished,

@@ -25,6 +25,7 @@ from aegis.delivery.runner_door import Download, RunnerDoor
 from aegis.delivery.views import Actor, Cell, Commands, Queries, RunSummary
 from aegis.execution import cron
 from aegis.execution.blob_file import open_blob
+from aegis.execution.places import Place
 from aegis.pipeline.compile import check_pipeline, compile_pipeline
 from aegis.pipeline.request import CompileRequest, MemoryFiles
 
@@ -196,6 +197,12 @@ class GitlabDoor:
     def environments(self, project: ProjectOptions) -> tuple[EnvironmentOptions, ...]:
         """The environments that a project's service runs in."""
         return tuple(self._context.options.environments.values()) if project.service else ()
+
+    def places(self, actor: Actor, project: ProjectOptions) -> tuple[Place, ...]:
+        """The environments that a project's jobs have deployed, other than those that are declared."""
+        self._context.authorise(actor, "read", project=project.name)
+        declared = {one.name for one in self.environments(project)}
+        return tuple(one for one in self._context.places.of(project.name) if one.name not in declared)
 
     def cell(self, actor: Actor, project: ProjectOptions, environment: str) -> Cell:
         """What of a project runs in an environment."""

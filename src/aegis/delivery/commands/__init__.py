@@ -25,6 +25,8 @@ from aegis.delivery.commands.building import (
     RunSchedule,
     StartDownstream,
     StartRun,
+    StopAbandoned,
+    StopEnvironment,
     SupersedeRuns,
 )
 from aegis.delivery.commands.delivering import (
@@ -115,6 +117,8 @@ __all__ = [
     "ScrubRegistry",
     "StartDownstream",
     "StartRun",
+    "StopAbandoned",
+    "StopEnvironment",
     "SupersedeRuns",
     "SyncEnvironment",
     "Verb",

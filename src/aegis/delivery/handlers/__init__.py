@@ -8,6 +8,7 @@ from typing import Final
 NOUNS: Final = (
     "runs",
     "downstream",
+    "places",
     "verdicts",
     "releases",
     "merge_requests",

@@ -13,6 +13,8 @@ from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleO
 from aegis.delivery.queries.sources import Branch, Tag
 from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Cell, MergeRequestView, RunSummary
+from aegis.execution.places import Place
+from aegis.pipeline.predefined import environment_slug
 
 Shape = dict[str, Any]
 _DEPLOYMENTS: Final = {
@@ -137,16 +139,32 @@ def environment(door: GitlabDoor, one: ProjectOptions, place: EnvironmentOptions
         last = {"id": ids.number(f"promotion/{cell.promotion}"), "ref": cell.version, "sha": cell.commit,
                 "status": "success", "created_at": time(cell.since)}  # fmt: skip
     return {
-        "id": environment_number(one, place.name), "name": place.name, "slug": place.name, "state": "available",
+        "id": environment_number(one.name, place.name), "name": place.name, "slug": place.name, "state": "available",
         "tier": "production" if place.name.startswith("prod") else "other", "external_url": cell.url or None,
         "description": "", "project": {"id": ids.number(f"project/{one.name}"), "path_with_namespace": one.name},
         "last_deployment": last, "auto_stop_at": None, "web_url": door.url,
     }  # fmt: skip
 
 
-def environment_number(one: ProjectOptions, name: str) -> int:
+def place(door: GitlabDoor, one: Place) -> Shape:
+    """An environment that a job has deployed."""
+    last = None
+    if one.deployed_at is not None:
+        number = ids.number(f"place/{one.project}/{one.name}/{one.run}")
+        last = {"id": number, "iid": number, "ref": one.ref.removeprefix("refs/heads/").removeprefix("refs/tags/"), "sha": one.commit, "status": "success",
+                "created_at": time(one.deployed_at)}  # fmt: skip
+    project = {"id": ids.number(f"project/{one.project}"), "path_with_namespace": one.project}
+    return {
+        "id": environment_number(one.project, one.name), "name": one.name, "slug": environment_slug(one.name), "state": one.state.value,
+        "tier": one.tier, "external_url": one.url or None, "description": one.reason, "project": project,
+        "last_deployment": last, "auto_stop_at": time(one.stops_at), "created_at": time(one.since),
+        "updated_at": time(one.since), "web_url": f"{door.url}/runs/{one.run}" if one.run else door.url,
+    }  # fmt: skip
+
+
+def environment_number(project: str, name: str) -> int:
     """The number of an environment."""
-    return ids.number(f"environment/{one.name}/{name}")
+    return ids.number(f"environment/{project}/{name}")
 
 
 def deployment(door: GitlabDoor, one: ProjectOptions, made: Promotion) -> Shape:
@@ -156,7 +174,7 @@ def deployment(door: GitlabDoor, one: ProjectOptions, made: Promotion) -> Shape:
         "id": number, "iid": number, "ref": made.release.partition("@")[2], "sha": made.commit or made.base,
         "status": _DEPLOYMENTS[made.state], "created_at": time(made.requested_at), "updated_at": time(made.requested_at),
         "user": door.person(made.requested_by), "deployable": None,
-        "environment": {"id": environment_number(one, made.environment), "name": made.environment},
+        "environment": {"id": environment_number(one.name, made.environment), "name": made.environment},
     }  # fmt: skip
 
 

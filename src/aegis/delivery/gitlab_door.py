@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
-from aegis.core import ids
+from aegis.core import events, ids
 from aegis.core.errors import NotFound
 from aegis.core.plan import JobSpec, Plan
-from aegis.core.types import JobRun, Promotion, Run
+from aegis.core.ports import Query
+from aegis.core.types import JobRun, Promotion, PublishedRelease, Run
 from aegis.delivery.context import Context
 from aegis.delivery.files import CommitFiles
 from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleOptions
@@ -31,6 +32,7 @@ from aegis.pipeline.request import CompileRequest, MemoryFiles
 
 PIPELINE_FILE = ".gitlab-ci.yml"
 RUNS = 400
+_PUBLISHED = events.NAMES[events.ReleasePublished][0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +216,13 @@ class GitlabDoor:
             return ()
         found = self.queries.promotions(actor)
         return tuple(one.promotion for one in found if one.promotion.service == project.service)
+
+    def published(self, actor: Actor, project: ProjectOptions) -> tuple[PublishedRelease, ...]:
+        """The releases that a project's jobs have made, newest first."""
+        self._context.authorise(actor, "read", project=project.name)
+        query = Query(types=(_PUBLISHED,), project=project.name, newest_first=True)
+        records = self._context.ledger.read(limit=RUNS, query=query)
+        return tuple(one.data.release for one in records if isinstance(one.data, events.ReleasePublished))
 
     # -- schedules ----------------------------------------------------------------------------------------
 

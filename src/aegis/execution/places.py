@@ -47,9 +47,9 @@ class Place:
     reason: str = ""
 
 
-def used(run: Run, spec: JobSpec, job: JobRun, *, will_retry: bool) -> tuple[events.EnvironmentUsed, ...]:
-    """What the end of a job means for its environment; nothing where another attempt follows."""
-    if spec.environment is None or will_retry:
+def used(run: Run, spec: JobSpec, job: JobRun) -> tuple[events.EnvironmentUsed, ...]:
+    """What the end of a job's last attempt means for its environment."""
+    if spec.environment is None:
         return ()
     ok = job.state is State.SUCCESS
     return (events.EnvironmentUsed(environment=spec.environment, job=spec.name, ref=run.ref, commit=run.commit, ok=ok),)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aegis.core.events.records import event
 from aegis.core.plan import JobEnvironment, Variable
-from aegis.core.types import Artifact, Change, Evidence, JobRun, Release, Run, State, Verdict
+from aegis.core.types import Artifact, Change, Evidence, JobRun, PublishedRelease, Release, Run, State, Verdict
 
 # -- source -----------------------------------------------------------------------------------------------
 
@@ -168,6 +168,22 @@ class EnvironmentStopping:
     by: str
     run: str = ""
     job: str = ""
+
+
+@event("aegis.release.asked")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseAsked:
+    """A job with `release` has passed. Subject `run/<id>`."""
+
+    job: str
+
+
+@event("aegis.release.published")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasePublished:
+    """A job's release is made, and its tag exists. Subject `published-release/<project>/<tag>`."""
+
+    release: PublishedRelease
 
 
 @event("aegis.run.cancel-requested")

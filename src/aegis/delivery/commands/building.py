@@ -129,6 +129,15 @@ class StopAbandoned:
     ref: str
 
 
+@verb("publish-release", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishRelease:
+    """Make the tag and the release that a job of a run asks for."""
+
+    run: str
+    job: str
+
+
 # -- verdicts and releases --------------------------------------------------------------------------------
 
 

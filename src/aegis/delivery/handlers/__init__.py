@@ -9,6 +9,7 @@ NOUNS: Final = (
     "runs",
     "downstream",
     "places",
+    "publications",
     "verdicts",
     "releases",
     "merge_requests",

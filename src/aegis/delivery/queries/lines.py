@@ -21,6 +21,8 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     events.RunFinished: lambda e: f"pipeline {e.state}",
     events.VerdictGiven: lambda e: f"the gates say {e.verdict.outcome}",
     events.ReleaseCreated: lambda e: f"released {e.release.id}",
+    events.ReleaseAsked: lambda e: f"{e.job} asks for a release",
+    events.ReleasePublished: lambda e: f"released {e.release.tag} of {e.release.project}",
     events.ArtifactSigned: lambda e: f"signed {e.digest[:19]}",
     events.ArtifactQuarantined: lambda e: f"quarantined {e.digest[:19]}: {e.reason}",
     events.EvidenceRecorded: lambda e: f"{e.evidence.kind} recorded {e.evidence.summary.get('result', '')}".strip(),

@@ -301,18 +301,29 @@ def deployment(call: Call) -> Any:
     raise NotFound("no-such-deployment", "Deployment Not Found")
 
 
-@row("GET", "projects/:id/releases", "releases, newest first", "project.releases.list()")
+@row(
+    "GET",
+    "projects/:id/releases",
+    "releases that its jobs made, then those that its gates let pass, newest first",
+    "project.releases.list()",
+)
 def releases(call: Call) -> Any:
-    found = call.door.queries.releases(call.actor, service=call.project.name, limit=_JOBS)
-    return Rows(rows=found, shown=lambda one: shapes.release(call.door, one))
+    return Rows(rows=_releases(call), shown=lambda one: one)
 
 
 @row("GET", "projects/:id/releases/:tag", "one release, by its tag", "project.releases.get('v1.0.0')")
 def release(call: Call) -> Any:
-    for one in call.door.queries.releases(call.actor, service=call.project.name, limit=_JOBS):
-        if f"v{one.version}" == call.path["tag"]:
-            return shapes.release(call.door, one)
+    for one in _releases(call):
+        if one["tag_name"] == call.path["tag"]:
+            return one
     raise NotFound("no-such-release", "Not Found")
+
+
+def _releases(call: Call) -> list[shapes.Shape]:
+    door, project = call.door, call.project
+    passed = door.queries.releases(call.actor, service=project.name, limit=_JOBS)
+    made = [shapes.published(door, one) for one in door.published(call.actor, project)]
+    return made + [shapes.release(door, one) for one in passed]
 
 
 # -- lint -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aegis.core import ids
 from aegis.core.ports import CommitInfo
-from aegis.core.types import Promotion, PromotionState, Release, Run
+from aegis.core.types import Promotion, PromotionState, PublishedRelease, Release, Run
 from aegis.delivery.gitlab_door import FoundJob, GitlabDoor
 from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleOptions
 from aegis.delivery.queries.sources import Branch, Tag
@@ -190,6 +190,22 @@ def release(door: GitlabDoor, one: Release) -> Shape:
         "description": one.changelog, "created_at": time(one.at), "released_at": time(one.at),
         "upcoming_release": False, "commit": {"id": one.commit, "short_id": one.commit[:8]}, "commit_path": "",
         "assets": {"count": len(links), "sources": [], "links": links}, "evidences": [], "milestones": [],
+    }  # fmt: skip
+
+
+def published(door: GitlabDoor, one: PublishedRelease) -> Shape:
+    """A release that a job has made."""
+    links = [
+        {"id": ids.number(f"link/{one.project}/{one.tag}/{at}"), "name": link.get("name", ""), "url": link.get("url", ""),
+         "direct_asset_url": link.get("url", ""), "link_type": link.get("link_type", "other")}
+        for at, link in enumerate(one.links)
+    ]  # fmt: skip
+    return {
+        "tag_name": one.tag, "name": one.name, "description": one.description, "created_at": time(one.at),
+        "released_at": one.released_at or time(one.at), "upcoming_release": False, "author": door.person(one.by),
+        "commit": {"id": one.commit, "short_id": one.commit[:8]}, "commit_path": "", "evidences": [],
+        "assets": {"count": len(links), "sources": [], "links": links},
+        "milestones": [{"title": title} for title in one.milestones],
     }  # fmt: skip
 
 

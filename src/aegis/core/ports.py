@@ -193,6 +193,10 @@ class Repository(Protocol):
         """Write the merge commit of two commits and answer it; no ref moves. `Conflict` with the paths that clash."""
         ...
 
+    def tagged(self, name: str, commit: str, *, message: str, author: str) -> str:
+        """Write an annotated tag of a commit and answer its id; no ref moves."""
+        ...
+
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:
         """Create or move a ref atomically; `Conflict` when it is not at `expect`."""
         ...

@@ -32,6 +32,7 @@ from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
+from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, registries
 from aegis.bootstrap.run import machine
 from aegis.core.errors import ExternalError
@@ -42,6 +43,7 @@ from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
 from aegis.delivery.options import Options
+from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
@@ -142,7 +144,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        registry=registry_name(data, url),
+        places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
+        outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
     registry.on_manifest = entrance.image_pushed

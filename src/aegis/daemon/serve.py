@@ -27,6 +27,7 @@ from aegis.bootstrap import plant as plants
 from aegis.core import events
 from aegis.core.errors import AegisError, UserError
 from aegis.core.events import Draft
+from aegis.daemon.auto_stop import AutoStop
 from aegis.daemon.checkpoints import Anchors
 from aegis.daemon.loops import Flow, Loop, Projector, Reporter
 from aegis.daemon.recover import answers, resume
@@ -109,6 +110,7 @@ class Server:
             "expiry": Expiry(context).round,
             "verifier": Verifier(context, self._reporter).round,
             "schedules": Schedules(context, plant.dispatcher, self._reporter).round,
+            "auto-stop": AutoStop(context, plant.dispatcher, self._reporter).round,
             "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
             "leases": self._leases,
             "writer": self._still_writer,

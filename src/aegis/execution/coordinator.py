@@ -25,6 +25,7 @@ from aegis.core.types import JobRun, Run, State, StoredFile
 from aegis.execution import assignment, trace
 from aegis.execution.leases import Leases
 from aegis.execution.options import CoordinatorOptions
+from aegis.execution.outcomes import outcomes
 from aegis.execution.ports import QueueStore, TraceStore
 from aegis.execution.progress import BRIDGE, PLAYED, RETRIED, Progress, Steps
 from aegis.execution.redundancy import superseded
@@ -339,10 +340,8 @@ class Coordinator:
             spec.retry, attempt=job.attempt, failure_reason=job.failure_reason or "", exit_code=job.exit_code
         )  # fmt: skip
         self._release(progress, spec, job.id)
-        finished = events.JobFinished(job=job, will_retry=again)
-        self._commit(
-            progress, [finished], lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor
-        )
+        ended = [events.JobFinished(job=job, will_retry=again), *outcomes(progress.head, spec, job, will_retry=again)]
+        self._commit(progress, ended, lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor)
 
     def _release(self, progress: Progress, spec: JobSpec, job_id: str) -> None:
         self._leases.drop(job_id)

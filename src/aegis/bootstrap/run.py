@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -34,11 +35,10 @@ from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
 from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
-from aegis.bootstrap.job_images import local_images
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
 from aegis.core.errors import NotFound, UserError
-from aegis.core.plan import JobSpec, Plan, Variable
+from aegis.core.plan import Image, JobSpec, Plan, Variable
 from aegis.core.ports import Masker
 from aegis.core.types import JobRun, Run, State
 from aegis.delivery.credentials import identity_variables
@@ -46,7 +46,7 @@ from aegis.execution.archive import unpack
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH, dotenv
 from aegis.execution.options import SupervisorOptions
-from aegis.execution.ports import Executor, Sandbox
+from aegis.execution.ports import Executor, ImageRoot, ImageRoots, Sandbox
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.execution.trace import chunks
@@ -196,6 +196,24 @@ def select(plan: Plan, names: tuple[str, ...]) -> Plan:
     return replace(plan, jobs=kept)
 
 
+class _Images:
+    """The images of a run. What fetches and unpacks them is loaded when a job first names one."""
+
+    def __init__(self, project: Path, executor: Executor) -> None:
+        self._project = project
+        self._executor = executor
+
+    @functools.cached_property
+    def _roots(self) -> ImageRoots:
+        from aegis.bootstrap.job_images import local_images  # noqa: PLC0415 - as above
+
+        return local_images(self._project, self._executor)
+
+    def get(self, image: Image, project: str) -> ImageRoot:
+        """See `ImageRoots`."""
+        return self._roots.get(image, project)
+
+
 class LocalRun:
     """One run over `.aegis/` of a project. Use it as a context: leaving stops what is left and gives everything back.
 
@@ -295,7 +313,7 @@ class LocalRun:
             clock=self._clock,
             masker=masker,
             options=options,
-            images=local_images(self._project.directory, self.executor) if self.executor.carries_images else None,
+            images=_Images(self._project.directory, self.executor),
             on_failure=self._shell if self.options.shell_on_failure else None,
         )
         asyncio.set_event_loop(self._loop)

@@ -47,8 +47,11 @@ class RunEntry:
                 self.run = replace(self.run, state=State.RUNNING, started_at=record.recorded_at)
             case events.JobStarted(job=job) | events.JobFinished(job=job):
                 self.jobs[job.name] = job
-            case events.JobChanged(name=name, state=state) if name in self.jobs:
-                self.jobs[name] = replace(self.jobs[name], state=state)
+            case events.JobChanged(name=name, state=state):
+                if name in self.jobs:
+                    self.jobs[name] = replace(self.jobs[name], state=state)
+                if self.run.state.finished and not state.finished:
+                    self.run = replace(self.run, state=State.RUNNING, finished_at=None)  # it is retried
             case events.RunFinished(state=state):
                 # A retried run ends again: what was claimed and judged of its earlier end counts no longer.
                 self.evidence, self.verdict = [], None

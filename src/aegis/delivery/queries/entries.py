@@ -15,6 +15,7 @@ from aegis.core.events import Record
 from aegis.core.types import (
     Approval,
     Artifact,
+    Deployment,
     DeploymentState,
     Evidence,
     JobRun,
@@ -149,6 +150,23 @@ class CellEntry:
     why: str = ""
     promotion: str = ""
     deployment: str = ""
+
+    def observe(self, deployment: Deployment, at: datetime) -> None:
+        """Take in what the cluster showed of a deployment."""
+        if deployment.state is DeploymentState.REVERTED:
+            return
+        if self.release != deployment.release:
+            self.previous, self.release, self.since = self.release, deployment.release, at
+        self.state, self.commit, self.deployment = deployment.state, deployment.commit, deployment.id
+        if self.promotion != deployment.promotion or deployment.state is DeploymentState.DEGRADED:
+            # The first observation says why it is there; later ones say how it is, which is a reason when it is not well.
+            self.promotion, self.why = deployment.promotion, deployment.reason
+
+    def roll_back(self, data: events.ServiceRolledBack, at: datetime) -> None:
+        """Take in a return to an earlier release."""
+        # What was left is quarantined or was taken back on purpose: it is nothing to return to.
+        self.previous, self.release = None, data.to_release or None
+        self.since, self.commit, self.why = at, data.commit, data.reason
 
 
 @dataclass(slots=True, kw_only=True)

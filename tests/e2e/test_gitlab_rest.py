@@ -168,7 +168,9 @@ def check_job_actions(world: World, act: str) -> None:
         since = world.server.head()
         given = {"job_variables_attributes": [{"key": "MORE", "value": "another"}]}
         world.gl.http_post(f"/projects/{world.project.id}/jobs/{jobs['by-hand'].id}/play", post_data=given)
-        world.server.wait("its end", is_type(FINISHED), since=since)
+        world.server.wait(
+            "its end", lambda one: one["type"] == FINISHED and one["data"]["job"]["name"] == "by-hand", since=since
+        )
         assert b"by hand with <a word> and <another>" in world.project.jobs.get(jobs["by-hand"].id).trace()
         again = world.project.pipelines.create({"ref": "work"}).jobs.list()
         world.project.jobs.get(next(one.id for one in again if one.name == "by-hand")).play()

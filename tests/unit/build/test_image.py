@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 
 from aegis.adapters.layout_directory import OciLayout
 from aegis.bootstrap.image import ImageReport, Wanted, build_image, push_image
+from aegis.bootstrap.image_base import mirror_base
 from aegis.bootstrap.image_reading import diff_images, inspect_image, rebase_image, sbom_of
 from aegis.build.image import Facts, image_tags, python_version
 from aegis.core.errors import Conflict, Denied, ExternalError, NotFound, UserError
@@ -206,6 +207,28 @@ def test_an_image_stands_on_a_base_from_a_layout_or_a_registry(address: str, tmp
         build(above, base="python:3.12")
     with pytest.raises(NotFound):
         build(above, base=f"{address}/shop/nothing:1")
+
+
+def test_the_base_comes_into_the_registry_with_the_image_and_by_itself(
+    address: str, doors: TokenDoors, tmp_path: Path
+) -> None:
+    """Base and image by digest, also after what was pushed was lost; within a registry nothing is sent again."""
+    base = build(write_service(tmp_path / "base", options='user = "0"\n'), push=True, repository=f"{address}/shop/base")
+    mirrored = mirror_base(f"{address}/shop/base:1.2.0", f"{address}/shop/pinned")
+    assert (mirrored.pinned, mirrored.sent) == (f"{address}/shop/pinned@{base.digest}", 0)
+    above = build(write_service(tmp_path / "above"), base=mirrored.pinned, push=True, version="9.0.0")
+    assert above.pushed is not None
+    assert above.pushed.sent < 3  # all but its own layer and configuration was taken over from the base
+    here = doors.registry.repository("quarantine/shop/orders", actor="test")
+    kept = here.manifest(base.digest)
+    assert here.blob_size(json.loads(kept.body)["config"]["digest"]) > 0
+    for reference in (*above.tags, above.digest, base.digest):
+        here.delete_manifest(reference)
+    here.delete_blob(above.layers[0].digest)
+    again = build(tmp_path / "above", base=mirrored.pinned, push=True, version="9.0.0")
+    assert again.pushed is not None
+    assert again.pushed.repaired
+    assert here.manifest(base.digest).body == kept.body
 
 
 def test_the_bill_of_materials_is_the_same_from_the_builder_and_from_the_layers(tmp_path: Path) -> None:

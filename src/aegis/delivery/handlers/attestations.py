@@ -14,7 +14,7 @@ from typing import Final
 
 from aegis import __version__
 from aegis.core.errors import NotFound
-from aegis.core.ids import sha256
+from aegis.core.ids import is_digest, sha256
 from aegis.core.types import Artifact, JobRun, Run
 from aegis.delivery.context import Context
 from aegis.registry.oci import ImageRepository
@@ -64,11 +64,31 @@ def attach(context: Context, repository: ImageRepository, artifact: Artifact, ru
         template=job.origin if job else None,
         isolation=job.isolation if job else "",
         lock=lock,
+        base=standing_on(repository, artifact.digest),
         started_at=job.started_at if job else None,
         finished_at=job.finished_at if job else None,
     )
     statements = (provenance.statement(build, subjects), provenance.sbom_statement(subjects, json.loads(inventory)))
     push(repository, signing.attest_image(subject_of(repository, artifact.digest), statements, context.signer))
+
+
+def standing_on(repository: ImageRepository, digest: str) -> str:
+    """The digest of the image that this one stands on, which is kept beside it from now on; empty where it is not known.
+
+    A job says which it is. It is believed when that image is here, and its layers are the lowest ones of this one.
+    """
+    image = json.loads(repository.manifest(digest).body)
+    named = str((image.get("annotations") or {}).get("org.opencontainers.image.base.digest", ""))
+    try:
+        base = repository.manifest(named) if is_digest(named) else None
+    except NotFound:
+        base = None
+    below = [one["digest"] for one in json.loads(base.body).get("layers", [])] if base is not None else []
+    lowest = [one["digest"] for one in image.get("layers", [])[: len(below)]]
+    if base is None or not below or below != lowest:
+        return ""
+    repository.put_manifest(f"{digest.replace(':', '-')}.base", base.media_type, base.body)
+    return named
 
 
 def _lock(context: Context, run: Run) -> tuple[str, dict[str, tuple[str, ...]]]:

@@ -15,10 +15,11 @@ from typing import Final
 from aegis import __version__
 from aegis.core.errors import NotFound
 from aegis.core.ids import is_digest, sha256
-from aegis.core.types import Artifact, JobRun, Run
+from aegis.core.types import Artifact, Evidence, JobRun, Run
 from aegis.delivery.context import Context
 from aegis.registry.oci import ImageRepository
 from aegis.supplychain import contents, locks, provenance, sbom, signing
+from aegis.supplychain.packages import Package
 
 READ_LAYERS: Final = 256
 _READ: dict[str, contents.LayerContents] = {}
@@ -91,17 +92,37 @@ def standing_on(repository: ImageRepository, digest: str) -> str:
     return named
 
 
+def describe_wheel(context: Context, artifact: Artifact, metadata: bytes, run: Run) -> Evidence:
+    """The bill of materials of a wheel, from its own metadata and the commit's lock, as signed evidence about its digest."""
+    _, locked = _locked(context, run)
+    made_at = context.repository(run.project).log(run.commit, limit=1)[0].authored_at
+    bill = sbom.wheel_document(
+        metadata, locked, digest=artifact.digest, commit=run.commit, made_at=made_at, tool_version=__version__
+    )
+    evidence = Evidence(
+        id=context.new_id(), kind="sbom", subject=artifact.digest, project=run.project, digest=context.blobs.put(bill),
+        media_type="application/vnd.cyclonedx+json", run=run.id, uploaded_by="aegis",
+        summary={"file": artifact.filename, "needs": str(len(json.loads(bill)["components"]))},
+    )  # fmt: skip
+    return signing.sign_evidence(evidence, context.signer)
+
+
 def _lock(context: Context, run: Run) -> tuple[str, dict[str, tuple[str, ...]]]:
     """The digest of the lock at the commit, and the hashes that it allows per package."""
+    digest, found = _locked(context, run)
+    return digest, {sbom.package_url(one.name, one.version or ""): one.hashes for one in found}
+
+
+def _locked(context: Context, run: Run) -> tuple[str, tuple[Package, ...]]:
+    """The digest of the lock at the commit, and its packages; empty where there is none."""
     repository = context.repository(run.project)
     for name in locks.NAMES:
         try:
             data = repository.read(run.commit, name)
         except NotFound:
             continue
-        found = locks.packages_of(name, data)
-        return sha256(data), {sbom.package_url(one.name, one.version or ""): one.hashes for one in found}
-    return "", {}
+        return sha256(data), locks.packages_of(name, data)
+    return "", ()
 
 
 def components(

@@ -61,6 +61,7 @@ def document(text: str) -> dict[str, Any]:
         ("wheel", "publish"),
         ("wheel", "sbom"),
         ("image", "base", "mirror"),
+        ("image", "join"),
     ],
 )
 def test_help_begins_with_two_examples(call: Call, command: tuple[str, ...]) -> None:

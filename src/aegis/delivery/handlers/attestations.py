@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from aegis import __version__
 from aegis.core.errors import NotFound
@@ -128,10 +128,21 @@ def _locked(context: Context, run: Run) -> tuple[str, tuple[Package, ...]]:
 def components(
     repository: ImageRepository, digest: str, hashes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 ) -> tuple[sbom.Component, ...]:
-    """The packages that lie in the image's layers, each with the hashes that the lock allows."""
-    layers = json.loads(repository.manifest(digest).body).get("layers", [])
-    read = [_contents(repository, one["digest"], one["mediaType"]) for one in layers]
-    return tuple(replace(one, hashes=hashes.get(one.reference, ())) for one in contents.packages(read))
+    """The packages that lie in the image's layers, each with the hashes that the lock allows; of an index, in any of its images."""
+    found: dict[str, sbom.Component] = {}
+    for image in images_of(repository, digest):
+        read = [_contents(repository, one["digest"], one["mediaType"]) for one in image.get("layers", [])]
+        found |= {one.reference: one for one in contents.packages(read)}
+    return tuple(replace(one, hashes=hashes.get(one.reference, ())) for one in found.values())
+
+
+def images_of(repository: ImageRepository, digest: str) -> tuple[dict[str, Any], ...]:
+    """The manifest of an image; of an index, those of its images."""
+    manifest = json.loads(repository.manifest(digest).body)
+    children = manifest.get("manifests")
+    if children is None:
+        return (manifest,)
+    return tuple(json.loads(repository.manifest(one["digest"]).body) for one in children)
 
 
 def _contents(repository: ImageRepository, digest: str, media_type: str) -> contents.LayerContents:

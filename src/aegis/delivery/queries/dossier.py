@@ -88,13 +88,13 @@ def _findings(context: Context, evidence: tuple[Evidence, ...]) -> tuple[str, ..
 
 def _image(context: Context, release: Release, image: Artifact) -> dossiers.ImageDossier:
     repository = context.images.repository(release.project, actor="aegis")
-    manifest = json.loads(repository.manifest(image.digest).body)
-    layers = {one["digest"]: int(one["size"]) for one in manifest["layers"]}
+    manifests = attestations.images_of(repository, image.digest)
+    layers = {one["digest"]: int(one["size"]) for each in manifests for one in each["layers"]}
     return dossiers.ImageDossier(
         digest=image.digest,
         repository=f"{context.address}/{release.project}",
         tags=repository.tags_of(image.digest),
-        size=manifest["config"]["size"] + sum(layers.values()),
+        size=sum(each["config"]["size"] for each in manifests) + sum(layers.values()),
         layers=layers,
         packages=tuple(
             dossiers.PackageLine(name=one.name, version=one.version, purl=one.reference, licences=one.licences)

@@ -91,7 +91,7 @@ def scrub(context: Context, command: ask.ScrubRegistry, asking: Asking) -> Resul
     ends = context.clock.monotonic() + max(0.0, min(command.seconds, 60.0))
     damaged: list[str] = []
     checked, at = 0, command.after
-    for digest in sorted(one for one, _ in context.blobs.digests() if one > command.after):
+    for digest, _ in context.blobs.digests(command.after):
         if checked and context.clock.monotonic() > ends:
             break
         checked, at = checked + 1, digest

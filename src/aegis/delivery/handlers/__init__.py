@@ -20,6 +20,7 @@ NOUNS: Final = (
     "sources",
     "verifications",
     "registries",
+    "hosted_registries",
     "packages",
     "retention",
 )

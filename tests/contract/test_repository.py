@@ -30,6 +30,14 @@ class RepositoryContract:
         with pytest.raises(Conflict):
             repository.commit(MAIN, {"a.txt": b"two"}, message="feat: b", author=ADA, expect=None)
 
+    def test_only_annotated_tags_have_a_message(self, repository: GitRepository) -> None:
+        made = repository.commit(MAIN, {"a.txt": b"one"}, message="feat: a", author=ADA, expect=None)
+        git = ["git", "-C", str(repository.path), "-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run([*git, "tag", "plain", made], check=True)
+        subprocess.run([*git, "tag", "-a", "told", "-m", "First", "-m", "for all\nof us", made], check=True)
+        assert repository.tag_message("told") == "First\n\nfor all\nof us"
+        assert repository.tag_message("plain") == repository.tag_message("tol") == repository.tag_message("none") == ""
+
     def test_a_commit_changes_adds_and_deletes_and_keeps_the_rest(self, repository: GitRepository) -> None:
         one = repository.commit(MAIN, {"a": b"1", "d/b": b"2", "d/c": b"3"}, message="x", author=ADA, expect=None)
         two = repository.commit(

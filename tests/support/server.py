@@ -23,6 +23,7 @@ from typing import Any
 
 from aegis.adapters.server_http import ServerClient
 from aegis.adapters.workshop_process import GitTree
+from aegis.core.errors import ExternalError
 
 Record = dict[str, Any]
 Test = Callable[[Record], bool]
@@ -380,7 +381,16 @@ class TeamServer:
 
     def events(self, after: int = 0) -> Iterator[Record]:
         """Records after `after`, as they come, without signs of life."""
-        return (one for one in self.as_("operator").events(after) if one)
+        return (one for one in self._follow(after) if one)
+
+    def _follow(self, after: int) -> Iterator[Record]:
+        """Records and signs of life; a stream that ends is resumed after its last record, as every client may."""
+        for _ in range(4):
+            with suppress(ExternalError):  # the last try says what is wrong
+                for record in self.as_("operator").events(after):
+                    after = int(record["seq"]) if record else after
+                    yield record
+        yield from self.as_("operator").events(after)
 
     def ledger(self) -> list[Record]:
         """Every record, read from the files: works while it runs and when it is gone."""
@@ -401,7 +411,7 @@ class TeamServer:
         found: dict[int, Record] = {}
         seen: list[str] = []
         deadline = time.monotonic() + seconds
-        for record in self.as_("operator").events(since):
+        for record in self._follow(since):
             if record:
                 seen.append(f"#{record['seq']} {record['type']} {record['subject']} {str(record['data'])[:160]}")
                 for number, test in enumerate(tests):

@@ -27,12 +27,15 @@ from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.traffic_traefik import TraefikTraffic, find_binary
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
+from aegis.bootstrap import build_facts
 from aegis.bootstrap.blobs import blobs_of
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
+from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, registries
 from aegis.bootstrap.run import machine
+from aegis.build.platforms import image_for
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
 from aegis.delivery.context import Adopted, Context
@@ -143,6 +146,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
         places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
+        outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
     registry.on_manifest = entrance.image_pushed
@@ -244,6 +248,8 @@ def _puller(registry: OciRegistry) -> Callable[[str, str], PulledImage]:
             raise ExternalError("image-quarantined", f"{repository} is not for deployment")
         handle = registry.repository(name, actor="cluster", actions=frozenset({"pull"}))
         manifest = json.loads(handle.manifest(digest).body)
+        if "manifests" in manifest:
+            manifest = json.loads(handle.manifest(image_for(manifest, build_facts.target("", "").architecture)).body)
         layers = tuple(
             ImageLayer(
                 digest=one["digest"],

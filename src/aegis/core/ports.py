@@ -168,6 +168,10 @@ class Repository(Protocol):
         """Paths that differ between two commits; with None, all paths of `head`."""
         ...
 
+    def tag_message(self, name: str) -> str:
+        """The message of an annotated tag; empty for a plain one and for one that is not there."""
+        ...
+
     def merge_base(self, one: str, other: str) -> str | None:
         """The best common ancestor."""
         ...

@@ -21,6 +21,7 @@ from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.ports import TraceStore
 from aegis.gitops.ports import Cluster, Sync
+from aegis.pipeline.ports import Elsewhere
 from aegis.registry.oci import OciRegistry
 from aegis.registry.pypi import PackageIndexes
 from aegis.rollout.ports import Traffic
@@ -70,6 +71,8 @@ class Context:
     traffic: Traffic
     tokens: TokenBook
     runners: RunnerBook
+    outside: Callable[[], Elsewhere | None]
+    """What pipelines may include from other hosts; None: nothing is declared."""
     places: PlaceBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""

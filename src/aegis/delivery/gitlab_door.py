@@ -28,6 +28,7 @@ from aegis.execution import cron
 from aegis.execution.blob_file import open_blob
 from aegis.execution.places import Place
 from aegis.pipeline.compile import check_pipeline, compile_pipeline
+from aegis.pipeline.declared import given
 from aegis.pipeline.request import CompileRequest, MemoryFiles
 
 PIPELINE_FILE = ".gitlab-ci.yml"
@@ -252,9 +253,13 @@ class GitlabDoor:
         commit = self.sources.commit_of(actor, project.name, ref) if there_is else "0" * 40
         there = CommitFiles(repository, commit) if commit != "0" * 40 else MemoryFiles()
         files = there if content is None else _Over(there, content.encode())
+        branch = ref or project.default_branch
+        protected = self._context.options.is_protected(f"refs/heads/{branch}")
+        own = given(project.variables, protected=protected)
         request = CompileRequest(
-            files=files, root=PIPELINE_FILE, project=project.name, commit=commit, ref=ref or project.default_branch,
-            default_branch=project.default_branch,
+            files=files, root=PIPELINE_FILE, project=project.name, commit=commit, ref=branch,
+            default_branch=project.default_branch, protected=protected, project_variables=own.everywhere,
+            scoped_variables=own.scoped,
         )  # fmt: skip
         found = compile_pipeline(request) if whole else check_pipeline(request)
         merged = yaml.safe_dump(dict(found.merged), sort_keys=False, allow_unicode=True) if found.merged else ""

@@ -301,6 +301,9 @@ NOT_CARRIED_OUT: Final = frozenset(
 )  # fmt: skip
 """Understood, but without effect here; each use is a warning and stands in `Plan.unsupported`."""
 
+PARTS_NOT_CARRIED_OUT: Final = (("environment", "kubernetes"), ("image", "kubernetes"))
+"""The same for keys within a keyword, which else has its effect."""
+
 WORKFLOW: Final = fields(
     {
         "name": matching(Rare(".*", re.DOTALL), "text of at most 255 characters", 255),

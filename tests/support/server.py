@@ -228,6 +228,8 @@ class TeamServer:
     trees: dict[str, GitTree] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
     """Files beside the declaration, such as advisories."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """More of the server's environment."""
     commits: int = 0
     command: Sequence[str] = ()
     """What is started instead of `aegis`."""
@@ -258,7 +260,8 @@ class TeamServer:
         with (self.root / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 [*(self.command or AEGIS), "up", "--config", str(config), "--data", str(self.data), "--port", str(self.port)],
-                stdout=subprocess.PIPE, stderr=log, text=True, env=environment(), start_new_session=True,
+                stdout=subprocess.PIPE, stderr=log, text=True, env=environment(**self.variables),
+                start_new_session=True,
             )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -513,9 +516,12 @@ def aegis(*arguments: str, at: Path | None = None, **more: str) -> subprocess.Co
 
 
 @contextmanager
-def team(root: Path, declaration: str = DECLARATION, beside: Mapping[str, str] | None = None) -> Iterator[TeamServer]:
+def team(
+    root: Path, declaration: str = DECLARATION, beside: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[TeamServer]:  # fmt: skip
     """A running server, ended with the block; it must leave no child and print no traceback."""
-    server = TeamServer(root=root, declaration=declaration, beside=beside or {})
+    server = TeamServer(root=root, declaration=declaration, beside=beside or {}, variables=variables or {})
     try:
         yield server.start()
         assert "Traceback" not in server.log, server.log[-4000:]

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +35,7 @@ from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
 from aegis.bootstrap.outside import Outside
-from aegis.bootstrap.registries import Stores, registries
+from aegis.bootstrap.registries import Stores, credential, hosted, registries
 from aegis.bootstrap.run import machine
 from aegis.build.platforms import image_for
 from aegis.core.errors import ExternalError
@@ -144,6 +145,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
         declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
+        hosted=hosted(lambda: context.options.registries, partial(credential, environ=environ, store=keys.store)),
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
         places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),

@@ -116,8 +116,11 @@ class Blobs(Protocol):
         """Read it whole; whether it still has its digest. `NotFound`."""
         ...
 
-    def digests(self) -> Iterator[tuple[str, float]]:
-        """All that is kept, in no order: digest, and Unix time since when it is (at the latest)."""
+    def digests(self, after: str = "") -> Iterator[tuple[str, float]]:
+        """What is kept beyond `after`, in the order of digests, each with the Unix time since when it is (at the latest).
+
+        Listed as it is asked for: who takes a few pays for a few, wherever he begins.
+        """
         ...
 
     def size(self, digest: str) -> int | None:

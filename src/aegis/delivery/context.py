@@ -22,7 +22,9 @@ from aegis.execution.coordinator import Coordinator
 from aegis.execution.ports import TraceStore
 from aegis.gitops.ports import Cluster, Sync
 from aegis.pipeline.ports import Elsewhere
+from aegis.registry.hosted import HostedRegistry
 from aegis.registry.oci import OciRegistry
+from aegis.registry.options import HostedRule
 from aegis.registry.pypi import PackageIndexes
 from aegis.rollout.ports import Traffic
 from aegis.source.ports import GitHost
@@ -65,6 +67,8 @@ class Context:
     traces: TraceStore
     images: OciRegistry
     packages: PackageIndexes
+    hosted: Callable[[HostedRule], HostedRegistry]
+    """The registries that GitLab hosts for a project; `UserError` where its token is not to be had."""
     signer: Signer
     cluster: Cluster
     sync: Sync

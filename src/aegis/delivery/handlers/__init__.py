@@ -22,6 +22,7 @@ NOUNS: Final = (
     "sources",
     "verifications",
     "registries",
+    "hosted_registries",
     "packages",
     "retention",
 )

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +33,8 @@ from aegis.bootstrap.blobs import blobs_of
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
-from aegis.bootstrap.registries import Stores, registries
+from aegis.bootstrap.outside import Outside
+from aegis.bootstrap.registries import Stores, credential, hosted, registries
 from aegis.bootstrap.run import machine
 from aegis.build.platforms import image_for
 from aegis.core.errors import ExternalError
@@ -43,6 +45,7 @@ from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
 from aegis.delivery.options import Options
+from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
@@ -141,9 +144,11 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
         declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
+        hosted=hosted(lambda: context.options.registries, partial(credential, environ=environ, store=keys.store)),
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        registry=registry_name(data, url),
+        places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
+        outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
     registry.on_manifest = entrance.image_pushed

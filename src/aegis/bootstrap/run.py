@@ -283,6 +283,7 @@ class LocalRun:
             tool_cache=self._folder / "cache",
             passthrough=here.passthrough,
             host_tools=self.options.host_tools,
+            publishes=False,
         )
         tools = Tools(
             source=self._coordinator,

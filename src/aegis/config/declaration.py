@@ -9,13 +9,15 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from aegis.core.errors import AegisError
 from aegis.core.ids import is_name, is_project
 from aegis.execution.cron import parse
 from aegis.gates.policy import from_document
 
+_CREDENTIAL = re.compile(r"\$AEGIS_REGISTRY_[A-Z0-9_]+|secret://registries/[A-Za-z0-9][A-Za-z0-9_/-]*#[A-Za-z0-9_]+")
+_HOSTED = re.compile(r"[\w.-]+(/[\w.-]+)+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31557600.0}
 
@@ -46,6 +48,46 @@ class IdentityModel(Strict):
     emails: tuple[str, ...] = ()
     language: Literal["en", "ko"] = "en"
     robot: bool = False
+
+
+class VariableModel(Strict):
+    """A variable of a project or group, with GitLab's attributes. `masked` promises only what can be kept."""
+
+    value: str
+    protected: bool = False
+    masked: bool = False
+    raw: bool = False
+    environment_scope: str = Field("*", min_length=1, max_length=255)
+    variable_type: Literal["env_var", "file"] = "env_var"
+
+    @model_validator(mode="after")
+    def _maskable(self) -> VariableModel:
+        reference = self.value.startswith("secret://")
+        if self.masked and not reference and (len(self.value) < 8 or re.search(r"\s", self.value)):
+            raise ValueError("only a value of at least 8 characters without spaces can be masked")
+        return self
+
+
+def _entries(value: object) -> object:
+    """A text, or a mapping, or a list of mappings with different scopes: always a list."""
+    if isinstance(value, str):
+        return [{"value": value}]
+    return [value] if isinstance(value, dict) else value
+
+
+def _named_variables(variables: dict[str, tuple[VariableModel, ...]]) -> dict[str, tuple[VariableModel, ...]]:
+    for name, entries in variables.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name!r} is no name of a variable: use letters, digits and _")
+        scopes = [one.environment_scope for one in entries]
+        if not scopes or len(set(scopes)) < len(scopes):
+            raise ValueError(f"{name}: write one entry for each `environment_scope`")
+    return variables
+
+
+Variables = Annotated[
+    dict[str, Annotated[tuple[VariableModel, ...], BeforeValidator(_entries)]], AfterValidator(_named_variables)
+]
 
 
 class ScheduleModel(Strict):
@@ -82,6 +124,7 @@ class ProjectModel(Strict):
     default_branch: str = "main"
     resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
     schedules: dict[str, ScheduleModel] = {}
+    variables: Variables = {}
 
 
 class BranchModel(Strict):
@@ -219,6 +262,16 @@ class LedgerModel(Strict):
         return value
 
 
+def _credential(value: str) -> str:
+    """A reference to a credential that is meant for registries: nobody gets at other secrets by declaring one."""
+    if not _CREDENTIAL.fullmatch(value):
+        raise ValueError("name it as $AEGIS_REGISTRY_… (of the server's environment) or secret://registries/PATH#FIELD")
+    return value
+
+
+Credential = Annotated[str, AfterValidator(_credential)]
+
+
 class SourceModel(Strict):
     """Something outside that is mirrored. `hosts` are those it sends to for its content; `private`: it is in this network."""
 
@@ -286,12 +339,29 @@ class CleanUpModel(Strict):
         return self
 
 
+class HostedModel(SourceModel):
+    """The registries that GitLab hosts for one project."""
+
+    url: str
+    project: str
+    token: Credential
+    packages: bool = False
+
+    @model_validator(mode="after")
+    def _source(self) -> HostedModel:
+        self.check(self.url)
+        if not _HOSTED.fullmatch(self.project):
+            raise ValueError(f"{self.project!r} is not the path of a project such as shop/orders")
+        return self
+
+
 class RegistriesModel(Strict):
     """Images and packages."""
 
     packages: dict[str, PackageIndexModel] = {}
     mirrors: dict[str, ImageMirrorModel] = {}
     cleanup: tuple[CleanUpModel, ...] = ()
+    gitlab: tuple[HostedModel, ...] = ()
     every: Seconds = Field(86400.0, gt=0)
     scrub: Seconds = Field(30 * 86400.0, gt=0)
 
@@ -305,6 +375,29 @@ class RegistriesModel(Strict):
         return self
 
 
+class IncludesModel(Strict):
+    """What pipelines may include from other hosts; without a word here nothing."""
+
+    hosts: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    gitlab: str | None = None
+
+    @model_validator(mode="after")
+    def _places(self) -> IncludesModel:
+        wrong = next((one for one in self.hosts if "/" in one or ":" in one), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is no name of a host, such as gitlab.example.org or *.example.org")
+        wrong = next((one for one in self.private if not re.fullmatch(r"[^/:]+:\d{1,5}", one)), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is not host:port, such as gitlab.lan:443")
+        if self.gitlab is not None:
+            parts = urlsplit(self.gitlab)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            near = f"{parts.hostname}:{port}" in self.private
+            SourceModel(private=near).check(self.gitlab)
+        return self
+
+
 class Declaration(Strict):
     """The whole of `aegis.yaml`."""
 
@@ -315,6 +408,8 @@ class Declaration(Strict):
     identities: dict[str, IdentityModel] = {}
     groups: dict[str, tuple[str, ...]] = {}
     projects: dict[str, ProjectModel] = {}
+    variables: dict[str, Variables] = {}
+    """Of groups of projects (`shop` for `shop/orders`); `*` is every project."""
     branches: dict[str, BranchModel] = {}
     environments: dict[str, EnvironmentModel] = {}
     services: dict[str, ServiceModel] = {}
@@ -323,6 +418,7 @@ class Declaration(Strict):
     runner: RunnerModel = RunnerModel()
     retention: RetentionModel = RetentionModel()
     ledger: LedgerModel = LedgerModel()
+    includes: IncludesModel = IncludesModel()
     registries: RegistriesModel = RegistriesModel()
 
     @model_validator(mode="before")
@@ -360,6 +456,8 @@ class Declaration(Strict):
         _known(self.owners, known, "owners")
         for name, branch in self.branches.items():
             _known(branch.push + branch.merge, known, f"branches.{name}")
+        prefixes = {project[:at] for project in self.projects for at, one in enumerate(project) if one == "/"}
+        _known(tuple(self.variables), {"*", *prefixes}, "variables")
         for project, model in self.projects.items():
             if model.service is not None:
                 _known((model.service,), set(self.services), f"projects.{project}.service")

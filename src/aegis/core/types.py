@@ -280,6 +280,24 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRelease:
+    """What a job's `release:` published under a tag: texts and links. It is not promoted; `Release` is."""
+
+    project: str
+    tag: str
+    name: str
+    description: str
+    commit: str
+    run: str
+    job: str
+    by: str
+    milestones: tuple[str, ...] = ()
+    links: tuple[Mapping[str, str], ...] = ()
+    released_at: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
     """One person's yes or no to one plan hash."""
 

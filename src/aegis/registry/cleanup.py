@@ -74,6 +74,12 @@ def _belonging(images: Sequence[ListedImage]) -> dict[str, set[str]]:
     return found
 
 
+def beside(tags: Sequence[str]) -> str:
+    """The digest of the image that something with these tags belongs to, or empty."""
+    match = next(filter(None, map(_BESIDE.fullmatch, tags)), None)
+    return f"{match[1]}:{match[2]}" if match else ""
+
+
 def _by_rule(
     repository: str, roots: Sequence[ListedImage], rules: Sequence[CleanUpRule]
 ) -> list[tuple[CleanUpRule, list[ListedImage]]]:

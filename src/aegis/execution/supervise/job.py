@@ -386,6 +386,7 @@ class JobWork:
 
     def _told(self, result: JobResult) -> JobResult:
         if result.state is State.SUCCESS:
+            self._released()
             self._log.line("Job succeeded", colour=_GREEN)
         elif result.state is State.CANCELED:
             self._log.line("Job canceled", colour=_YELLOW)
@@ -394,6 +395,13 @@ class JobWork:
         else:
             self._log.line(f"ERROR: Job failed ({result.failure_reason}): {result.message}", colour=_RED)
         return result
+
+    def _released(self) -> None:
+        wish = self._assignment.spec.release
+        if wish is not None and self._options.publishes:
+            self._log.line("The server makes the tag and the release of this job.")
+        elif wish is not None:
+            self._log.line("WARNING: nothing is released here: a server makes the tag and the release.", colour=_YELLOW)
 
     def _say(self, lines: Sequence[str]) -> None:
         for line in lines:

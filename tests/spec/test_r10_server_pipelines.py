@@ -30,6 +30,7 @@ tool:
   script: [test "$CI_PIPELINE_SOURCE" = pipeline]
 """
 REVIEW = """
+workflow: {rules: [{if: $CI_COMMIT_BRANCH}]}
 deploy:
   script: [echo deployed]
   environment: {name: review/$CI_COMMIT_REF_SLUG, url: https://$CI_ENVIRONMENT_SLUG.example, on_stop: stop}

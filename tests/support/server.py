@@ -370,11 +370,14 @@ class TeamServer:
         commit = self.commit(project, files, by=by, message=f"feat: {job}")
         taken, said = tree.push(f"try-{commit[:8]}", self.person(by))
         assert taken, said
-        ended = self.wait(
-            f"the end of {job}", is_type("dev.cdevents.pipelinerun.finished"), since=since,
+        queued, finished = (is_type(f"dev.cdevents.pipelinerun.{what}") for what in ("queued", "finished"))
+        begun = self.wait(
+            "its run", lambda one: queued(one) and one["data"]["run"]["commit"] == commit, since=since,
             unless=is_type("aegis.run.refused"),
         )  # fmt: skip
-        return self.as_("operator").trace(ended["data"]["run"], job)[0].decode("utf-8", "replace")
+        run = begun["data"]["run"]["id"]
+        self.wait(f"the end of {job}", lambda one: finished(one) and one["data"]["run"] == run, since=since)
+        return self.as_("operator").trace(run, job)[0].decode("utf-8", "replace")
 
     # -- the ledger ---------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import functools
 import marshal
 import os
 import platform
+import re
 import stat
 import subprocess
 import sys
@@ -111,7 +112,10 @@ def _try(mode: str) -> str:
             os.close(writer)
             told = os.read(reader, 4096)
             os.close(reader)
-    answer = told.decode("utf-8", "replace").strip() or "the first process died without a word"
+    lines = told.decode("utf-8", "replace").split("\n")
+    answer = next(
+        (one for one in lines if one and not one.startswith("used ")), "the first process died without a word"
+    )
     return "" if answer == "exit 7" else answer.removeprefix("error ")
 
 
@@ -191,17 +195,19 @@ class NamespaceExecutor:
             "writable": [[target, str(source)] for target, source in writable.items()],
         }
         if request.image is not None:
-            settings["image"] = [str(request.image.path), *self._layers(place.root)]
+            settings["image"] = self._layers(request.image.path, place.root)
         return StepSandbox(request, settings, grace=self._grace, starter=self._starter)
 
-    def _layers(self, root: Path) -> tuple[str, str]:
-        """Where what a job changes in its image is kept, from one step to the next."""
+    def _layers(self, image: Path, root: Path) -> str:
+        """The overlay of an image: what a job changes is kept beside it, from one step to the next."""
         upper, work = root / "upper", root / "upper.work"
         for path in (upper, work):
             path.mkdir(mode=0o755, exist_ok=True)
         if self.owner is not None:
             os.chown(upper, *self.owner)
-        return str(upper), str(work)
+        names = ("lowerdir", image), ("upperdir", upper), ("workdir", work)
+        options = [f"{name}={_escaped(path)}" for name, path in names]
+        return ",".join([*options, *(["userxattr"] if self._mode == "user" else [])])
 
     async def close(self) -> None:
         """See `Executor`."""
@@ -221,3 +227,8 @@ def _world_readable(path: Path) -> bool:
     except OSError:
         return True
     return bool(mode & stat.S_IROTH) and (not stat.S_ISDIR(mode) or bool(mode & stat.S_IXOTH))
+
+
+def _escaped(path: Path) -> str:
+    """A path as an option of an overlay mount."""
+    return re.sub(r"([\\:,])", r"\\\1", str(path))

@@ -6,8 +6,8 @@ Run as a program of its own (`python -I -S`), with nothing but the standard libr
 argument it is the keeper: for each message with three descriptors (request, output, report) it forks a step and answers its
 process id. With `terminal` and a descriptor it is a shell for a person, whose request is read there. Without, it is one
 step, with the request on standard input. The request is one marshalled mapping (the same
-interpreter wrote it); what happened is one line on the report: `exit <code>`, or `error <stage>: <text>` when the step
-could not be started.
+interpreter wrote it); what happened is told on the report: `used <seconds> <memory> <read> <written>`
+(bytes) and `exit <code>`, or `error <stage>: <text>` when the step could not be started.
 
 Modes. `root`: started by the machine's root; the mounts belong to the machine, the job gets an unprivileged identity
 of its own and then a user namespace without rights over them. `user`: an ordinary user's namespaces. `process`: no
@@ -163,10 +163,7 @@ def identity_files(root: str, *, machine: bool) -> None:
 
 
 def clear_way(root: str, target: str, *, directory: bool = True) -> None:
-    """Make `target` below an image's root something to mount on, without following what links the image has there.
-
-    Only what lies below is safe to name afterwards: a link of the image would be followed outside.
-    """
+    """Make `target` below an image's root something to mount on: a link of the image there would be followed outside."""
     path, parts = root, target.strip("/").split("/")
     for number, name in enumerate(parts, 1):
         path += "/" + name
@@ -185,15 +182,9 @@ def clear_way(root: str, target: str, *, directory: bool = True) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
 
 
-def escaped(path: str) -> str:
-    """A path as an option of an overlay mount."""
-    return "".join("\\" + sign if sign in "\\:," else sign for sign in path)
-
-
-def image_root(root: str, lower: str, upper: str, work: str, *, user: bool) -> None:
+def image_root(root: str, layers: str) -> None:
     """The image as the new root: what the job changes is kept beside it, the image itself is never written."""
-    layers = f"lowerdir={escaped(lower)},upperdir={escaped(upper)},workdir={escaped(work)}"
-    mount("overlay", root, "overlay", MS_NOSUID | MS_NODEV, layers + (",userxattr" if user else ""))
+    mount("overlay", root, "overlay", MS_NOSUID | MS_NODEV, layers)
     for name in ("dev", "proc", "tmp", "run", "var/tmp", "home", "builds", "etc"):
         clear_way(root, name)
     for name in ("run", "home", "builds"):
@@ -210,7 +201,7 @@ def world(request: dict[str, Any]) -> None:
     resolver = os.path.realpath("/etc/resolv.conf")
     wanted = [(path, path, False) for path in {*request["read_only"], resolver} if os.path.exists(path)]
     if image:
-        image_root(root, *image, user=request["mode"] == "user")
+        image_root(root, image)
         wanted = [(path, path, False) for path in request["read_only"] if os.path.exists(path)]
         wanted += [(path, path, False) for path in ("/etc/resolv.conf", "/etc/hosts") if os.path.exists(path)]
     else:
@@ -345,6 +336,14 @@ def report(request: dict[str, Any], what: str) -> None:
     os.write(request["report"], f"{what}\n".encode())
 
 
+def ended(request: dict[str, Any], code: int) -> None:
+    """Tell how the step ended, and what those of its processes used that somebody waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    unit = 1024 if LINUX else 1
+    numbers = f"{used.ru_maxrss * unit} {used.ru_inblock * 512} {used.ru_oublock * 512}"
+    report(request, f"used {used.ru_utime + used.ru_stime:.6f} {numbers}\nexit {code}")
+
+
 def first_process(request: dict[str, Any], life: int) -> NoReturn:
     """Process 1 of the namespace."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -363,7 +362,7 @@ def first_process(request: dict[str, Any], life: int) -> NoReturn:
     except OSError as error:
         report(request, f"error {error.filename or 'set-up'}: {error.strerror}")
         os._exit(1)
-    report(request, f"exit {watch(start_shell(request), request['grace'])}")
+    ended(request, watch(start_shell(request), request["grace"]))
     os._exit(0)
 
 
@@ -421,7 +420,7 @@ def plain(request: dict[str, Any]) -> NoReturn:
             os.kill(pid, signal.SIGKILL)
         for pid in left:
             os.waitpid(pid, 0)
-    report(request, f"exit {code}")
+    ended(request, code)
     os._exit(0)
 
 

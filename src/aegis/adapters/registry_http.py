@@ -169,7 +169,8 @@ class RegistryClient:
         digests = tuple(dict.fromkeys((*manifest_digests(manifest), *below)))
         believed = self._beliefs.known(self._place) if self._beliefs is not None else frozenset()
         origin = self._origin(manifest)
-        sent = self._give(layout, [one for one in digests if one not in believed], origin)
+        elsewhere = dict.fromkeys(below, origin) if origin else {}
+        sent = self._give(layout, [one for one in digests if one not in believed], elsewhere)
         first, *others = tags or (manifest.digest,)
         repaired = False
         try:
@@ -180,7 +181,7 @@ class RegistryClient:
             if self._beliefs is None or not believed.intersection(digests) or error.code not in _LACKING:
                 raise
             self._beliefs.forget(self._place)
-            sent += self._give(layout, [one for one in digests if one in believed], origin)
+            sent += self._give(layout, [one for one in digests if one in believed], elsewhere)
             if base is not None:
                 self._put_manifest(base, base.digest)
             self._put_manifest(manifest, first)
@@ -207,7 +208,7 @@ class RegistryClient:
         present: list[str] = []
         for one in (*(source.manifest(digest) for digest in index_digests(raw)), raw):
             blobs = dict.fromkeys(() if index_digests(one) else manifest_digests(one))
-            given = self._give(aside, list(blobs), origin, source)
+            given = self._give(aside, list(blobs), dict.fromkeys(blobs, origin) if origin else {}, source)
             sent += given
             present += [digest for digest in blobs if digest not in given]
             self._put_manifest(one, one.digest)
@@ -223,17 +224,17 @@ class RegistryClient:
         return rest.partition(":")[0] if host == self._place.partition("/")[0] else ""
 
     def _give(
-        self, layout: OciLayout, digests: list[str], origin: str, source: RegistryClient | None = None
+        self, layout: OciLayout, digests: list[str], elsewhere: Mapping[str, str], source: RegistryClient | None = None
     ) -> list[str]:
-        """Upload those of the blobs that the registry lacks, also in its repository `origin`; those that were sent.
+        """Upload those of the blobs that the registry lacks; those that were sent.
 
-        What the layout lacks is fetched from `source` first.
+        `elsewhere` says in which of its other repositories it may have one. What the layout lacks is fetched from `source`.
         """
         sent = []
         for digest in digests:
             if self._has(digest):
                 continue
-            session = self._mount(digest, origin) if origin else None
+            session = self._mount(digest, elsewhere[digest]) if digest in elsewhere else None
             if session is not None and session.status == _CREATED:
                 continue
             if source is not None:

@@ -28,6 +28,7 @@ from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.traffic_traefik import TraefikTraffic, find_binary
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
+from aegis.adapters.workspace_shared import SharedWorkspaces
 from aegis.bootstrap import build_facts
 from aegis.bootstrap.blobs import blobs_of
 from aegis.bootstrap.declarations import FileDeclarations
@@ -187,7 +188,9 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
             Tools(
                 source=engine,
                 executor=executor,
-                workspaces=GitWorkspaces(lambda project: host.repository(project).path),
+                workspaces=SharedWorkspaces(
+                    GitWorkspaces(lambda project: host.repository(project).path), data / "snapshots", executor.owner
+                ),
                 blobs=blobs,
                 caches=DirectoryCacheIndex(data / "caches"),
                 clock=clock,

@@ -339,6 +339,7 @@ class Coordinator:
             trace=trace,
             files=result.files,
             coverage=result.coverage,
+            usage=result.usage,
             allow_failure=tolerated(spec, result.exit_code) if failed else spec.allow_failure,
         )
         again = failed and not progress.canceled_by and retries(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aegis.core.plan import Image
-from aegis.core.types import StoredFile
+from aegis.core.types import JobUsage, StoredFile
 
 
 class TraceStore(Protocol):
@@ -238,6 +238,8 @@ class Exit:
 
     code: int
     stopped: bool = False
+    usage: JobUsage | None = field(default=None, compare=False)
+    """What its processes used, those that somebody waited for; None where it is not known."""
 
 
 class TraceSink(Protocol):

@@ -16,7 +16,7 @@ from typing import Final, ParamSpec, TypeVar
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
 from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import State, StoredFile
+from aegis.core.types import JobUsage, State, StoredFile
 from aegis.execution import environment, script, transfer
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import (
@@ -83,6 +83,7 @@ class _Course:
     begun: bool = False
     """Whether the script was started: without it there is nothing to clean up by `after_script`."""
     files: tuple[StoredFile, ...] = ()
+    usage: JobUsage | None = None
     stopping: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -152,6 +153,7 @@ class JobWork:
         except OSError as error:
             result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
         await self._log.close()
+        result = replace(result, usage=self._course.usage)
         if self._log.broken and result.state is State.SUCCESS:
             result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result
@@ -348,9 +350,12 @@ class JobWork:
             self._course.running = self._course.begun = True
             try:
                 values = {**self._environment.variables, **(extra or {})}
-                return await sandbox.run(script.render(commands), values, self._log)
+                ended = await sandbox.run(script.render(commands), values, self._log)
             finally:
                 self._course.running = False
+        if ended.usage is not None:
+            self._course.usage = ended.usage if self._course.usage is None else self._course.usage + ended.usage
+        return ended
 
     async def _after(self, result: JobResult) -> None:
         """`after_script`: whatever it does, the job's result stands."""

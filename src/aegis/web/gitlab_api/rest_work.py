@@ -97,7 +97,7 @@ def cancel_pipeline(call: Call) -> Any:
     return shapes.pipeline(call.door, call.door.run(run))
 
 
-@row("POST", "projects/:id/pipelines/:pipeline/retry", "run its failed jobs again", "pipeline.retry()")
+@row("POST", "projects/:id/pipelines/:pipeline/retry", "run what failed or was canceled again", "pipeline.retry()")
 def retry_pipeline(call: Call) -> Any:
     run = _run(call)
     call.run("retry", run=run)

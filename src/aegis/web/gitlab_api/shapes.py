@@ -105,13 +105,11 @@ def job(door: GitlabDoor, one: FoundJob) -> Shape:
     ref, is_tag = ref_of(run)
     files = [file for file in ran.files if file.kind == "archive"]
     shown = [*ran.files, *((ran.trace,) if ran.trace else ())]
-    seconds = (ran.finished_at - ran.started_at).total_seconds() if ran.started_at and ran.finished_at else None
-    waited = (ran.started_at - ran.queued_at).total_seconds() if ran.started_at and ran.queued_at else None
     return {
         "id": one.number, "name": ran.name, "stage": ran.stage, "status": ran.state.value, "ref": ref, "tag": is_tag,
         "coverage": ran.coverage, "allow_failure": ran.allow_failure, "created_at": time(run.created_at),
         "started_at": time(ran.started_at), "finished_at": time(ran.finished_at), "erased_at": None,
-        "duration": seconds, "queued_duration": waited, "failure_reason": ran.failure_reason,
+        "duration": ran.run_seconds, "queued_duration": ran.queue_seconds, "failure_reason": ran.failure_reason,
         "user": door.person(run.started_by), "commit": {"id": run.commit, "short_id": run.commit[:8]},
         "pipeline": {
             "id": number, "iid": number, "project_id": ids.number(f"project/{run.project}"), "sha": run.commit,

@@ -80,6 +80,17 @@ class BlobsContract:
         with pytest.raises(NotFound):
             blobs.check(ABSENT)
 
+    def test_a_list_goes_on_in_the_order_of_digests_beyond_where_another_ended(self, blobs: Blobs) -> None:
+        long = hashlib.sha512(b"long")
+        kept = {blobs.put(f"number {number}".encode()) for number in range(20)}
+        kept.add(blobs.put_stream([b"long"], expected=f"sha512:{long.hexdigest()}")[0])
+        listed = [digest for digest, _ in blobs.digests()]
+        assert listed == sorted(kept)
+        for number, digest in enumerate(listed):
+            assert [one for one, _ in blobs.digests(digest)] == listed[number + 1 :]
+        assert [one for one, _ in blobs.digests("sha256:7")] == [one for one in listed if one > "sha256:7"]
+        assert list(blobs.digests("sha9")) == []
+
     def test_reading_in_chunks_gives_ranges_in_chunks_of_at_most_one_mebibyte(self, blobs: Blobs) -> None:
         data = os.urandom(2 * 1024 * 1024 + 5)
         digest = blobs.put(data)

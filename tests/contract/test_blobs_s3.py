@@ -91,6 +91,13 @@ class TestS3Blobs(BlobsContract):
         kept = {blobs.put(str(number).encode()) for number in range(5)}
         assert {digest for digest, _ in blobs.digests()} == kept
 
+    def test_a_list_that_begins_late_is_not_read_from_the_beginning(self, blobs: S3Blobs, store: Store) -> None:
+        store.page = 2
+        kept = sorted(blobs.put(str(number).encode()) for number in range(9))
+        before = store.listed
+        assert next(blobs.digests(kept[5]))[0] == kept[6]
+        assert store.listed == before + 1
+
     def test_wrong_credentials_are_refused(self, store: Store, tmp_path: Path) -> None:
         other = Credentials(access_key=ACCESS, secret_key="another")
         blobs = S3Blobs(store.url, BUCKET, other, spool=tmp_path / "spool")

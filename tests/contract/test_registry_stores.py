@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -245,22 +246,36 @@ class TestDirectoryUploads(UploadsContract):
         assert again.commit(name, "a", digest) == 5
         assert blobs.get(digest) == b"hello"
 
-    def test_a_full_disk_leaves_an_upload_as_it_was(
-        self, uploads: DirectoryUploads, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_full_disk_leaves_an_upload_as_it_was(self, uploads: DirectoryUploads) -> None:
         name = uploads.start("a")
         uploads.append(name, "a", [b"he"])
-
-        def full(_: int) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        with monkeypatch.context() as patched:
-            patched.setattr(uploads_directory, "_WRITEBACK", 3)
-            patched.setattr(uploads_directory.os, "fdatasync", full)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3, before[1]))  # one byte of the next three is written
+        try:
             with pytest.raises(ExternalError, match="disk"):
-                uploads.append(name, "a", [b"l", b"lo"])
+                uploads.append(name, "a", [b"llo"])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert uploads.append(name, "a", [b"llo"], offset=2) == 5
         assert uploads.commit(name, "a", f"sha256:{hashlib.sha256(b'hello').hexdigest()}") == 5
+
+    def test_what_the_disk_did_not_take_is_not_finished_by_asking_again(
+        self, uploads: DirectoryUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(uploads_directory, "_WRITEBACK", 3)
+        name, digest = uploads.start("a"), f"sha256:{hashlib.sha256(b'hello').hexdigest()}"
+        uploads.append(name, "a", [b"hel", b"lo"])
+
+        def failing(_: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", failing)
+            with pytest.raises(ExternalError):
+                uploads.commit(name, "a", digest)
+        with pytest.raises(NotFound):
+            uploads.commit(name, "a", digest)
+        assert DirectoryBlobs(tmp_path / "blobs").size(digest) is None
 
     def test_leavings_of_more_than_a_day_are_swept(self, uploads: DirectoryUploads, tmp_path: Path) -> None:
         old, new = uploads.start("a"), uploads.start("a")

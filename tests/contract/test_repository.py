@@ -111,6 +111,17 @@ class RepositoryContract:
         assert repository.refs("refs/tags/") == {"refs/tags/v1.0.0": made}
         assert set(repository.refs("refs/heads/fea")) == {"refs/heads/feature/one"}
 
+    def test_an_annotated_tag_is_written_and_leads_to_its_commit(self, repository: GitRepository) -> None:
+        made = repository.commit(MAIN, {"a": b"1"}, message="x", author=ADA, expect=None)
+        note = repository.tagged("v1.0.0", made, message="The first\n\nwith a body", author=ADA)
+        assert note != made
+        assert repository.refs("refs/tags/") == {}, "no ref moves"
+        repository.set_ref("refs/tags/v1.0.0", note, expect=None)
+        assert repository.resolve("refs/tags/v1.0.0") == made
+        for name in ("a b", "x\ny"):
+            with pytest.raises(ExternalError):
+                repository.tagged(name, made, message="x", author=ADA)
+
     def test_hostile_ref_names_and_paths_are_refused(self, repository: GitRepository) -> None:
         made = repository.commit(MAIN, {"a": b"1"}, message="x", author=ADA, expect=None)
         for name in (

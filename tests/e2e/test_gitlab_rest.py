@@ -32,6 +32,10 @@ fleet:
   tags: [nowhere]
   script: [echo never]
 """
+DEPLOYING = """
+deploy: {script: ['true'], environment: {name: live, url: 'https://live.example', on_stop: stop, auto_stop_in: 1 day}}
+stop: {script: ['true'], when: manual, environment: {name: live, action: stop}}
+"""
 # Jobs with tags wait for a runner that has them.
 TAGGED = DECLARATION.replace("runner: {concurrency: 2,", "runner: {concurrency: 2, tags: [],").replace(
     "team/tools: {kind: library, index: team}",
@@ -160,7 +164,10 @@ def check_pipeline_actions(world: World, act: str) -> None:
     assert world.project.pipelines.get(made.id).status == "canceled"
     if act == "retry":
         made.retry()
-        assert world.project.pipelines.get(made.id).status in ("running", "pending", "success", "manual")
+        again = world.project.pipelines.get(made.id)
+        assert again.status in ("running", "pending")
+        # Also the job that was canceled before any runner had it.
+        assert next(one.status for one in again.jobs.list() if one.name == "fleet") == "pending"
 
 
 def check_job_actions(world: World, act: str) -> None:
@@ -187,6 +194,24 @@ def check_job_actions(world: World, act: str) -> None:
         assert latest.id != jobs["fleet"].id
         assert latest.status == "pending"
         assert len(made.jobs.list(include_retried=True)) == len(jobs) + 1
+
+
+def check_environment_stop(world: World) -> None:
+    branch = world.branch()
+    since = world.server.head()
+    actions = [{"action": "update", "file_path": ".gitlab-ci.yml", "content": DEPLOYING}]
+    world.project.commits.create({"branch": branch, "commit_message": "feat: deploy", "actions": actions})
+    world.server.wait("the deployment", is_type("aegis.environment.used"), since=since)
+    made = world.project.environments.list(name="live")[0]
+    assert (made.state, made.external_url) == ("available", "https://live.example")
+    assert made.last_deployment["ref"] == branch
+    assert made.auto_stop_at > made.last_deployment["created_at"]
+    since = world.server.head()
+    made.stop()
+    world.server.wait("its stop", is_type("aegis.environment.used"), since=since)
+    assert [one.name for one in world.project.environments.list(states="stopped")] == ["live"]
+    with pytest.raises(GitlabError):
+        world.web.environments.list(name="development")[0].stop()
 
 
 def check_commit(world: World) -> None:
@@ -369,6 +394,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/environments/:environment": lambda w: equal(
         w.web.environments.get(w.web.environments.list(name="development")[0].id).last_deployment["status"], "success"
     ),
+    "POST projects/:id/environments/:environment/stop": check_environment_stop,
     "GET projects/:id/deployments": lambda w: equal(
         w.web.deployments.list(environment="development")[0].status, "success"
     ),

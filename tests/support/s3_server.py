@@ -30,6 +30,8 @@ class Store(ThreadingHTTPServer):
         self.numbers = itertools.count(1)
         self.failing = 0
         self.page = 1000
+        self.listed = 0
+        self.begins: dict[str, str] = {}
         self.lock = threading.Lock()
 
     @property
@@ -124,12 +126,18 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, data)
 
     def list(self, query: dict[str, str]) -> None:
-        names = sorted(one for one in self.server.objects if one.startswith(query["prefix"]))
-        start = int(query.get("continuation-token", "0"))
-        page, more = names[start : start + self.server.page], start + self.server.page < len(names)
+        """ListObjectsV2: keys in UTF-8 order, beyond `start-after`; a continuation token takes its place."""
+        self.server.listed += 1
+        beyond = "" if "continuation-token" in query else query.get("start-after", "")
+        begin = self.server.begins.get(query.get("continuation-token", ""), beyond)
+        names = sorted(one for one in self.server.objects if one.startswith(query["prefix"]) and one > begin)
+        page, more = names[: self.server.page], self.server.page < len(names)
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         rows = "".join(f"<Contents><Key>{one}</Key><LastModified>{at}</LastModified></Contents>" for one in page)
-        token = f"<NextContinuationToken>{start + self.server.page}</NextContinuationToken>" if more else ""
+        name = f"token-{next(self.server.numbers)}"
+        if more:
+            self.server.begins[name] = page[-1]
+        token = f"<NextContinuationToken>{name}</NextContinuationToken>" if more else ""
         space = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
         self.answer(200, f"<ListBucketResult {space}>{rows}{token}</ListBucketResult>".encode())
 

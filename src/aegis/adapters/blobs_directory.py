@@ -142,11 +142,15 @@ class DirectoryBlobs:
             raise
         return True
 
-    def digests(self) -> Iterator[tuple[str, float]]:
-        """All that is kept, in no order: digest, and seconds (Unix time) since when."""
+    def digests(self, after: str = "") -> Iterator[tuple[str, float]]:
+        """What is kept beyond `after`, in the order of digests, each with seconds (Unix time) since when."""
         for algorithm in ("sha256", "sha512"):
             for folder in sorted(self._root.glob(f"{algorithm}/*")):
+                if f"{algorithm}:{folder.name}" < after[: len(algorithm) + 1 + len(folder.name)]:
+                    continue
                 for path in sorted(folder.iterdir()):
+                    if f"{algorithm}:{path.name}" <= after:
+                        continue
                     with contextlib.suppress(FileNotFoundError):
                         yield f"{algorithm}:{path.name}", path.stat().st_mtime
 

@@ -115,11 +115,13 @@ class S3Blobs:
             raise
         return True
 
-    def digests(self) -> Iterator[tuple[str, float]]:
-        """All that is kept, in no order: digest, and seconds (Unix time) since when."""
+    def digests(self, after: str = "") -> Iterator[tuple[str, float]]:
+        """What is kept beyond `after`, in the order of digests, page by page: keys are listed in their own order."""
+        begin = {"start-after": self._key(after)[1:]} if _DIGEST.fullmatch(after) else {}
         token: str | None = ""
         while token is not None:
-            query = {"list-type": "2", "prefix": self._prefix} | ({"continuation-token": token} if token else {})
+            place = {"continuation-token": token} if token else begin
+            query = {"list-type": "2", "prefix": self._prefix} | place
             page = fromstring(self._answer("GET", "", query=query).content)
             for entry in page.iter():
                 if not entry.tag.endswith("Contents"):
@@ -127,7 +129,7 @@ class S3Blobs:
                 about = {one.tag.rpartition("}")[2]: one.text or "" for one in entry}
                 algorithm, _, rest = about["Key"].removeprefix(self._prefix).partition("/")
                 digest = f"{algorithm}:{rest.rpartition('/')[2]}"
-                if _DIGEST.fullmatch(digest):
+                if _DIGEST.fullmatch(digest) and digest > after:
                     yield digest, datetime.fromisoformat(about["LastModified"]).timestamp()
             token = next((one.text for one in page if one.tag.endswith("NextContinuationToken")), None)
 

@@ -195,6 +195,14 @@ class GitRepository:
         )  # fmt: skip
         return self._done(answer).decode().strip()
 
+    def tagged(self, name: str, commit: str, *, message: str, author: str) -> str:
+        """See the port."""
+        _checked_ref(f"refs/tags/{name}")
+        who, email, stamp = _identity(author, self._now())
+        head = f"object {self.resolve(commit)}\ntype commit\ntag {name}\ntagger {who} <{email}> {stamp}\n\n"
+        text = f"{head}{message.rstrip()}\n".encode("utf-8", "surrogateescape")
+        return self._done(self._run("mktag", stdin=text)).decode().strip()
+
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:
         """See the port."""
         _checked_ref(ref)

@@ -25,7 +25,7 @@ from aegis.core.ports import Blobs
 _CHUNK: Final = 1024 * 1024
 _STALE_SECONDS: Final = 24 * 3600
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
-_WRITEBACK: Final = 16 * _CHUNK  # what is flushed to the disk while the rest still arrives
+_WRITEBACK: Final = 16 * _CHUNK  # what goes to the disk while the rest still arrives
 
 
 class DirectoryUploads:
@@ -103,12 +103,20 @@ class DirectoryUploads:
             if found != digest:
                 raise Conflict("blob-digest", f"the content has the digest {found}, expected was {digest}")
             if isinstance(self._blobs, DirectoryBlobs):
-                self._blobs.adopt(path, digest)
+                self._adopt(self._blobs, name, owner, digest)
             else:
                 with path.open("rb") as file:
                     self._blobs.put_stream(file, expected=digest)
         self.discard(name, owner)
         return size
+
+    def _adopt(self, blobs: DirectoryBlobs, name: str, owner: str, digest: str) -> None:
+        """Move it there. What the disk did not take is lost, though it may still be read: it must be sent again."""
+        try:
+            blobs.adopt(self._path(name, owner), digest)
+        except ExternalError:
+            self.discard(name, owner)
+            raise
 
     def _digest(self, name: str, path: Path, size: int, wanted: str) -> str:
         hashed, known = self._hashes.get(name, (hashlib.sha256(), -1))
@@ -162,8 +170,10 @@ def _write(file: BinaryIO, chunk: bytes, size: int) -> int:
     try:
         while view:
             view = view[file.write(view) :]
-        if after // _WRITEBACK > size // _WRITEBACK:
-            os.fdatasync(file.fileno())
+        if after // _WRITEBACK > size // _WRITEBACK and hasattr(os, "posix_fadvise"):
+            # Begins to write the dirty pages out and waits for none, so that the sync at the end finds little to do.
+            begin = size // _WRITEBACK * _WRITEBACK
+            os.posix_fadvise(file.fileno(), begin, after - begin, os.POSIX_FADV_DONTNEED)
     except OSError:
         os.ftruncate(file.fileno(), size)
         raise

@@ -23,18 +23,25 @@ def registry() -> None:
 
 @registry.command()
 @click.argument("repositories", default="*")
+@click.option("--gitlab", metavar="PROJECT", help="What GitLab hosts for this declared project (or a pattern) instead.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go, what would stay, and why.")
 @server_options
-def cleanup(repositories: str, url: str, data: str, *, dry_run: bool, as_json: bool) -> None:
+def cleanup(repositories: str, gitlab: str | None, url: str, data: str, *, dry_run: bool, as_json: bool) -> None:
     """Remove images by the declared policy, and content that nothing needs.
 
     \b
     Examples:
       aegis registry cleanup --dry-run
       aegis registry cleanup "quarantine/*" --json
+      aegis registry cleanup --gitlab shop/orders --dry-run
     """
+    if gitlab is not None and repositories != "*":
+        raise click.UsageError("name repositories of this server, or --gitlab with a project; not both")
     with client(url, data) as server:
-        result = server.execute("clean-up-registry", {"repositories": repositories}, dry_run=dry_run)
+        if gitlab is None:
+            result = server.execute("clean-up-registry", {"repositories": repositories}, dry_run=dry_run)
+        else:
+            result = server.execute("clean-up-gitlab-registry", {"project": gitlab}, dry_run=dry_run)
     if as_json:
         document("aegis.registry-cleanup/1", result)
         return

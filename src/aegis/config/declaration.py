@@ -16,6 +16,8 @@ from aegis.core.ids import is_name, is_project
 from aegis.execution.cron import parse
 from aegis.gates.policy import from_document
 
+_CREDENTIAL = re.compile(r"\$AEGIS_REGISTRY_[A-Z0-9_]+|secret://registries/[A-Za-z0-9][A-Za-z0-9_/-]*#[A-Za-z0-9_]+")
+_HOSTED = re.compile(r"[\w.-]+(/[\w.-]+)+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31557600.0}
 
@@ -260,6 +262,16 @@ class LedgerModel(Strict):
         return value
 
 
+def _credential(value: str) -> str:
+    """A reference to a credential that is meant for registries: nobody gets at other secrets by declaring one."""
+    if not _CREDENTIAL.fullmatch(value):
+        raise ValueError("name it as $AEGIS_REGISTRY_… (of the server's environment) or secret://registries/PATH#FIELD")
+    return value
+
+
+Credential = Annotated[str, AfterValidator(_credential)]
+
+
 class SourceModel(Strict):
     """Something outside that is mirrored. `hosts` are those it sends to for its content; `private`: it is in this network."""
 
@@ -327,12 +339,29 @@ class CleanUpModel(Strict):
         return self
 
 
+class HostedModel(SourceModel):
+    """The registries that GitLab hosts for one project."""
+
+    url: str
+    project: str
+    token: Credential
+    packages: bool = False
+
+    @model_validator(mode="after")
+    def _source(self) -> HostedModel:
+        self.check(self.url)
+        if not _HOSTED.fullmatch(self.project):
+            raise ValueError(f"{self.project!r} is not the path of a project such as shop/orders")
+        return self
+
+
 class RegistriesModel(Strict):
     """Images and packages."""
 
     packages: dict[str, PackageIndexModel] = {}
     mirrors: dict[str, ImageMirrorModel] = {}
     cleanup: tuple[CleanUpModel, ...] = ()
+    gitlab: tuple[HostedModel, ...] = ()
     every: Seconds = Field(86400.0, gt=0)
     scrub: Seconds = Field(30 * 86400.0, gt=0)
 

@@ -19,7 +19,7 @@ from aegis.delivery.options import (
 )
 from aegis.gates.policy import from_document
 from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
-from aegis.registry.options import CleanUpRule, ImageMirrorRule, IndexRule, RegistryOptions
+from aegis.registry.options import CleanUpRule, HostedRule, ImageMirrorRule, IndexRule, RegistryOptions
 from aegis.rollout.strategy import OnTimeout, Strategy
 from aegis.source.branches import ProtectedBranch
 
@@ -128,6 +128,9 @@ def registries(declared: Declaration) -> RegistryOptions:
             )
             for one in model.cleanup
         ),
+        gitlab=tuple(
+            HostedRule(url=one.url, project=one.project, token=one.token, packages=one.packages) for one in model.gitlab
+        ),
         every=model.every,
         scrub=model.scrub,
         **_hosts(declared),
@@ -135,12 +138,14 @@ def registries(declared: Declaration) -> RegistryOptions:
 
 
 def _hosts(declared: Declaration) -> dict[str, tuple[str, ...]]:
-    """The hosts that mirrors may reach: named in public, or by host and port in this network."""
+    """The hosts that mirrors and clean-ups may reach: named in public, or by host and port in this network."""
     public: dict[str, None] = {}
     private: dict[str, None] = {}
-    sources = [(one, one.mirror) for one in declared.registries.packages.values() if one.mirror]
-    for model, url in (*sources, *((one, one.url) for one in declared.registries.mirrors.values())):
-        reached, near = model.places(url)
+    model = declared.registries
+    packages = [(one, one.mirror) for one in model.packages.values() if one.mirror]
+    images = [(one, one.url) for one in model.mirrors.values()]
+    for source, url in (*packages, *images, *((one, one.url) for one in model.gitlab)):
+        reached, near = source.places(url)
         public |= dict.fromkeys(reached)
         private |= dict.fromkeys(near)
     return {"hosts": tuple(public), "private": tuple(private)}

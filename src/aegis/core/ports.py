@@ -116,8 +116,11 @@ class Blobs(Protocol):
         """Read it whole; whether it still has its digest. `NotFound`."""
         ...
 
-    def digests(self) -> Iterator[tuple[str, float]]:
-        """All that is kept, in no order: digest, and Unix time since when it is (at the latest)."""
+    def digests(self, after: str = "") -> Iterator[tuple[str, float]]:
+        """What is kept beyond `after`, in the order of digests, each with the Unix time since when it is (at the latest).
+
+        Listed as it is asked for: who takes a few pays for a few, wherever he begins.
+        """
         ...
 
     def size(self, digest: str) -> int | None:
@@ -191,6 +194,10 @@ class Repository(Protocol):
 
     def merged(self, source: str, into: str, *, message: str, author: str) -> str:
         """Write the merge commit of two commits and answer it; no ref moves. `Conflict` with the paths that clash."""
+        ...
+
+    def tagged(self, name: str, commit: str, *, message: str, author: str) -> str:
+        """Write an annotated tag of a commit and answer its id; no ref moves."""
         ...
 
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:

@@ -30,13 +30,20 @@ class Upkeep:
         self._dispatcher = dispatcher
         self._reporter = reporter
         now = time.monotonic()
-        self._due = {"cleanup": now + _FIRST, "retention": now + 2 * _FIRST, "scrub": now + 3 * _FIRST}
+        self._due = {
+            "cleanup": now + _FIRST,
+            "gitlab": now + _FIRST,
+            "retention": now + 2 * _FIRST,
+            "scrub": now + 3 * _FIRST,
+        }
         self._scrubbed = ""
 
     def round(self) -> float:
         """Do what is due, one thing at a time."""
         options = self._context.options.registries
         self._do("cleanup", ask.CleanUpRegistry(), options.every)
+        if options.gitlab:
+            self._do("gitlab", ask.CleanUpGitLabRegistry(), options.every)
         self._do("retention", ask.ApplyRetention(), _DAY)
         self._scrub(options.scrub)
         self._context.images.uploads.sweep()

@@ -22,15 +22,19 @@ _WAITING: Final = frozenset({PromotionState.PROPOSED, PromotionState.APPROVED, P
 _OVER: Final = frozenset({RolloutState.PROMOTED, RolloutState.ROLLED_BACK})
 
 
-def protections(context: Context) -> Callable[[str, str], str]:
-    """Why an image (repository, digest) must stay, or empty: as things stand now."""
+def protections(context: Context, *, everywhere: bool = False) -> Callable[[str, str], str]:
+    """Why an image (repository, digest) must stay, or empty: as things stand now.
+
+    What is evidence is asked of images in quarantine only, or `everywhere`.
+    """
     reasons: dict[str, str] = {}
     for release, why in _needed(context):
         for artifact in _release(context, release).artifacts:
             reasons.setdefault(artifact.digest, f"{release} {why}")
 
     def protected(repository: str, digest: str) -> str:
-        return reasons.get(digest) or (_evidence(context, digest) if repository.startswith("quarantine/") else "")
+        asked = everywhere or repository.startswith("quarantine/")
+        return reasons.get(digest) or (_evidence(context, digest) if asked else "")
 
     return protected
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,21 @@ class CleanUpRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostedRule:
+    """The registries that GitLab hosts for one project. `token` is a reference; with `packages` those are cleaned up, too."""
+
+    url: str
+    project: str
+    token: str
+    packages: bool = False
+
+    @property
+    def host(self) -> str:
+        """The instance as it stands in reports."""
+        return urlsplit(self.url).netloc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryOptions:
     """All of it. `every` is the seconds between two clean-ups, `scrub` those in which every blob is read once.
 
@@ -53,6 +69,7 @@ class RegistryOptions:
     indexes: Mapping[str, IndexRule] = field(default_factory=dict)
     mirrors: Mapping[str, ImageMirrorRule] = field(default_factory=dict)
     cleanup: tuple[CleanUpRule, ...] = ()
+    gitlab: tuple[HostedRule, ...] = ()
     every: float = 86400.0
     scrub: float = 30 * 86400.0
     hosts: tuple[str, ...] = ()

@@ -178,7 +178,8 @@ class Uploads(Protocol):
     def commit(self, name: str, owner: str, digest: str) -> int:
         """Make what has arrived a blob of the store and forget the upload; its size.
 
-        `Conflict` where it has another digest: the upload stays. Nobody sees a part of it.
+        `Conflict` where it has another digest: the upload stays. Nobody sees a part of it. After `ExternalError` it may be
+        gone, when the disk did not take what had arrived.
         """
         ...
 

@@ -128,6 +128,14 @@ class CleanUpRegistry:
     repositories: str = "*"
 
 
+@verb("clean-up-gitlab-registry")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanUpGitLabRegistry:
+    """Remove what GitLab hosts by the declared policy: images, and packages where declared; a dry run explains."""
+
+    project: str = "*"
+
+
 @verb("scrub-registry")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrubRegistry:

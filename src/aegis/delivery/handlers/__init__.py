@@ -8,6 +8,8 @@ from typing import Final
 NOUNS: Final = (
     "runs",
     "downstream",
+    "places",
+    "publications",
     "verdicts",
     "releases",
     "merge_requests",
@@ -20,6 +22,7 @@ NOUNS: Final = (
     "sources",
     "verifications",
     "registries",
+    "hosted_registries",
     "packages",
     "retention",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import partial
@@ -49,11 +50,16 @@ def clean_up(context: Context, command: ask.CleanUpRegistry, asking: Asking) -> 
     )
     return Result(
         seq=seq, message=message, subject="registry", dry_run=asking.dry_run,
-        values={
-            "decisions": [_shown(one) for one in islice(sorted(decisions, key=lambda one: not one.remove), SHOWN)],
-            "images": len(decisions), "removed": len(going), "blobs": len(swept.deleted), "freed": swept.freed,
-        },
+        values=reported(decisions, blobs=len(swept.deleted), freed=swept.freed),
     )  # fmt: skip
+
+
+def reported(decisions: Sequence[Decision], *, blobs: int, freed: int) -> dict[str, object]:
+    """The report of a clean-up: what goes first, then what stays, each with its reason."""
+    return {
+        "decisions": [_shown(one) for one in islice(sorted(decisions, key=lambda one: not one.remove), SHOWN)],
+        "images": len(decisions), "removed": sum(one.remove for one in decisions), "blobs": blobs, "freed": freed,
+    }  # fmt: skip
 
 
 def _decisions(context: Context, pattern: str) -> tuple[Decision, ...]:
@@ -91,7 +97,7 @@ def scrub(context: Context, command: ask.ScrubRegistry, asking: Asking) -> Resul
     ends = context.clock.monotonic() + max(0.0, min(command.seconds, 60.0))
     damaged: list[str] = []
     checked, at = 0, command.after
-    for digest in sorted(one for one, _ in context.blobs.digests() if one > command.after):
+    for digest, _ in context.blobs.digests(command.after):
         if checked and context.clock.monotonic() > ends:
             break
         checked, at = checked + 1, digest

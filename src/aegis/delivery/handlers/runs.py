@@ -15,7 +15,7 @@ from aegis.core.errors import Conflict, NotFound, UserError
 from aegis.core.events import Draft
 from aegis.core.plan import Trigger, Variable
 from aegis.core.ports import Query
-from aegis.core.types import Change, Run
+from aegis.core.types import Change, Run, State
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
@@ -380,14 +380,18 @@ def retry(context: Context, command: ask.RetryJob, asking: Asking) -> Result:
     """Run failed jobs again."""
     entry = run_of(context, command.run)
     context.authorise(asking.actor, "retry", project=entry.run.project)
-    failed = [name for name, job in entry.jobs.items() if job.state in ("failed", "canceled")]
-    jobs = [command.job] if command.job else failed
-    if not jobs:
+    # The engine knows all jobs; the ledger's records of a run do not name those that were canceled before they began.
+    ended = (State.FAILED, State.CANCELED)
+    jobs = tuple(job.name for job in context.engine.run(command.run).jobs if job.state in ended)
+    if not jobs and not command.job:
         raise UserError("nothing-failed", f"no job of run {command.run} has failed", hint="name a job to run it again")
     if asking.dry_run:
-        return Result(seq=0, message=f"would retry {', '.join(jobs)}", dry_run=True)
-    for job in jobs:
-        context.engine.retry(command.run, job, actor=asking.actor.id)
+        return Result(seq=0, message=f"would retry {command.job or ', '.join(jobs)}", dry_run=True)
+    if command.job:
+        context.engine.retry(command.run, command.job, actor=asking.actor.id)
+        jobs = (command.job,)
+    else:
+        jobs = context.engine.retry_failed(command.run, actor=asking.actor.id)
     return Result(seq=context.ledger.head().seq, message=f"retrying {', '.join(jobs)}", subject=f"run/{command.run}")
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from aegis.adapters.egress_http import EgressRules, HttpEgress
 from aegis.adapters.elsewhere_gitlab import GitLabElsewhere
+from aegis.bootstrap.outside import Outside
 from aegis.core.errors import ExternalError, NotFound
-from aegis.delivery.elsewhere import HostedElsewhere
+from aegis.delivery.elsewhere import MOST_OUTSIDE, HostedElsewhere
+from aegis.delivery.options import IncludeOptions
 from aegis.pipeline.compile import compile_pipeline
 from aegis.pipeline.ports import Elsewhere
 from aegis.pipeline.request import Compilation, CompileRequest, MemoryFiles
@@ -78,13 +80,15 @@ class _Repository:
         return tuple(Entry(path) for path in self._instance.at("tools/ci", commit) if path.startswith(under))
 
 
-def hosted(instance: Instance) -> HostedElsewhere:
+def hosted(instance: Instance, options: IncludeOptions | None = None, kept: Path | None = None) -> HostedElsewhere:
+    outside = Outside(lambda: options, kept)() if options is not None and kept is not None else None
+
     def repository(project: str) -> _Repository:
         if project not in instance.projects:
             raise NotFound("no-such-project", project)
         return _Repository(instance)
 
-    return HostedElsewhere(repository, "https://ci.example.org", lambda _: "main")  # type: ignore[arg-type, return-value]
+    return HostedElsewhere(repository, "https://ci.example.org", lambda _: "main", outside)  # type: ignore[arg-type, return-value]
 
 
 BOTH = pytest.mark.parametrize("make", [over_http, hosted], ids=["http", "hosted"])
@@ -242,3 +246,34 @@ def test_what_is_too_large_is_refused(instance: Instance) -> None:
 def test_exists_may_look_into_another_project(instance: Instance) -> None:
     text = "a: {script: [x], rules: [{exists: {project: tools/ci, ref: v1.0.0, paths: [ci/*.yml]}}]}\n"
     assert names(compiled(text, over_http(instance))) == ["a"]
+
+
+def test_a_server_reads_from_the_hosts_that_are_declared_and_from_no_others(instance: Instance, tmp_path: Path) -> None:
+    host = instance.address.removeprefix("http://")
+    declared = IncludeOptions(private=(host,), gitlab=instance.address)
+    text = (
+        f"include: [{{remote: {instance.address}/remote.yml}}, {{template: Bash.gitlab-ci.yml}},"
+        f" {{component: {host}/tools/ci/scan@1}}]\n"
+    )
+    assert names(compiled(text, hosted(instance, declared, tmp_path))) == ["remote", "bash", "scan"]
+    assert not any("token" in name for _, headers in instance.asked for name in headers)
+    refused = compiled(text, hosted(instance)).errors
+    assert [one.code for one in refused] == ["include-not-available", "unknown-include", "unknown-component"]
+    assert "includes: hosts" in refused[0].hint
+    other = compiled("include: {remote: https://other.example/x.yml}\n", hosted(instance, declared, tmp_path)).errors
+    assert [(one.code, "other.example is not a host" in one.message) for one in other] == [
+        ("include-not-available", True)
+    ]
+
+
+def test_a_server_asks_a_host_that_fails_once_and_counts_what_it_asks(instance: Instance, tmp_path: Path) -> None:
+    gone = IncludeOptions(private=("127.0.0.1:9",))
+    text = "include: [{remote: http://127.0.0.1:9/a.yml}, {remote: http://127.0.0.1:9/b.yml}]\n"
+    failures = compiled(text, hosted(instance, gone, tmp_path)).errors
+    assert [one.code for one in failures] == ["egress-connect", "egress-connect"]
+    declared = IncludeOptions(private=(instance.address.removeprefix("http://"),))
+    asked = len(instance.asked)
+    many = ", ".join(f"{{remote: {instance.address}/none{number}.yml}}" for number in range(MOST_OUTSIDE + 1))
+    codes = [one.code for one in compiled(f"include: [{many}]\n", hosted(instance, declared, tmp_path)).errors]
+    assert codes == ["unknown-include"] * MOST_OUTSIDE + ["include-not-available"]
+    assert len(instance.asked) - asked == MOST_OUTSIDE

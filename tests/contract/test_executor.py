@@ -110,6 +110,9 @@ class ExecutorContract:
         async def work() -> None:
             ended, text = await bench.step("echo to stdout", "echo to stderr >&2", "exit 42")
             assert ended == Exit(code=42)
+            assert ended.usage is not None
+            assert 0.0 < ended.usage.cpu_seconds < 60.0
+            assert ended.usage.peak_memory > 1_000_000
             assert "to stdout\n" in text
             assert "to stderr\n" in text
 

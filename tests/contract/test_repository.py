@@ -30,6 +30,14 @@ class RepositoryContract:
         with pytest.raises(Conflict):
             repository.commit(MAIN, {"a.txt": b"two"}, message="feat: b", author=ADA, expect=None)
 
+    def test_only_annotated_tags_have_a_message(self, repository: GitRepository) -> None:
+        made = repository.commit(MAIN, {"a.txt": b"one"}, message="feat: a", author=ADA, expect=None)
+        git = ["git", "-C", str(repository.path), "-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run([*git, "tag", "plain", made], check=True)
+        subprocess.run([*git, "tag", "-a", "told", "-m", "First", "-m", "for all\nof us", made], check=True)
+        assert repository.tag_message("told") == "First\n\nfor all\nof us"
+        assert repository.tag_message("plain") == repository.tag_message("tol") == repository.tag_message("none") == ""
+
     def test_a_commit_changes_adds_and_deletes_and_keeps_the_rest(self, repository: GitRepository) -> None:
         one = repository.commit(MAIN, {"a": b"1", "d/b": b"2", "d/c": b"3"}, message="x", author=ADA, expect=None)
         two = repository.commit(
@@ -102,6 +110,17 @@ class RepositoryContract:
         assert set(repository.refs("refs/heads/")) == {MAIN, "refs/heads/feature/one"}
         assert repository.refs("refs/tags/") == {"refs/tags/v1.0.0": made}
         assert set(repository.refs("refs/heads/fea")) == {"refs/heads/feature/one"}
+
+    def test_an_annotated_tag_is_written_and_leads_to_its_commit(self, repository: GitRepository) -> None:
+        made = repository.commit(MAIN, {"a": b"1"}, message="x", author=ADA, expect=None)
+        note = repository.tagged("v1.0.0", made, message="The first\n\nwith a body", author=ADA)
+        assert note != made
+        assert repository.refs("refs/tags/") == {}, "no ref moves"
+        repository.set_ref("refs/tags/v1.0.0", note, expect=None)
+        assert repository.resolve("refs/tags/v1.0.0") == made
+        for name in ("a b", "x\ny"):
+            with pytest.raises(ExternalError):
+                repository.tagged(name, made, message="x", author=ADA)
 
     def test_hostile_ref_names_and_paths_are_refused(self, repository: GitRepository) -> None:
         made = repository.commit(MAIN, {"a": b"1"}, message="x", author=ADA, expect=None)

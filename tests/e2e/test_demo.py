@@ -53,7 +53,10 @@ def test_the_whole_demonstration_holds_and_leaves_nothing_running(tmp_path: Path
     wrong = [one for one in told["steps"] if not one["ok"]]
     assert not wrong, (wrong, err[-3000:])
     assert running.returncode == 0
+    assert set(told) == {"schema", "steps", "push_to_production_seconds", "ledger"}
+    assert set(told["ledger"]) == {"events", "verified"}
     assert len(told["steps"]) > STEPS
+    assert all(set(one) == {"name", "ok", "seconds", "detail"} for one in told["steps"])
     assert all(one["seconds"] >= 0 and one["detail"] for one in told["steps"])
     assert told["ledger"]["verified"] is True
     assert told["ledger"]["events"] > 100

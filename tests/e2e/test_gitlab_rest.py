@@ -19,7 +19,11 @@ from support.server import DECLARATION, TeamServer, environment, is_type, servic
 
 PIPELINE = """
 build:
-  script: [mkdir -p out/deep, echo one > out/a.txt, echo two > out/deep/b.txt]
+  script:
+    - mkdir -p out/deep
+    - echo one > out/a.txt
+    - echo two > out/deep/b.txt
+    - echo "in <$REGION> <$ONLY_PROTECTED> <$CI_COMMIT_REF_PROTECTED> <$CI_PROJECT_ID> for <$GITLAB_USER_LOGIN>"
   artifacts: {paths: [out]}
 by-hand:
   when: manual
@@ -28,11 +32,16 @@ fleet:
   tags: [nowhere]
   script: [echo never]
 """
+DEPLOYING = """
+deploy: {script: ['true'], environment: {name: live, url: 'https://live.example', on_stop: stop, auto_stop_in: 1 day}}
+stop: {script: ['true'], when: manual, environment: {name: live, action: stop}}
+"""
 # Jobs with tags wait for a runner that has them.
 TAGGED = DECLARATION.replace("runner: {concurrency: 2,", "runner: {concurrency: 2, tags: [],").replace(
     "team/tools: {kind: library, index: team}",
     "team/tools:\n    kind: library\n    index: team\n    schedules:\n"
-    "      nightly: {cron: '30 2 * * *', branch: work, zone: Asia/Seoul, variables: {FULL: 'yes'}, active: true}",
+    "      nightly: {cron: '30 2 * * *', branch: work, zone: Asia/Seoul, variables: {FULL: 'yes'}, active: true}\n"
+    "    variables: {REGION: eu-west-1, ONLY_PROTECTED: {value: kept, protected: true}}",
 )
 FINISHED = "dev.cdevents.taskrun.finished"
 
@@ -155,7 +164,10 @@ def check_pipeline_actions(world: World, act: str) -> None:
     assert world.project.pipelines.get(made.id).status == "canceled"
     if act == "retry":
         made.retry()
-        assert world.project.pipelines.get(made.id).status in ("running", "pending", "success", "manual")
+        again = world.project.pipelines.get(made.id)
+        assert again.status in ("running", "pending")
+        # Also the job that was canceled before any runner had it.
+        assert next(one.status for one in again.jobs.list() if one.name == "fleet") == "pending"
 
 
 def check_job_actions(world: World, act: str) -> None:
@@ -165,7 +177,9 @@ def check_job_actions(world: World, act: str) -> None:
         since = world.server.head()
         given = {"job_variables_attributes": [{"key": "MORE", "value": "another"}]}
         world.gl.http_post(f"/projects/{world.project.id}/jobs/{jobs['by-hand'].id}/play", post_data=given)
-        world.server.wait("its end", is_type(FINISHED), since=since)
+        world.server.wait(
+            "its end", lambda one: one["type"] == FINISHED and one["data"]["job"]["name"] == "by-hand", since=since
+        )
         assert b"by hand with <a word> and <another>" in world.project.jobs.get(jobs["by-hand"].id).trace()
         again = world.project.pipelines.create({"ref": "work"}).jobs.list()
         world.project.jobs.get(next(one.id for one in again if one.name == "by-hand")).play()
@@ -180,6 +194,24 @@ def check_job_actions(world: World, act: str) -> None:
         assert latest.id != jobs["fleet"].id
         assert latest.status == "pending"
         assert len(made.jobs.list(include_retried=True)) == len(jobs) + 1
+
+
+def check_environment_stop(world: World) -> None:
+    branch = world.branch()
+    since = world.server.head()
+    actions = [{"action": "update", "file_path": ".gitlab-ci.yml", "content": DEPLOYING}]
+    world.project.commits.create({"branch": branch, "commit_message": "feat: deploy", "actions": actions})
+    world.server.wait("the deployment", is_type("aegis.environment.used"), since=since)
+    made = world.project.environments.list(name="live")[0]
+    assert (made.state, made.external_url) == ("available", "https://live.example")
+    assert made.last_deployment["ref"] == branch
+    assert made.auto_stop_at > made.last_deployment["created_at"]
+    since = world.server.head()
+    made.stop()
+    world.server.wait("its stop", is_type("aegis.environment.used"), since=since)
+    assert [one.name for one in world.project.environments.list(states="stopped")] == ["live"]
+    with pytest.raises(GitlabError):
+        world.web.environments.list(name="development")[0].stop()
 
 
 def check_commit(world: World) -> None:
@@ -249,6 +281,12 @@ def check_runner(world: World, act: str) -> None:
         assert runner.id not in [one.id for one in world.admin.runners.list(get_all=True)]
 
 
+def check_trace(world: World) -> None:
+    told = world.job("build").trace().decode()
+    assert "Job succeeded" in told
+    assert f"in <eu-west-1> <> <false> <{world.project.id}> for <ana>" in told
+
+
 def check_schedule(world: World) -> None:
     listed = world.project.pipelineschedules.list(get_all=True)
     found = world.project.pipelineschedules.get(listed[0].id)
@@ -261,6 +299,9 @@ def check_lint(world: World) -> None:
     good = world.project.ci_lint.create({"content": PIPELINE, "include_jobs": True})
     assert good.valid
     assert [one["name"] for one in good.jobs] == ["build", "by-hand", "fleet"]
+    kept = {"content": "a: {script: [x], rules: [{if: $ONLY_PROTECTED}]}", "include_jobs": True, "dry_run": True}
+    assert [one["name"] for one in world.project.ci_lint.create(kept).jobs] == ["a"]
+    assert world.project.ci_lint.create({**kept, "ref": "work"}).jobs == []
     bad = world.project.ci_lint.create({"content": "a:\n  scrpt: [x]\n"})
     assert not bad.valid
     assert bad.errors
@@ -335,7 +376,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     ),
     "GET job": check_own_job,
     "GET projects/:id/jobs/:job": lambda w: equal(w.job("build").status, "success"),
-    "GET projects/:id/jobs/:job/trace": lambda w: among(b"Job succeeded", w.job("build").trace()),
+    "GET projects/:id/jobs/:job/trace": check_trace,
     "POST projects/:id/jobs/:job/retry": lambda w: check_job_actions(w, "retry"),
     "POST projects/:id/jobs/:job/play": lambda w: check_job_actions(w, "play"),
     "POST projects/:id/jobs/:job/cancel": lambda w: check_job_actions(w, "cancel"),
@@ -353,6 +394,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/environments/:environment": lambda w: equal(
         w.web.environments.get(w.web.environments.list(name="development")[0].id).last_deployment["status"], "success"
     ),
+    "POST projects/:id/environments/:environment/stop": check_environment_stop,
     "GET projects/:id/deployments": lambda w: equal(
         w.web.deployments.list(environment="development")[0].status, "success"
     ),

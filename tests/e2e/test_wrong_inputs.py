@@ -90,6 +90,7 @@ def test_unknown_services_environments_and_releases_are_named(server: TeamServer
         (("promote", "wbe", "production", "--yes"), "wbe"),
         (("promote", "web", "prodution", "--yes"), "prodution"),
         (("rollback", "wbe", "production", "--yes"), "wbe"),
+        (("status", "wbe"), "wbe"),
         (("approve", "no-such-promotion", "--yes"), "no-such-promotion"),
         (("logs", "no-such-run", "job"), "no-such-run"),
     ):

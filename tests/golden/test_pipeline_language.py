@@ -16,6 +16,7 @@ import pytest
 from aegis.core import codec
 from aegis.core.plan import JobSpec, Variable
 from aegis.pipeline.compile import compile_pipeline
+from aegis.pipeline.declared import DeclaredVariable, given
 from aegis.pipeline.request import Compilation, CompileRequest, MemoryFiles, MergeRequest
 
 CASES = sorted(path for path in (Path(__file__).parent / "pipeline").iterdir() if path.is_dir())
@@ -30,6 +31,9 @@ def request(folder: Path) -> CompileRequest:
     }
     merge = args.get("merge_request")
     changed = args.get("changed")
+    protected = args.get("protected", False)
+    levels = [[DeclaredVariable(**one) for one in level] for level in args.get("declared", [])]
+    declared = given(levels, protected=protected)
     return CompileRequest(
         files=MemoryFiles(files),
         ref=args.get("tag") or args.get("ref", "main"),
@@ -37,9 +41,17 @@ def request(folder: Path) -> CompileRequest:
         source=args.get("source") or ("merge_request_event" if merge else "push"),
         project=args.get("project", "shop/orders"),
         commit=args.get("commit", "c" * 40),
+        before=args.get("before"),
+        commit_message=args.get("message", ""),
+        tag_message=args.get("tag_message", ""),
+        open_merge_requests=tuple(args.get("open_merge_requests", ())),
+        predefined=args.get("predefined", {}),
         changed=tuple(changed) if changed is not None else None,
-        comparisons={ref: tuple(paths) for ref, paths in args.get("comparisons", {}).items()},
+        comparisons={ref: tuple(paths) for ref, paths in args["comparisons"].items()} if "comparisons" in args else None,
+        protected=protected,
+        scoped_variables=declared.scoped,
         project_variables=(
+            *declared.everywhere,
             *(Variable(key=key, value=value) for key, value in args.get("project_variables", {}).items()),
             *(Variable(key=key, value="", secret=name, masked=True) for key, name in args.get("secrets", {}).items()),
         ),

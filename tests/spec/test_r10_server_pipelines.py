@@ -26,6 +26,17 @@ TOOLS = """
 tool:
   script: [test "$CI_PIPELINE_SOURCE" = pipeline]
 """
+REVIEW = """
+workflow: {rules: [{if: $CI_COMMIT_BRANCH}]}
+deploy:
+  script: [echo deployed]
+  environment: {name: review/$CI_COMMIT_REF_SLUG, url: https://$CI_ENVIRONMENT_SLUG.example, on_stop: stop}
+  release: {tag_name: reviewed-1, description: Of $CI_COMMIT_REF_NAME}
+stop:
+  script: [echo stopped]
+  when: manual
+  environment: {name: review/$CI_COMMIT_REF_SLUG, action: stop}
+"""
 FAILING = """
 child:
   trigger: {include: broken.yml}
@@ -97,6 +108,26 @@ def test_r10_3_a_newer_commit_cancels_what_may_be_interrupted(running: TeamServe
     old_end, new_end = running.wait_all("both ends", [ended(old), ended(new)], since=since)
     assert old_end["data"]["state"] == "canceled"
     assert new_end["data"]["state"] == "success"
+
+
+def test_r10_3_a_job_releases_and_a_deleted_branch_is_followed_by_its_environments_stop_job(
+    running: TeamServer,
+) -> None:
+    if "team/tools" not in running.trees:
+        running.tree("team/tools", {"README.md": "tools\n"}, by="ana")
+    running.commit("team/tools", {".gitlab-ci.yml": REVIEW}, by="ana", message="feat: be reviewed")
+    since = running.head()
+    taken, said = running.trees["team/tools"].push("reviewed", running.person("ana"))
+    assert taken, said
+    running.wait("the deployment", is_type("aegis.environment.used", project="team/tools"), since=since)
+    made = running.wait("the release", is_type("aegis.release.published"), since=since)["data"]["release"]
+    assert (made["tag"], made["description"], made["by"]) == ("reviewed-1", "Of reviewed", "ana")
+    since = running.head()
+    running.as_("ana").execute("delete-branch", {"project": "team/tools", "branch": "reviewed"})
+    stopping = running.wait("its stop", is_type("aegis.environment.stopping"), since=since)
+    assert (stopping["data"]["name"], stopping["data"]["reason"]) == ("review/reviewed", "reviewed was deleted")
+    stopped = running.wait("its end", is_type("aegis.environment.used", project="team/tools"), since=since)
+    assert (stopped["data"]["job"], stopped["data"]["ok"]) == ("stop", True)
 
 
 def test_r7_6_a_job_proves_who_it_is_by_a_token_that_anybody_can_check(running: TeamServer) -> None:

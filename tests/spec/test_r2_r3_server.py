@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
 from aegis.core.errors import Conflict, Denied
 from support.git_server import git
-from support.server import SERVER, TeamServer, finished, is_type, moment
+from support.server import SERVER, Record, TeamServer, finished, is_type, moment
 
 
 def gitops_log(server: TeamServer) -> str:
@@ -27,6 +29,13 @@ def gitops_log(server: TeamServer) -> str:
 def text_of(server: TeamServer, environment: str) -> object:
     """What the service says in an environment."""
     return httpx.get(server.cell(environment)["url"], trust_env=False).json()["text"]
+
+
+def cell_at(server: TeamServer, environment: str, record: Record) -> dict[str, Any]:
+    """The service in an environment at the time of a record."""
+    cells = server.as_("operator").get("at", time=record["at"])["cells"]
+    found: dict[str, Any] = next(one for one in cells if (one["service"], one["environment"]) == ("web", environment))
+    return found
 
 
 def changed(text: str, **more: str) -> dict[str, str]:
@@ -213,3 +222,8 @@ def test_r6_3_an_earlier_version_is_back_at_once(running: TeamServer) -> None:
     assert now["release"] == previous
     assert now["text"] != "six three"
     assert (moment(ended) - moment(proposed)).total_seconds() <= 10
+    # What ran, since when and why is told of any time as it was told then.
+    told, then = running.cell("production"), cell_at(running, "production", ended)
+    for field in ("release", "version", "commit", "digest", "since", "why", "promotion"):
+        assert then[field] == told[field], field
+    assert cell_at(running, "production", proposed)["release"] == promotion["release"]

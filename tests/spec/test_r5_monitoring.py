@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from aegis.core import events
-from aegis.core.types import JobRun, Promotion, Run, State
+from aegis.core.types import (
+    DeploymentState,
+    JobRun,
+    Promotion,
+    Rollout,
+    RolloutState,
+    Run,
+    State,
+    VersionSample,
+    Workload,
+)
 from aegis.notify.inbox import Inbox
 from aegis.notify.messages import rendered
 from aegis.notify.routing import Routes, inbox_of
 from aegis.observe.metrics import Metrics
+from aegis.rollout.decide import begin, decide
+from aegis.rollout.measurements import Measurement, measurement
+from aegis.rollout.strategy import Strategy
 from support.chromium import chromium
 from support.portal_server import portal
 from support.records import Story
+
+READY = Workload(
+    service="orders", environment="production", release="new", digest="", replicas=1, ready=1,
+    state=DeploymentState.HEALTHY,
+)  # fmt: skip
 
 
 def pipeline(story: Story, state: State) -> None:
@@ -78,6 +96,33 @@ def test_r5_3_a_finished_deployment_is_shared_with_the_team() -> None:
     team = Routes(services={"orders": ("developers",)})
     told = inbox_of(inbox.entries(include_resolved=True), "joon", ["developers"], team, include_resolved=True)
     assert "orders@1.2.0 runs in staging" in [rendered(one, "en").text.splitlines()[0] for one in told]
+
+
+def test_r5_4_a_version_that_only_answers_slower_is_rolled_back_by_itself() -> None:
+    now, asked, slow = datetime(2026, 1, 5, 9, 0, tzinfo=UTC), {"old": 0, "new": 0}, 0
+    strategy = Strategy(kind="canary", step_seconds=10, minimum_requests=30, watch_seconds=30, latency_seconds=0.1)
+    rollout = Rollout(
+        id="r", deployment="d", service="orders", environment="production", release="new", previous="old", steps=()
+    )
+    rollout = begin(strategy, rollout, now=now, requests_per_minute=6000, error_rate=0.0)
+    history: list[Measurement] = []
+    for _ in range(120):
+        late = {"old": 0, "new": slow}
+        samples = [
+            VersionSample(version=name, requests=count, errors=0, buckets={"0.1": count - late[name], "+Inf": count})
+            for name, count in asked.items()
+        ]
+        history.append(measurement(samples, at=now, weight=rollout.weight, canary="new", baseline="old"))
+        decision = decide(strategy, rollout, history, now, canary=READY)
+        rollout = decision.rollout
+        if rollout.state is RolloutState.ROLLED_BACK:
+            break
+        now += timedelta(seconds=1)
+        asked["new"] += rollout.weight
+        asked["old"] += 100 - rollout.weight
+        slow += rollout.weight // 2  # every second answer of the new version is late, none is an error
+    assert rollout.state is RolloutState.ROLLED_BACK
+    assert "slow answers" in decision.reason
 
 
 def test_r5_5_build_time_success_rate_and_deployment_frequency_can_be_queried() -> None:

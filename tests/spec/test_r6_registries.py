@@ -77,7 +77,7 @@ def test_a_deployment_token_pulls_what_was_released_and_nothing_from_quarantine(
         assert status(running, "quarantine/team/web/tags/list", token) in (401, 403)
 
 
-def test_a_clean_up_explains_each_decision_and_leaves_what_is_deployed(running: TeamServer) -> None:
+def test_r6_4_a_clean_up_by_policy_explains_each_decision_and_leaves_what_is_deployed(running: TeamServer) -> None:
     head = running.head()
     found = read(running, "cleanup", "--dry-run")
     reasons = {tag: one["reason"] for one in found["values"]["decisions"] for tag in one["tags"]}

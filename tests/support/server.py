@@ -23,6 +23,7 @@ from typing import Any
 
 from aegis.adapters.server_http import ServerClient
 from aegis.adapters.workshop_process import GitTree
+from aegis.core.errors import ExternalError
 
 Record = dict[str, Any]
 Test = Callable[[Record], bool]
@@ -369,11 +370,14 @@ class TeamServer:
         commit = self.commit(project, files, by=by, message=f"feat: {job}")
         taken, said = tree.push(f"try-{commit[:8]}", self.person(by))
         assert taken, said
-        ended = self.wait(
-            f"the end of {job}", is_type("dev.cdevents.pipelinerun.finished"), since=since,
+        queued, finished = (is_type(f"dev.cdevents.pipelinerun.{what}") for what in ("queued", "finished"))
+        begun = self.wait(
+            "its run", lambda one: queued(one) and one["data"]["run"]["commit"] == commit, since=since,
             unless=is_type("aegis.run.refused"),
         )  # fmt: skip
-        return self.as_("operator").trace(ended["data"]["run"], job)[0].decode("utf-8", "replace")
+        run = begun["data"]["run"]["id"]
+        self.wait(f"the end of {job}", lambda one: finished(one) and one["data"]["run"] == run, since=since)
+        return self.as_("operator").trace(run, job)[0].decode("utf-8", "replace")
 
     # -- the ledger ---------------------------------------------------------------------------------------
 
@@ -383,7 +387,16 @@ class TeamServer:
 
     def events(self, after: int = 0) -> Iterator[Record]:
         """Records after `after`, as they come, without signs of life."""
-        return (one for one in self.as_("operator").events(after) if one)
+        return (one for one in self._follow(after) if one)
+
+    def _follow(self, after: int) -> Iterator[Record]:
+        """Records and signs of life; a stream that ends is resumed after its last record, as every client may."""
+        for _ in range(4):
+            with suppress(ExternalError):  # the last try says what is wrong
+                for record in self.as_("operator").events(after):
+                    after = int(record["seq"]) if record else after
+                    yield record
+        yield from self.as_("operator").events(after)
 
     def ledger(self) -> list[Record]:
         """Every record, read from the files: works while it runs and when it is gone."""
@@ -404,7 +417,7 @@ class TeamServer:
         found: dict[int, Record] = {}
         seen: list[str] = []
         deadline = time.monotonic() + seconds
-        for record in self.as_("operator").events(since):
+        for record in self._follow(since):
             if record:
                 seen.append(f"#{record['seq']} {record['type']} {record['subject']} {str(record['data'])[:160]}")
                 for number, test in enumerate(tests):

@@ -9,14 +9,24 @@ import tarfile
 import zipfile
 
 
-def wheel(name: str = "tiny", version: str = "1.0", *, requires_python: str = ">=3.8") -> tuple[str, bytes]:
-    """File name and content."""
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: {requires_python}\n".encode()
+def wheel(
+    name: str = "tiny",
+    version: str = "1.0",
+    *,
+    requires_python: str = ">=3.8",
+    metadata: bytes = b"",
+    tag: str = "py3-none-any",
+) -> tuple[str, bytes]:
+    """File name and content, for the platform of `tag`; `metadata` in the place of its own."""
+    metadata = (
+        metadata
+        or f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: {requires_python}\n".encode()
+    )
     folder = f"{name}-{version}.dist-info"
     files = {
         f"{name}.py": f'VERSION = "{version}"\n'.encode(),
         f"{folder}/METADATA": metadata,
-        f"{folder}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{folder}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
     }
     record = ""
     for path, data in files.items():
@@ -27,12 +37,12 @@ def wheel(name: str = "tiny", version: str = "1.0", *, requires_python: str = ">
     with zipfile.ZipFile(held, "w") as archive:
         for path, data in files.items():
             archive.writestr(zipfile.ZipInfo(path), data)
-    return f"{name}-{version}-py3-none-any.whl", held.getvalue()
+    return f"{name}-{version}-{tag}.whl", held.getvalue()
 
 
-def sdist(name: str = "tiny", version: str = "1.0") -> tuple[str, bytes]:
-    """File name and content."""
-    data = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+def sdist(name: str = "tiny", version: str = "1.0", *, metadata: bytes = b"") -> tuple[str, bytes]:
+    """File name and content; `metadata` in the place of its own."""
+    data = metadata or f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
     held = io.BytesIO()
     with tarfile.open(fileobj=held, mode="w:gz") as archive:
         for path, content in (("PKG-INFO", data), (f"{name}.py", b"")):

@@ -27,11 +27,22 @@ _FULL: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class GitLabElsewhere:
-    """An instance. `token` is sent as `header`; `kept` is a directory for what need not be asked for twice."""
+    """An instance. `token` is sent as `header`; `kept` is a directory for what need not be asked for twice.
+
+    An answer may take `seconds`.
+    """
 
     def __init__(
-        self, egress: Egress, address: str, *, token: str = "", header: str = "PRIVATE-TOKEN", kept: Path | None = None
+        self,
+        egress: Egress,
+        address: str,
+        *,
+        token: str = "",
+        header: str = "PRIVATE-TOKEN",
+        kept: Path | None = None,
+        seconds: float = _SECONDS,
     ) -> None:
+        self._seconds = seconds
         self._egress = egress
         self._address = address.rstrip("/")
         self._headers = {header: token} if token else {}
@@ -82,6 +93,10 @@ class GitLabElsewhere:
         content = found.get("content") if isinstance(found, dict) else None
         return content.encode() if isinstance(content, str) else None
 
+    def other(self, host: str) -> GitLabElsewhere | None:
+        """See `Elsewhere`: it is the only one."""
+        return self if host == self.host else None
+
     def read(self, project: str, commit: str, path: str) -> bytes | None:
         """A file of a commit; kept, since neither changes."""
         name = hashlib.sha256(f"file {self.host} {project} {commit} {path}".encode()).hexdigest()
@@ -105,7 +120,7 @@ class GitLabElsewhere:
         return self._asked(f"{self._address}/api/v4/{path}", self._headers, limit)
 
     def _asked(self, address: str, headers: dict[str, str], limit: int) -> Response:
-        return self._egress.request("GET", address, headers=headers, limit=limit, timeout=_SECONDS)
+        return self._egress.request("GET", address, headers=headers, limit=limit, timeout=self._seconds)
 
     def _refuse(self, answer: Response, project: str) -> None:
         if answer.status in {401, 403}:

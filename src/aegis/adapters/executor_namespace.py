@@ -111,7 +111,10 @@ def _try(mode: str) -> str:
             os.close(writer)
             told = os.read(reader, 4096)
             os.close(reader)
-    answer = told.decode("utf-8", "replace").strip() or "the first process died without a word"
+    lines = told.decode("utf-8", "replace").split("\n")
+    answer = next(
+        (one for one in lines if one and not one.startswith("used ")), "the first process died without a word"
+    )
     return "" if answer == "exit 7" else answer.removeprefix("error ")
 
 

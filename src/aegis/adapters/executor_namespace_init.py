@@ -6,7 +6,8 @@ Run as a program of its own (`python -I -S`), with nothing but the standard libr
 argument it is the keeper: for each message with three descriptors (request, output, report) it forks a step and answers its
 process id. With `terminal` and a descriptor it is a shell for a person, whose request is read there. Without, it is one
 step, with the request on standard input. The request is one marshalled mapping (the same
-interpreter wrote it); what happened is one line on the report: `exit <code>`, or `error <stage>: <text>` when the step
+interpreter wrote it); what happened is told on the report: `used <seconds> <memory> <read>
+<written>` (bytes) and `exit <code>`, or `error <stage>: <text>` when the step
 could not be started.
 
 Modes. `root`: started by the machine's root; the mounts belong to the machine, the job gets an unprivileged identity
@@ -280,6 +281,14 @@ def report(request: dict[str, Any], what: str) -> None:
     os.write(request["report"], f"{what}\n".encode())
 
 
+def ended(request: dict[str, Any], code: int) -> None:
+    """Tell how the step ended, and what those of its processes used that somebody waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    unit = 1024 if LINUX else 1
+    numbers = f"{used.ru_maxrss * unit} {used.ru_inblock * 512} {used.ru_oublock * 512}"
+    report(request, f"used {used.ru_utime + used.ru_stime:.6f} {numbers}\nexit {code}")
+
+
 def first_process(request: dict[str, Any], life: int) -> NoReturn:
     """Process 1 of the namespace."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -298,7 +307,7 @@ def first_process(request: dict[str, Any], life: int) -> NoReturn:
     except OSError as error:
         report(request, f"error {error.filename or 'set-up'}: {error.strerror}")
         os._exit(1)
-    report(request, f"exit {watch(start_shell(request), request['grace'])}")
+    ended(request, watch(start_shell(request), request["grace"]))
     os._exit(0)
 
 
@@ -356,7 +365,7 @@ def plain(request: dict[str, Any]) -> NoReturn:
             os.kill(pid, signal.SIGKILL)
         for pid in left:
             os.waitpid(pid, 0)
-    report(request, f"exit {code}")
+    ended(request, code)
     os._exit(0)
 
 

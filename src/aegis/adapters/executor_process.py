@@ -20,6 +20,7 @@ from typing import Any, Final
 from aegis.adapters.executor_starter import Started, Starter
 from aegis.adapters.shell_interactive import attend
 from aegis.core.errors import ExternalError
+from aegis.core.types import JobUsage
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink
 
 _READ: Final = 64 * 1024
@@ -96,10 +97,16 @@ class StepSandbox:
             copying.cancel()
 
     def _outcome(self, told: bytes) -> Exit:
+        usage: JobUsage | None = None
         for line in told.decode("utf-8", "replace").splitlines():
             kind, _, what = line.partition(" ")
+            if kind == "used":
+                seconds, *sizes = what.split()
+                peak, read, written = (int(one) for one in sizes)
+                usage = JobUsage(cpu_seconds=float(seconds), peak_memory=peak, read_bytes=read, written_bytes=written)
+                continue
             if kind == "exit":
-                return Exit(code=int(what), stopped=self._stopped)
+                return Exit(code=int(what), stopped=self._stopped, usage=usage)
             raise ExternalError("isolation", f"the step's world could not be made: {what}", hint="aegis doctor")
         if self._stopped:
             return Exit(code=128 + signal.SIGKILL, stopped=True)

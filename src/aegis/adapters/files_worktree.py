@@ -244,6 +244,15 @@ def merge_base(tree: WorkTree, one: str, other: str) -> str | None:
     return _ask(tree, "merge-base", one, other)
 
 
+def tag_message(tree: WorkTree, name: str) -> str:
+    """The message of an annotated tag; empty for a plain one and for one that is not there."""
+    form = "%(refname)%00%(objecttype)%00%(contents:subject)%00%(contents:body)"
+    parts = (_ask(tree, "for-each-ref", "--count=1", f"--format={form}", f"refs/tags/{name}") or "").split("\0")
+    if parts[:2] != [f"refs/tags/{name}", "tag"]:
+        return ""
+    return "\n\n".join(part.strip("\n") for part in parts[2:] if part.strip("\n"))
+
+
 def changed_since(tree: WorkTree, base: str) -> tuple[str, ...]:
     """Paths that differ between `base` and the work tree as it lies there, new files included."""
     differing = _ask(tree, "diff", "--name-only", "-z", "--no-renames", base) or ""

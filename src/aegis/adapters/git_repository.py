@@ -126,6 +126,15 @@ class GitRepository:
             raise NotFound("no-commit", f"{base[:12]} or {head[:12]} is not in {self.path.name}")
         return tuple(path.decode("utf-8", "surrogateescape") for path in answer.out.split(b"\0") if path)
 
+    def tag_message(self, name: str) -> str:
+        """See the port."""
+        form = "%(refname)%00%(objecttype)%00%(contents:subject)%00%(contents:body)"
+        answer = self._done(self._run("for-each-ref", "--count=1", f"--format={form}", f"refs/tags/{name}"))
+        parts = answer.decode("utf-8", "replace").rstrip("\n").split("\0")
+        if parts[:2] != [f"refs/tags/{name}", "tag"]:
+            return ""
+        return "\n\n".join(part.strip("\n") for part in parts[2:] if part.strip("\n"))
+
     def merge_base(self, one: str, other: str) -> str | None:
         """See the port."""
         answer = self._run("merge-base", self._checked(one), self._checked(other))
@@ -185,6 +194,14 @@ class GitRepository:
             },
         )  # fmt: skip
         return self._done(answer).decode().strip()
+
+    def tagged(self, name: str, commit: str, *, message: str, author: str) -> str:
+        """See the port."""
+        _checked_ref(f"refs/tags/{name}")
+        who, email, stamp = _identity(author, self._now())
+        head = f"object {self.resolve(commit)}\ntype commit\ntag {name}\ntagger {who} <{email}> {stamp}\n\n"
+        text = f"{head}{message.rstrip()}\n".encode("utf-8", "surrogateescape")
+        return self._done(self._run("mktag", stdin=text)).decode().strip()
 
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:
         """See the port."""

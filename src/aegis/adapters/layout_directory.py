@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from aegis.build.base import manifest_digests
+from aegis.build.base import base_digest, manifest_digests
 from aegis.build.ports import RawManifest
 from aegis.core.errors import Conflict, ExternalError, NotFound
 from aegis.core.ids import is_digest
 
 _CHUNK: Final = 1024 * 1024
 _REF: Final = "org.opencontainers.image.ref.name"
+_IMAGE: Final = "application/vnd.oci.image.manifest.v1+json"
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
 
 
@@ -37,7 +38,7 @@ class OciLayout:
         """By tag or digest; empty: the only image. `NotFound`."""
         if is_digest(reference):
             body = b"".join(self.blob(reference))
-            kind = json.loads(body).get("mediaType", "")
+            kind = json.loads(body).get("mediaType", _IMAGE)
             return RawManifest(digest=reference, media_type=kind, body=body)
         entries = self._entries()
         fitting = (
@@ -50,6 +51,12 @@ class OciLayout:
         entry = fitting[0]
         body = b"".join(self.blob(entry["digest"]))
         return RawManifest(digest=entry["digest"], media_type=entry.get("mediaType", ""), body=body)
+
+    def base(self, raw: RawManifest) -> RawManifest | None:
+        """The manifest of the base that an image stands on, where it is kept beside the image."""
+        digest = base_digest(raw)
+        kept = digest.startswith("sha256:") and self.blob_path(digest).is_file()
+        return self.manifest(digest) if kept else None
 
     def tags(self) -> tuple[str, ...]:
         """The tags of the layout, in its order."""
@@ -147,7 +154,9 @@ class OciLayout:
             aside = self.path / ".index.json"
             aside.write_text(json.dumps(index, indent=2))
             aside.replace(self.path / "index.json")
-            needed = {one.partition(":")[2] for one in (manifest.digest, *manifest_digests(manifest))}
+            base = self.base(manifest)
+            below = (base.digest, *manifest_digests(base)) if base is not None else ()
+            needed = {one.partition(":")[2] for one in (manifest.digest, *manifest_digests(manifest), *below)}
             for file in (self.path / "blobs" / "sha256").iterdir():
                 if file.name not in needed:
                     file.unlink()

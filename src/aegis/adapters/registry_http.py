@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urljoin
 
 from aegis.adapters.layout_directory import OciLayout
 from aegis.adapters.wire_http import Answer, Content, Wire
-from aegis.build.base import manifest_digests
+from aegis.build.base import index_digests, manifest_digests
 from aegis.build.ports import RawManifest
 from aegis.core.errors import AegisError, Conflict, Denied, ExternalError, NotFound, UserError
 from aegis.core.ids import is_digest, sha256
@@ -158,28 +158,38 @@ class RegistryClient:
     # -- writing ------------------------------------------------------------------------------------------
 
     def push(self, layout: OciLayout, tags: tuple[str, ...] = ()) -> Pushed:
-        """Push the layout's image under `tags` (none: by digest). Tags come last; repeating it is cheap."""
+        """Push the layout's image under `tags` (none: by digest), with the base that is kept beside it by digest.
+
+        Tags come last; repeating it is cheap. What the base's own repository here has is taken over from there.
+        """
         names = layout.tags()
         manifest = layout.manifest(names[0] if names else "")
-        digests = tuple(dict.fromkeys(manifest_digests(manifest)))
+        base = layout.base(manifest)
+        below = manifest_digests(base) if base is not None else ()
+        digests = tuple(dict.fromkeys((*manifest_digests(manifest), *below)))
         believed = self._beliefs.known(self._place) if self._beliefs is not None else frozenset()
-        sent = self._give(layout, [one for one in digests if one not in believed])
-        headers = {"Content-Type": manifest.media_type}
+        origin = self._origin(manifest)
+        elsewhere = dict.fromkeys(below, origin) if origin else {}
+        sent = self._give(layout, [one for one in digests if one not in believed], elsewhere)
         first, *others = tags or (manifest.digest,)
         repaired = False
         try:
-            self._ask("PUT", f"/manifests/{first}", headers=headers, content=manifest.body)
+            if base is not None and base.digest not in believed:
+                self._put_manifest(base, base.digest)
+            self._put_manifest(manifest, first)
         except (NotFound, ExternalError) as error:
             if self._beliefs is None or not believed.intersection(digests) or error.code not in _LACKING:
                 raise
             self._beliefs.forget(self._place)
-            sent += self._give(layout, [one for one in digests if one in believed])
-            self._ask("PUT", f"/manifests/{first}", headers=headers, content=manifest.body)
+            sent += self._give(layout, [one for one in digests if one in believed], elsewhere)
+            if base is not None:
+                self._put_manifest(base, base.digest)
+            self._put_manifest(manifest, first)
             repaired = True
         for reference in others:
-            self._ask("PUT", f"/manifests/{reference}", headers=headers, content=manifest.body)
+            self._put_manifest(manifest, reference)
         if self._beliefs is not None:
-            self._beliefs.remember(self._place, digests)
+            self._beliefs.remember(self._place, (*digests, *((base.digest,) if base is not None else ())))
         present = tuple(one for one in digests if one not in sent)
         return Pushed(digest=manifest.digest, sent=tuple(sent), present=present, tags=tags, repaired=repaired)
 
@@ -190,16 +200,57 @@ class RegistryClient:
                 self._upload(digest, data, len(data))
         self._ask("PUT", f"/manifests/{tag}", headers={"Content-Type": manifest.media_type}, content=manifest.body)
 
-    def _give(self, layout: OciLayout, digests: list[str]) -> list[str]:
-        """Upload those of the blobs that the registry lacks."""
-        sent = [one for one in digests if not self._has(one)]
-        for digest in sent:
+    def copy(self, source: RegistryClient, reference: str, aside: OciLayout) -> Pushed:
+        """Take an image over by digest, an index with all that is in it, by way of a layout. Repeating it is cheap."""
+        raw = source.manifest(reference)
+        origin = source._repository if source._base == self._base else ""
+        sent: list[str] = []
+        present: list[str] = []
+        for one in (*(source.manifest(digest) for digest in index_digests(raw)), raw):
+            blobs = dict.fromkeys(() if index_digests(one) else manifest_digests(one))
+            given = self._give(aside, list(blobs), dict.fromkeys(blobs, origin) if origin else {}, source)
+            sent += given
+            present += [digest for digest in blobs if digest not in given]
+            self._put_manifest(one, one.digest)
+        return Pushed(digest=raw.digest, sent=tuple(sent), present=tuple(present), tags=())
+
+    def _put_manifest(self, raw: RawManifest, reference: str) -> None:
+        self._ask("PUT", f"/manifests/{reference}", headers={"Content-Type": raw.media_type}, content=raw.body)
+
+    def _origin(self, manifest: RawManifest) -> str:
+        """The repository of this registry that the image's base was pulled from; empty where it is none of it."""
+        name = str(_object(manifest.body).get("annotations", {}).get("org.opencontainers.image.base.name", ""))
+        host, _, rest = name.partition("@")[0].partition("/")
+        return rest.partition(":")[0] if host == self._place.partition("/")[0] else ""
+
+    def _give(
+        self, layout: OciLayout, digests: list[str], elsewhere: Mapping[str, str], source: RegistryClient | None = None
+    ) -> list[str]:
+        """Upload those of the blobs that the registry lacks; those that were sent.
+
+        `elsewhere` says in which of its other repositories it may have one. What the layout lacks is fetched from `source`.
+        """
+        sent = []
+        for digest in digests:
+            if self._has(digest):
+                continue
+            session = self._mount(digest, elsewhere[digest]) if digest in elsewhere else None
+            if session is not None and session.status == _CREATED:
+                continue
+            if source is not None:
+                layout.put_stream(digest, source.blob(digest))
             path = layout.blob_path(digest)
             if not path.is_file():
                 raise NotFound("layout-blob", f"{layout.path} has no blob {digest}")
             size = path.stat().st_size
-            self._upload(digest, path.read_bytes() if size <= _AT_ONCE else partial(_opened, path), size)
+            self._upload(digest, path.read_bytes() if size <= _AT_ONCE else partial(_opened, path), size, session)
+            sent.append(digest)
         return sent
+
+    def _mount(self, digest: str, origin: str) -> Answer:
+        """Take a blob over from another repository of the registry; where it is not there, an upload has begun."""
+        path = f"/blobs/uploads/?mount={digest}&from={origin}"
+        return self._ask("POST", path, headers={"Content-Length": "0"})
 
     def _has(self, digest: str) -> bool:
         try:
@@ -208,10 +259,12 @@ class RegistryClient:
             return False
         return True
 
-    def _upload(self, digest: str, content: Content, size: int) -> None:
+    def _upload(self, digest: str, content: Content, size: int, session: Answer | None = None) -> None:
         """In one request where it is small and the registry takes that; else the session that the registry opens."""
         kind = {"Content-Type": "application/octet-stream"}
-        if isinstance(content, bytes):
+        if session is not None:
+            started = session
+        elif isinstance(content, bytes):
             started = self._ask("POST", f"/blobs/uploads/?digest={digest}", headers=kind, content=content)
             if started.status == _CREATED:
                 return

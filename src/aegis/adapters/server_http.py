@@ -22,6 +22,8 @@ from aegis.core.errors import (
 )
 
 BASE = "/api/aegis/v1"
+IDLE_SECONDS = 5.0
+"""How long an unused connection is kept; the server keeps it longer, so that it never closes one that is being used again."""
 _FAMILIES: dict[str, type[AegisError]] = {
     one.family: one for one in (UserError, CheckFailed, Denied, NotFound, Conflict, ExternalError, Waiting)
 }
@@ -36,6 +38,7 @@ class ServerClient:
             base_url=self.url,
             headers={"Authorization": f"Bearer {token}"},
             timeout=timeout,
+            limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
             trust_env=not self.url.startswith(("http://127.", "http://localhost", "http://[::1]")),
         )
 

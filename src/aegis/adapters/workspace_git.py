@@ -48,10 +48,17 @@ class GitWorkspaces:
             if "unable to read tree" in done.error or "not a tree" in done.error or "pathspec" in done.error:
                 raise NotFound("no-such-commit", f"{request.project} has no commit {request.commit}")
             raise ExternalError("git-checkout", f"git could not check out {request.commit}: {done.error}")
+        return WorkspaceReady(read_only=(objects,), note=self.note(request))
+
+    @staticmethod
+    def note(request: WorkspaceRequest) -> str:
+        """What the trace says of a tree."""
         name = request.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-        return WorkspaceReady(
-            read_only=(objects,), note=f"Checking out {request.commit[:8]} as detached HEAD (ref is {name})..."
-        )
+        return f"Checking out {request.commit[:8]} as detached HEAD (ref is {name})..."
+
+    def refs(self, project: str) -> bytes:
+        """A project's branches and tags as they are now, as its trees have them."""
+        return packed_refs(self._repository(project))
 
     def release(self, destination: Path) -> None:
         """See `Workspaces`. A tree of this kind is only files."""

@@ -94,7 +94,7 @@ def build_image(wanted: Wanted) -> ImageReport:
     started = time.monotonic()
     if not wanted.path.is_dir():
         raise UserError("no-folder", f"there is no folder {wanted.path}", hint="give the project's folder")
-    repository = _repository(wanted.repository) if wanted.push else ""
+    repository = destination(wanted.repository) if wanted.push else ""
     tree = DirectoryTree(wanted.path)
     output = OciLayout(wanted.output or wanted.path / OUTPUT)
     application = find_application(tree, name=wanted.path.resolve().name)
@@ -219,7 +219,7 @@ def _from_dockerfile(path: Path, application: Application, facts: Facts, target:
 
 def push_image(layout: Path, repository: str, tags: tuple[str, ...]) -> PushReport:
     """Push the image at `layout` to `host/repository` (default: $CI_REGISTRY_IMAGE) under `tags`."""
-    where = _repository(repository)
+    where = destination(repository)
     reference = read_reference(where)
     with client(reference.host, reference.repository) as registry:
         pushed = registry.push(OciLayout(layout), tags or ((reference.tag,) if reference.tag else ()))
@@ -238,7 +238,8 @@ def client(host: str, repository: str) -> RegistryClient:
     return RegistryClient(host, repository, user=user, password=password, beliefs=beliefs)
 
 
-def _repository(given: str) -> str:
+def destination(given: str) -> str:
+    """Where to push: as given, else to the job's repository; `UserError` where neither is known."""
     found = given or os.environ.get("CI_REGISTRY_IMAGE", "")
     if not found:
         raise UserError(

@@ -107,6 +107,38 @@ def build_base(file: Path, *, source: From, output: Path, tag: str = "base", com
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorReport:
+    """What `aegis image base mirror` did. `pinned` is what a project names as its base from now on."""
+
+    pinned: str
+    digest: str
+    sent: int
+    present: int
+
+
+def mirror_base(text: str, repository: str, *, dry_run: bool = False) -> MirrorReport:
+    """Copy a base from its registry into another, by digest; an index with all its platforms."""
+    import tempfile  # noqa: PLC0415 - start-up is a feature
+
+    from aegis.bootstrap.image import client, read_reference  # noqa: PLC0415 - only this needs registries
+
+    origin, goal = read_reference(text), read_reference(repository)
+    with (
+        client(origin.host, origin.repository) as source,
+        client(goal.host, goal.repository) as target,
+        tempfile.TemporaryDirectory() as aside,
+    ):
+        if dry_run:
+            digest, sent, present = source.manifest(origin.wanted).digest, 0, 0
+        else:
+            done = target.copy(source, origin.wanted, OciLayout(Path(aside)))
+            digest, sent, present = done.digest, len(done.sent), len(done.present)
+    return MirrorReport(
+        pinned=f"{goal.host}/{goal.repository}@{digest}", digest=digest, sent=sent, present=present
+    )  # fmt: skip
+
+
 def locked_layout(text: str, folder: Path) -> OciLayout:
     """The layout of `lock:FILE`, built where it was not yet: what an image stands on."""
     file = folder / (text.removeprefix("lock:") or LOCK)

@@ -201,6 +201,8 @@ def rebase_image(text: str, base_name: str, *, folder: Path, output: Path, archi
             for layer in base.layers:
                 if source is not None:
                     layout.put_stream(layer.digest, source.blob(layer.digest))
+            for document in base.documents:
+                layout.put(document)
             for digest in own:
                 layout.put_stream(digest, image.source.blob(digest))
             layout.put(config)

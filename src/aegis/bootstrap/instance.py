@@ -55,6 +55,10 @@ class Instance:
         """See `Elsewhere`."""
         return self._asked().template(name)
 
+    def other(self, host: str) -> GitLabElsewhere | None:
+        """See `Elsewhere`: what is asked has one address."""
+        return self._asked().other(host)
+
     def _where(self) -> str:
         if self._address is None:
             self._address = os.environ.get("AEGIS_GITLAB_URL") or os.environ.get("CI_SERVER_URL") or self._remote()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from aegis.adapters import files_worktree
 from aegis.adapters.files_worktree import CommitFiles, WorkTree, WorkTreeFiles
 from aegis.bootstrap.instance import Instance
+from aegis.bootstrap.project_variables import with_declared
 from aegis.core.errors import NotFound, UserError
 from aegis.core.plan import Variable
 from aegis.pipeline.patterns import Rare
@@ -45,6 +46,8 @@ class Occasion:
     inputs: Mapping[str, object] | None = None
     changed: tuple[str, ...] | None = None
     predefined: Mapping[str, str] | None = None
+    declaration: str | None = None
+    """The `aegis.yaml` whose variables count; None: the one in the project's root, where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,17 +111,18 @@ def request(local: Local, occasion: Occasion) -> CompileRequest:
         protected=ref == default and not occasion.tag,
         before=head.before if head is not None and ref == checked_out else None,
         changed=_changed(local, occasion, ref, checked_out, default),
-        comparisons=_Comparisons(local) if local.tree is not None and occasion.changed is None else {},
+        comparisons=_Comparisons(local) if local.tree is not None and occasion.changed is None else None,
         elsewhere=Instance(local),
         pipeline_variables=occasion.variables,
         commit_message=head.message if head is not None else "",
+        tag_message=files_worktree.tag_message(local.tree, occasion.tag) if local.tree and occasion.tag else "",
         commit_author=head.author if head is not None else "",
         commit_timestamp=head.timestamp if head is not None else "",
         inputs=dict(occasion.inputs or {}),
         predefined=dict(occasion.predefined or {}),
     )
     if not (occasion.merge_request or occasion.source == "merge_request_event"):
-        return made
+        return with_declared(made, local.directory, occasion.declaration)
     target = occasion.target or default
     merge = MergeRequest(
         number=1,
@@ -126,9 +130,12 @@ def request(local: Local, occasion: Occasion) -> CompileRequest:
         target_branch=target,
         target_sha=_target(local, target),
         source_sha=commit,
+        base_sha=(files_worktree.merge_base(local.tree, "HEAD", target) if local.tree else None) or "",
+        target_protected=target == default,
         merged_result=occasion.merged_result,
     )
-    return replace(made, merge_request=merge, source="merge_request_event")
+    asked = replace(made, merge_request=merge, source="merge_request_event", protected=False)
+    return with_declared(asked, local.directory, occasion.declaration)
 
 
 class _Comparisons(Mapping[str, tuple[str, ...]]):

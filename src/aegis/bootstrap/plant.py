@@ -28,12 +28,16 @@ from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.traffic_traefik import TraefikTraffic, find_binary
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
+from aegis.adapters.workspace_shared import SharedWorkspaces
+from aegis.bootstrap import build_facts
 from aegis.bootstrap.blobs import blobs_of
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
+from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, credential, hosted, registries
 from aegis.bootstrap.run import machine
+from aegis.build.platforms import image_for
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
 from aegis.delivery.context import Adopted, Context
@@ -42,6 +46,7 @@ from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
 from aegis.delivery.options import Options
+from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
@@ -145,7 +150,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         hosted=hosted(lambda: context.options.registries, value),
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        registry=registry_name(data, url),
+        places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
+        outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
     registry.on_manifest = entrance.image_pushed
@@ -183,7 +189,9 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
             Tools(
                 source=engine,
                 executor=executor,
-                workspaces=GitWorkspaces(lambda project: host.repository(project).path),
+                workspaces=SharedWorkspaces(
+                    GitWorkspaces(lambda project: host.repository(project).path), data / "snapshots", executor.owner
+                ),
                 blobs=blobs,
                 caches=DirectoryCacheIndex(data / "caches"),
                 clock=clock,
@@ -247,6 +255,8 @@ def _puller(registry: OciRegistry) -> Callable[[str, str], PulledImage]:
             raise ExternalError("image-quarantined", f"{repository} is not for deployment")
         handle = registry.repository(name, actor="cluster", actions=frozenset({"pull"}))
         manifest = json.loads(handle.manifest(digest).body)
+        if "manifests" in manifest:
+            manifest = json.loads(handle.manifest(image_for(manifest, build_facts.target("", "").architecture)).body)
         layers = tuple(
             ImageLayer(
                 digest=one["digest"],

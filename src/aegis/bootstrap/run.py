@@ -39,7 +39,7 @@ from aegis.core import codec, ids
 from aegis.core.errors import NotFound, UserError
 from aegis.core.plan import JobSpec, Plan, Variable
 from aegis.core.ports import Masker
-from aegis.core.types import JobRun, Run, State
+from aegis.core.types import JobRun, JobUsage, Run, State
 from aegis.delivery.credentials import identity_variables
 from aegis.execution.archive import unpack
 from aegis.execution.coordinator import Coordinator
@@ -158,6 +158,10 @@ class LocalJob:
     log: str
     artifacts: str
     allow_failure: bool
+    queue_seconds: float = 0.0
+    fault: str = ""
+    """`error` where the surroundings failed, `failure` where the code did, else empty."""
+    usage: JobUsage | None = None
 
 
 def select(plan: Plan, names: tuple[str, ...]) -> Plan:
@@ -283,6 +287,7 @@ class LocalRun:
             tool_cache=self._folder / "cache",
             passthrough=here.passthrough,
             host_tools=self.options.host_tools,
+            publishes=False,
         )
         tools = Tools(
             source=self._coordinator,
@@ -397,14 +402,15 @@ class LocalRun:
             stage=job.stage,
             status=job.state.value,
             exit_code=job.exit_code,
-            seconds=round((job.finished_at - job.started_at).total_seconds(), 3)
-            if job.started_at and job.finished_at
-            else 0.0,
+            seconds=round(job.run_seconds or 0.0, 3),
             failure_reason=job.failure_reason,
             message=job.message,
             log=str(log) if job.started_at is not None else "",
             artifacts=str(self._artifacts(job)) if job.files else "",
             allow_failure=job.allow_failure,
+            queue_seconds=round(job.queue_seconds or 0.0, 3),
+            fault=job.fault,
+            usage=job.usage,
         )
 
     def _artifacts(self, job: JobRun) -> Path:

@@ -10,10 +10,10 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from aegis import __version__
@@ -28,6 +28,9 @@ from aegis.supplychain.packages import Package
 from aegis.supplychain.ports import AdvisorySource
 from aegis.supplychain.scan import DependencyScan, scan_dependencies
 
+if TYPE_CHECKING:
+    from aegis.supplychain.published import Policy, Published
+
 ADVISORIES: Final = "AEGIS_ADVISORIES"
 _BUNDLE_LIMIT: Final = 256 * 1024 * 1024
 
@@ -41,6 +44,17 @@ class Dependencies:
     read_from: tuple[str, ...]
     source: str
     age_days: int | None
+    published: tuple[Published, ...] = ()
+    """The files whose provenance was looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenanceRules:
+    """Whether published provenance is looked at, where, and whose authorities (a PEM file) it must come from."""
+
+    policy: Policy = "off"
+    index: str = ""
+    authorities: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +70,9 @@ class Secrets:
     notes: tuple[str, ...]
 
 
-def dependencies(path: Path, advisories: str | None, lock: str | None = None) -> Dependencies:
+def dependencies(
+    path: Path, advisories: str | None, lock: str | None = None, rules: ProvenanceRules | None = None
+) -> Dependencies:
     """Scan the project at `path`. An empty or unreachable store and an unreadable lock are errors, never a clean result."""
     started = datetime.now(UTC)
     named = advisories or os.environ.get(ADVISORIES, "")
@@ -73,6 +89,11 @@ def dependencies(path: Path, advisories: str | None, lock: str | None = None) ->
             "advisories-empty", f"{named} holds no advisory", hint="name a directory or archive in OSV form"
         )
     scan = scan_dependencies(packages, store)
+    published = _published(packages, rules) if rules is not None and rules.policy != "off" else ()
+    if rules is not None and published:
+        from aegis.supplychain.published import findings  # noqa: PLC0415 - loads a library that few scans need
+
+        scan = replace(scan, vulnerabilities=(*findings(published, rules.policy), *scan.vulnerabilities))
     ended = datetime.now(UTC)
     return Dependencies(
         scan=scan,
@@ -80,7 +101,35 @@ def dependencies(path: Path, advisories: str | None, lock: str | None = None) ->
         read_from=read_from,
         source=named,
         age_days=scan.age_days(ended),
+        published=published,
     )
+
+
+def _published(packages: Iterable[Package], rules: ProvenanceRules) -> tuple[Published, ...]:
+    """Each locked file whose provenance the index publishes, looked at."""
+    from aegis.adapters.provenance_http import IndexProvenance  # noqa: PLC0415 - only this needs the index
+    from aegis.supplychain.packages import canonical  # noqa: PLC0415 - as above
+    from aegis.supplychain.published import authorities, check  # noqa: PLC0415 - as above
+
+    try:
+        trusted = authorities(_read(rules.authorities)) if rules.authorities is not None else ()
+    except ValueError as error:
+        raise UserError("authorities", f"{rules.authorities} holds no certificate: {error}") from error
+    named = rules.index or os.environ.get("AEGIS_INDEX_URL") or os.environ.get("UV_DEFAULT_INDEX", "")
+    if not named:
+        raise UserError(
+            "index-unnamed", "it is not said which index publishes provenance",
+            hint="--index URL (its simple address), AEGIS_INDEX_URL or UV_DEFAULT_INDEX",
+        )  # fmt: skip
+    index = IndexProvenance(named)
+    try:
+        return tuple(
+            check(one, filename, digest, provenance, trusted)
+            for one in packages if one.hashes
+            for filename, digest, provenance in index.of(canonical(one.name), frozenset(one.hashes))
+        )  # fmt: skip
+    finally:
+        index.close()
 
 
 def secrets(path: Path, since: str | None) -> Secrets:

@@ -103,6 +103,27 @@ def check_files(paths: tuple[Path, ...]) -> tuple[CheckedFile, ...]:
     return tuple(found)
 
 
+def sbom_of(file: Path, project: Path) -> bytes:
+    """The CycloneDX document of a built wheel, with the versions of the project's lock."""
+    from datetime import UTC, datetime  # noqa: PLC0415 - start-up is a feature
+
+    from aegis import __version__  # noqa: PLC0415 - as above
+    from aegis.supplychain import locks, sbom  # noqa: PLC0415 - as above
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UserError("no-file", f"{file} cannot be read: {error.strerror}") from error
+    tree = DirectoryTree(project)
+    lock = next((name for name in locks.NAMES if tree.exists(name)), "")
+    facts, _ = build_facts.facts(project, written="")
+    return sbom.wheel_document(
+        wheel.read_metadata(file.name, data), locks.packages_of(lock, tree.read(lock)) if lock else (),
+        digest=sha256(data), commit=facts.revision, made_at=datetime.fromtimestamp(facts.epoch, UTC),
+        tool_version=__version__,
+    )  # fmt: skip
+
+
 def _write(folder: Path, made: tuple[wheel.Distribution, ...]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from aegis.build.ports import ImageSource, Layer, RawManifest
 from aegis.build.target import Target
 from aegis.core.errors import ExternalError, UserError
+from aegis.core.ids import is_digest
 
 _INDEXES: Final = frozenset(
     {"application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"}
@@ -32,6 +33,8 @@ class Base:
     config: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     digest: str = ""
+    documents: tuple[bytes, ...] = ()
+    """Manifest and configuration as they are: kept beside the image, so that its registry has the base whole."""
 
 
 def load_base(source: ImageSource, reference: str, name: str, target: Target) -> Base:
@@ -49,7 +52,8 @@ def _load(source: ImageSource, reference: str, name: str, target: Target) -> Bas
     if raw.media_type in _INDEXES or "manifests" in data:
         raw = source.manifest(_choose(data, name, target))
         data = _json(raw.body)
-    config = _json(_whole(source.blob(data["config"]["digest"])))
+    config_body = _whole(source.blob(data["config"]["digest"]))
+    config = _json(config_body)
     if config.get("architecture", target.architecture) != target.architecture:
         said = config["architecture"]
         raise UserError("base-platform", f"the base {name} is for {said}, the target is {target.architecture}")
@@ -63,7 +67,9 @@ def _load(source: ImageSource, reference: str, name: str, target: Target) -> Bas
         )
         for one, diff_id in zip(data["layers"], diff_ids, strict=True)
     )  # fmt: skip
-    return Base(layers=layers, config=config, name=name, digest=raw.digest)
+    return Base(
+        layers=layers, config=config, name=name, digest=raw.digest, documents=(raw.body, config_body)
+    )  # fmt: skip
 
 
 def for_base(base: Base, target: Target, asked: str) -> Target:
@@ -84,6 +90,17 @@ def manifest_digests(raw: RawManifest) -> tuple[str, ...]:
     if "config" not in data or "layers" not in data:
         raise UserError("image-index", "this is an index of several images", hint="name one of them by its digest")
     return (data["config"]["digest"], *(one["digest"] for one in data["layers"]))
+
+
+def index_digests(raw: RawManifest) -> tuple[str, ...]:
+    """The digests of the manifests in an index; empty for an image."""
+    return tuple(str(one["digest"]) for one in _json(raw.body).get("manifests") or [])
+
+
+def base_digest(raw: RawManifest) -> str:
+    """The digest of the base that an image says it stands on; empty where it says none."""
+    said = (_json(raw.body).get("annotations") or {}).get("org.opencontainers.image.base.digest", "")
+    return said if is_digest(str(said)) else ""
 
 
 def _choose(index: Mapping[str, Any], name: str, target: Target) -> str:

@@ -300,6 +300,8 @@ def solve(
     for layer in base.layers:
         if base_source is not None:
             output.put_stream(layer.digest, base_source.blob(layer.digest))
+    for document in base.documents:
+        output.put(document)
     for layer, _ in dependencies:
         output.put_file(layer.digest, shop.cache.path(layer))
     for _, data in own:

@@ -12,6 +12,7 @@ import io
 import re
 import tarfile
 import tomllib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -172,7 +173,7 @@ def read_metadata(name: str, data: bytes) -> bytes:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as sdist:
             file = sdist.extractfile(_only(sdist.getnames(), "/PKG-INFO"))
             return file.read() if file else b""
-    except (zipfile.BadZipFile, tarfile.TarError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise UserError("no-distribution", f"{name} cannot be read: {error}") from error
 
 

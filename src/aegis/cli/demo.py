@@ -11,6 +11,7 @@ import click
 from aegis.cli.output import coloured, document, note
 
 if TYPE_CHECKING:
+    from aegis.demo.play import Outcome
     from aegis.demo.story import Step
 
 _TOLD = {
@@ -82,7 +83,7 @@ def demo(directory: str, port: int, *, leave: bool, as_json: bool) -> None:
     try:
         outcome = play(machine, teller)
         if as_json:
-            document("aegis.demo/1", outcome)
+            document("aegis.demo/1", outcome.document)
         if not leave and not as_json:
             _stay(machine.url, outcome)
     except KeyboardInterrupt:
@@ -90,18 +91,19 @@ def demo(directory: str, port: int, *, leave: bool, as_json: bool) -> None:
         raise
     finally:
         machine.close()
-    if not all(step["ok"] for step in outcome["steps"]):
+    if not outcome.ok:
         sys.exit(1)
 
 
-def _stay(url: str, outcome: dict[str, Any]) -> None:
-    seconds = outcome["push_to_production_seconds"]
+def _stay(url: str, outcome: Outcome) -> None:
+    seconds = outcome.document["push_to_production_seconds"]
     note("")
     if seconds is not None:
         note(
-            f"From the push to all of production's traffic: {seconds:.1f} s. {outcome['ledger']['events']} ledger records."
+            f"From the push to all of production's traffic: {seconds:.1f} s. "
+            f"{outcome.document['ledger']['events']} ledger records."
         )
-    note(f"The server stays for you to explore: {outcome['link'] or url}")
+    note(f"The server stays for you to explore: {outcome.link or url}")
     note("Ctrl-C stops it and everything that was started.")
     while True:
         time.sleep(3600)

@@ -116,6 +116,34 @@ def push_command(layout: Path, *, repository: str, tags: tuple[str, ...], dry_ru
 
 
 @image.command()
+@click.argument("layouts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--repository", default="", metavar="HOST/NAME", help="Where to push; else $CI_REGISTRY_IMAGE.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="The tags to set; else those of the build.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be pushed.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def join(layouts: tuple[Path, ...], *, repository: str, tags: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+    """Push images of one build for several platforms as one image.
+
+    \b
+    Examples:
+      aegis image join amd64 arm64
+      aegis image join amd64 arm64 --repository localhost:5000/shop/orders --tag 1.2.0
+
+    Each layout comes from `aegis image build --arch ARCH --output FOLDER`.
+    """
+    from aegis.bootstrap.image_platforms import join_images
+
+    report = join_images(layouts, repository, tags, dry_run=dry_run)
+    if as_json:
+        output.document("aegis.image-join/1", report)
+        return
+    done = "would push" if dry_run else "pushed"
+    output.say(f"{output.state('success')}  {done} {report.digest} to {report.repository}: {', '.join(report.tags)}")
+    for one in report.images:
+        output.say(f"  {one}")
+
+
+@image.command()
 @click.argument("what", default=".aegis-image", metavar="LAYOUT|REFERENCE")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def inspect(what: str, *, as_json: bool) -> None:

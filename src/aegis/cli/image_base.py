@@ -100,3 +100,29 @@ def build(
         f"{output.state('success')}  {report.digest}  {report.size / 1e6:.1f} MB, {report.packages} packages, {held},"
         f" {report.seconds:.2f} s"
     )
+
+
+@base.command()
+@click.argument("reference", metavar="HOST/NAME[:TAG][@DIGEST]")
+@click.option("--to", "repository", required=True, metavar="HOST/NAME", help="The repository that gets it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def mirror(reference: str, *, repository: str, dry_run: bool, as_json: bool) -> None:
+    """Copy a base from its registry into yours by digest, and say how a project names it.
+
+    \b
+    Examples:
+      aegis image base mirror docker.io/library/python:3.12-slim --to registry.example.org/shop/python
+      aegis image base mirror localhost:5000/mirror/hub/library/python:3.12-slim --to localhost:5000/shop/python --json
+
+    An index is copied with all its platforms. What the target's registry has in the other repository is not sent.
+    """
+    from aegis.bootstrap.image_base import mirror_base
+
+    report = mirror_base(reference, repository, dry_run=dry_run)
+    if as_json:
+        output.document("aegis.base-mirror/1", report)
+        return
+    counts = f"{report.sent} blobs sent, {report.present} were there"
+    output.say(f"{output.state('success')}  {report.digest} ({'would be copied' if dry_run else counts})")
+    output.say(f'  base = "{report.pinned}"')

@@ -72,6 +72,12 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--var", "variables", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="A pipeline variable."
         ),
         click.option(
+            "--variables",
+            "declaration",
+            metavar="FILE",
+            help="An aegis.yaml with variables of the project. Default: that in its root.",
+        ),
+        click.option(
             "--input", "inputs", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="An input of the file."
         ),
         click.option("--changed", multiple=True, metavar="PATH", help="A changed file. Default: what Git says."),
@@ -98,14 +104,22 @@ def occasion(
     variables: Sequence[tuple[str, str]],
     inputs: Sequence[tuple[str, str]],
     changed: Sequence[str],
+    declaration: str | None = None,
     local: bool = False,
 ) -> Occasion:
     """The options as one value; `UserError` where they contradict one another."""
+    from difflib import get_close_matches
+
     from aegis.bootstrap.pipeline import Occasion
     from aegis.core.plan import Variable
+    from aegis.pipeline.request import SOURCES
 
     if tag and (merge_request or ref):
         raise UserError("usage", "--tag cannot be joined with --ref or --merge-request", hint="leave one of them out")
+    if source is not None and source not in SOURCES:
+        close = get_close_matches(source, SOURCES, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(SOURCES)}"
+        raise UserError("usage", f"{source!r} is nothing that starts a pipeline", hint=hint)
     return Occasion(
         ref=ref,
         tag=tag,
@@ -117,6 +131,7 @@ def occasion(
         inputs=dict(inputs),
         changed=tuple(changed) if changed else None,
         predefined={"AEGIS_LOCAL": "true"} if local else None,
+        declaration=declaration,
     )
 
 

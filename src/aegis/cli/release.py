@@ -67,6 +67,8 @@ def show(name: str, url: str, data: str, *, as_json: bool) -> None:
         return
     _say_origin(view, dossier)
     _say_image(dossier["image"])
+    for wheel in dossier["wheels"]:
+        _say_wheel(wheel)
     if view["verdict"]:
         for reason in view["verdict"]["reasons"]:
             say(f"  {state(reason['outcome'])} {reason['gate']}: {reason['message']}")
@@ -97,6 +99,10 @@ def _say_origin(view: dict[str, Any], dossier: dict[str, Any]) -> None:
         say(f"  {kind}: {told}")
     for finding in dossier["findings"]:
         say(f"  finding: {finding}")
+
+
+def _say_wheel(wheel: dict[str, Any]) -> None:
+    say(f"  {wheel['filename']} needs {', '.join(wheel['needs']) or 'nothing'}; bill of materials {wheel['sbom'][:19]}")
 
 
 def _say_image(image: dict[str, Any] | None) -> None:

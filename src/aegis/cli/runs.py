@@ -213,5 +213,18 @@ def why(run: str, job: str, url: str, data: str, *, as_json: bool) -> None:
         say(f"    mend: {one['hint']}")
     if not answer["reasons"]:
         say("  it neither waits nor is slower than usual")
+    parts = [
+        f"{word} {answer[key]:.1f} s"
+        for key, word in (("queue_seconds", "waited"), ("run_seconds", "ran"))
+        if answer[key] is not None
+    ]
+    if used := answer["usage"]:
+        parts.append(f"used {used['cpu_seconds']:.2f} s of processor, {used['peak_memory'] / 1e6:.0f} MB of memory")
+        parts.append(f"read {used['read_bytes'] / 1e6:.1f} MB, wrote {used['written_bytes'] / 1e6:.1f} MB")
+    if parts:
+        say(f"  {' · '.join(parts)}")
+    if answer["fault"]:
+        said = {"error": "its surroundings failed (error), not its code", "failure": "its code failed (failure)"}
+        say(f"  {said[answer['fault']]}")
     if answer["usual_seconds"]:
         say(f"  usually takes {answer['usual_seconds']:.1f} s")

@@ -42,6 +42,22 @@ def scan() -> None:
 @click.option(
     "--fail-on", type=click.Choice(_LEVELS), help="Leave with 1 on findings of this severity, worse, or unknown."
 )
+@click.option(
+    "--provenance",
+    type=click.Choice(("off", "warn", "block")),
+    default="off",
+    envvar="AEGIS_PROVENANCE",
+    help="Whether attestations that the index publishes must hold (off). [env: AEGIS_PROVENANCE]",
+)
+@click.option(
+    "--index", metavar="URL", default="", help="The index to ask; else $AEGIS_INDEX_URL or $UV_DEFAULT_INDEX."
+)
+@click.option(
+    "--authorities",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Certificates (PEM) of those who may have issued the publishers'.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def dependencies(
     path: Path,
@@ -50,6 +66,9 @@ def dependencies(
     lock: str | None,
     report: Path | None,
     fail_on: str | None,
+    provenance: str,
+    index: str,
+    authorities: Path | None,
     as_json: bool,
 ) -> None:
     """Look every locked package up in the advisories.
@@ -64,7 +83,8 @@ def dependencies(
     """
     from aegis.bootstrap import scan as scanning
 
-    result = scanning.dependencies(path, advisories, lock)
+    rules = scanning.ProvenanceRules(policy=provenance, index=index, authorities=authorities)  # type: ignore[arg-type]
+    result = scanning.dependencies(path, advisories, lock, rules)
     report = report or _usual("gl-dependency-scanning-report.json")
     if report is not None:
         scanning.write_report(report, result.report)
@@ -83,9 +103,15 @@ def dependencies(
                     "age_days": result.age_days,
                 },
                 "findings": result.scan.findings,
+                "published": result.published,
             },
         )
     else:
+        for file in result.published:
+            who = f"published by {file.publisher}{'' if file.identified else ', as the index says'}"
+            output.say(
+                f"{output.state('failed' if file.problem else 'success')}  {file.filename}: {file.problem or who}"
+            )
         for one in result.scan.vulnerabilities:
             finding = one.finding
             what = f"{finding.package} {finding.installed}".strip()

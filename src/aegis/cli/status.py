@@ -9,6 +9,7 @@ import click
 
 from aegis.cli.output import document, say, state
 from aegis.cli.remote import client, server_options
+from aegis.core.errors import NotFound
 
 
 @click.command()
@@ -28,14 +29,16 @@ def status(service: str, at: str, url: str, data: str, *, why: bool, as_json: bo
     with client(url, data) as server:
         view: dict[str, Any] = server.get("at", time=at) if at else server.get("home")
         view["cells"] = [cell for cell in view["cells"] if service in ("", cell["service"])]
-        traces = _traces(server, view["cells"]) if why else {}
+        if service and not view["cells"]:
+            raise NotFound("no-such-service", f"no service {service!r} is declared", hint="aegis status lists them")
+        traces = _traces(server, view["cells"], now=not at) if why else {}
     if as_json:
         document("aegis.status/1", {**view, "why": traces} if why else view)
         return
-    _show(view, traces, service)
+    _show(view, traces)
 
 
-def _traces(server: Any, cells: list[dict[str, Any]]) -> dict[str, list[str]]:
+def _traces(server: Any, cells: list[dict[str, Any]], *, now: bool) -> dict[str, list[str]]:
     found = {}
     for cell in cells:
         if cell["release"] is None:
@@ -46,7 +49,7 @@ def _traces(server: Any, cells: list[dict[str, Any]]) -> dict[str, list[str]]:
         ]
         approvals = server.get(f"promotions/{cell['promotion']}")["promotion"]["approvals"] if cell["promotion"] else []
         found[f"{cell['service']}/{cell['environment']}"] = [
-            f"process {', '.join(processes) or '(not on this cluster)'}",
+            f"process {', '.join(processes) or ('(not on this cluster)' if now else '(known of the present only)')}",
             f"release {release['id']}, image {cell['digest'][:19]}",
             f"approved by {', '.join(one['by'] for one in approvals) or 'nobody (a return to an earlier release)'}",
             f"run {release['run']}, verdict {release['verdict']}",
@@ -55,9 +58,9 @@ def _traces(server: Any, cells: list[dict[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
-def _show(view: dict[str, Any], traces: dict[str, list[str]], service: str) -> None:
+def _show(view: dict[str, Any], traces: dict[str, list[str]]) -> None:
     if not view["cells"]:
-        say(f"no service {service!r} is declared" if service else "no service is declared: add one under `services:`")
+        say("no service is declared: add one under `services:`")
     for cell in view["cells"]:
         place = f"{cell['service']:<16} {cell['environment']:<12}"
         if cell["release"] is None:

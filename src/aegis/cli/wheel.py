@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -100,6 +101,36 @@ def check(files: tuple[Path, ...], *, as_json: bool) -> None:
             output.say(f"    {problem}")
     if wrong:
         raise SystemExit(1)
+
+
+@wheel.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--project", default=".", type=click.Path(path_type=Path), help="Whose lock and commit it was built of (.)."
+)
+@click.option("--output", "target", type=click.Path(path_type=Path), metavar="FILE", help="Write it there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def sbom(file: Path, *, project: Path, target: Path | None, as_json: bool) -> None:
+    """Print the bill of materials (CycloneDX) of a built wheel: its licence, its digest, what it needs.
+
+    \b
+    Examples:
+      aegis wheel sbom dist/shared-1.2.0-py3-none-any.whl
+      aegis wheel sbom dist/shared-1.2.0-py3-none-any.whl --project libraries/shared --output shared.cdx.json
+
+    Versions and hashes of what it needs are those of the lock, where there is one.
+    """
+    from aegis.bootstrap.wheel import sbom_of
+
+    document = sbom_of(file, project)
+    if target is not None:
+        target.write_bytes(document)
+    if as_json:
+        output.document("aegis.wheel-sbom/1", {"file": str(target or ""), "sbom": json.loads(document)})
+    elif target is None:
+        output.say(document.decode())
+    else:
+        output.say(f"{output.state('success')}  wrote {target}")
 
 
 @wheel.command()

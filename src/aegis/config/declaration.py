@@ -50,6 +50,46 @@ class IdentityModel(Strict):
     robot: bool = False
 
 
+class VariableModel(Strict):
+    """A variable of a project or group, with GitLab's attributes. `masked` promises only what can be kept."""
+
+    value: str
+    protected: bool = False
+    masked: bool = False
+    raw: bool = False
+    environment_scope: str = Field("*", min_length=1, max_length=255)
+    variable_type: Literal["env_var", "file"] = "env_var"
+
+    @model_validator(mode="after")
+    def _maskable(self) -> VariableModel:
+        reference = self.value.startswith("secret://")
+        if self.masked and not reference and (len(self.value) < 8 or re.search(r"\s", self.value)):
+            raise ValueError("only a value of at least 8 characters without spaces can be masked")
+        return self
+
+
+def _entries(value: object) -> object:
+    """A text, or a mapping, or a list of mappings with different scopes: always a list."""
+    if isinstance(value, str):
+        return [{"value": value}]
+    return [value] if isinstance(value, dict) else value
+
+
+def _named_variables(variables: dict[str, tuple[VariableModel, ...]]) -> dict[str, tuple[VariableModel, ...]]:
+    for name, entries in variables.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name!r} is no name of a variable: use letters, digits and _")
+        scopes = [one.environment_scope for one in entries]
+        if not scopes or len(set(scopes)) < len(scopes):
+            raise ValueError(f"{name}: write one entry for each `environment_scope`")
+    return variables
+
+
+Variables = Annotated[
+    dict[str, Annotated[tuple[VariableModel, ...], BeforeValidator(_entries)]], AfterValidator(_named_variables)
+]
+
+
 class ScheduleModel(Strict):
     """A pipeline that time starts: `cron` in a time zone, of a branch (the default one where none is named).
 
@@ -84,6 +124,7 @@ class ProjectModel(Strict):
     default_branch: str = "main"
     resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
     schedules: dict[str, ScheduleModel] = {}
+    variables: Variables = {}
 
 
 class BranchModel(Strict):
@@ -338,6 +379,29 @@ class RegistriesModel(Strict):
         return self
 
 
+class IncludesModel(Strict):
+    """What pipelines may include from other hosts; without a word here nothing."""
+
+    hosts: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    gitlab: str | None = None
+
+    @model_validator(mode="after")
+    def _places(self) -> IncludesModel:
+        wrong = next((one for one in self.hosts if "/" in one or ":" in one), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is no name of a host, such as gitlab.example.org or *.example.org")
+        wrong = next((one for one in self.private if not re.fullmatch(r"[^/:]+:\d{1,5}", one)), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is not host:port, such as gitlab.lan:443")
+        if self.gitlab is not None:
+            parts = urlsplit(self.gitlab)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            near = f"{parts.hostname}:{port}" in self.private
+            SourceModel(private=near).check(self.gitlab)
+        return self
+
+
 class Declaration(Strict):
     """The whole of `aegis.yaml`."""
 
@@ -348,6 +412,8 @@ class Declaration(Strict):
     identities: dict[str, IdentityModel] = {}
     groups: dict[str, tuple[str, ...]] = {}
     projects: dict[str, ProjectModel] = {}
+    variables: dict[str, Variables] = {}
+    """Of groups of projects (`shop` for `shop/orders`); `*` is every project."""
     branches: dict[str, BranchModel] = {}
     environments: dict[str, EnvironmentModel] = {}
     services: dict[str, ServiceModel] = {}
@@ -356,6 +422,7 @@ class Declaration(Strict):
     runner: RunnerModel = RunnerModel()
     retention: RetentionModel = RetentionModel()
     ledger: LedgerModel = LedgerModel()
+    includes: IncludesModel = IncludesModel()
     registries: RegistriesModel = RegistriesModel()
 
     @model_validator(mode="before")
@@ -393,6 +460,8 @@ class Declaration(Strict):
         _known(self.owners, known, "owners")
         for name, branch in self.branches.items():
             _known(branch.push + branch.merge, known, f"branches.{name}")
+        prefixes = {project[:at] for project in self.projects for at, one in enumerate(project) if one == "/"}
+        _known(tuple(self.variables), {"*", *prefixes}, "variables")
         for project, model in self.projects.items():
             if model.service is not None:
                 _known((model.service,), set(self.services), f"projects.{project}.service")

@@ -71,9 +71,15 @@ def _siblings(path: Sequence[str | int]) -> list[str]:
         fields = getattr(model, "model_fields", {})
         field = next((one for name, one in fields.items() if part in (name, one.alias)), None)
         model = field.annotation if field else model
-        candidates = [model, *getattr(model, "__args__", ())]
-        model = next((one for one in candidates if hasattr(one, "model_fields")), model)
+        model = next((one for one in _options(model) if hasattr(one, "model_fields")), model)
     return sorted(one.alias or name for name, one in getattr(model, "model_fields", {}).items())
+
+
+def _options(annotation: Any) -> Iterator[Any]:
+    """An annotation and everything it is made of."""
+    yield annotation
+    for one in getattr(annotation, "__args__", ()):
+        yield from _options(one)
 
 
 def _place(node: yaml.Node, path: Sequence[str | int], file: str) -> Where:

@@ -6,9 +6,11 @@ from aegis.access.approvals import ApprovalPolicy
 from aegis.access.identities import Directory, Identity
 from aegis.access.policy import Access, AccessOptions, BranchRule
 from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
+from aegis.config.variables import levels
 from aegis.core.errors import UserError
 from aegis.delivery.options import (
     EnvironmentOptions,
+    IncludeOptions,
     Options,
     ProjectOptions,
     Retention,
@@ -81,6 +83,7 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
                     )
                     for label, each in one.schedules.items()
                 },
+                variables=levels(declared, name),
             )
             for name, one in declared.projects.items()
         },
@@ -99,6 +102,9 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
         advisories=advisories,
         job_timeout=int(declared.runner.timeout),
         registries=registries(declared),
+        includes=IncludeOptions(
+            hosts=declared.includes.hosts, private=declared.includes.private, gitlab=declared.includes.gitlab or ""
+        ),
         retention=Retention(
             logs=declared.retention.logs,
             release_logs=declared.retention.release_logs,

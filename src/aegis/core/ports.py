@@ -171,6 +171,10 @@ class Repository(Protocol):
         """Paths that differ between two commits; with None, all paths of `head`."""
         ...
 
+    def tag_message(self, name: str) -> str:
+        """The message of an annotated tag; empty for a plain one and for one that is not there."""
+        ...
+
     def merge_base(self, one: str, other: str) -> str | None:
         """The best common ancestor."""
         ...
@@ -190,6 +194,10 @@ class Repository(Protocol):
 
     def merged(self, source: str, into: str, *, message: str, author: str) -> str:
         """Write the merge commit of two commits and answer it; no ref moves. `Conflict` with the paths that clash."""
+        ...
+
+    def tagged(self, name: str, commit: str, *, message: str, author: str) -> str:
+        """Write an annotated tag of a commit and answer its id; no ref moves."""
         ...
 
     def set_ref(self, ref: str, commit: str, *, expect: str | None) -> None:

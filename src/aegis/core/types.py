@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from aegis.core.errors import Where
 
@@ -97,6 +98,35 @@ class StoredFile:
     size: int
 
 
+SYSTEM_REASONS: Final = frozenset(
+    {
+        "runner_system_failure", "image_pull_failure", "unmet_prerequisites", "scheduler_failure", "data_integrity_failure",
+        "api_failure", "stuck_or_timeout_failure", "runner_unsupported", "archived_failure", "unknown_failure",
+        "downstream_pipeline_creation_failed", "downstream_bridge_project_not_found", "insufficient_bridge_permissions",
+        "reached_max_descendant_pipelines_depth",
+    }
+)  # fmt: skip
+"""The failure reasons that say nothing of the job's code: the surroundings failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobUsage:
+    """What a job's steps used: processor seconds, the largest process's memory and bytes of storage read and written."""
+
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+    def __add__(self, other: JobUsage) -> JobUsage:
+        return JobUsage(
+            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
+            peak_memory=max(self.peak_memory, other.peak_memory),
+            read_bytes=self.read_bytes + other.read_bytes,
+            written_bytes=self.written_bytes + other.written_bytes,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRun:
     """One job's course. `failure_reason` is one of GitLab's (`script_failure`, `runner_system_failure`, …)."""
@@ -119,6 +149,25 @@ class JobRun:
     coverage: float | None = None
     allow_failure: bool = False
     origin: str | None = None
+    usage: JobUsage | None = None
+    """None where its runner does not measure."""
+
+    @property
+    def queue_seconds(self) -> float | None:
+        """How long it waited for a runner; None while it waits."""
+        return (self.started_at - self.queued_at).total_seconds() if self.started_at and self.queued_at else None
+
+    @property
+    def run_seconds(self) -> float | None:
+        """How long it ran; None until it has ended."""
+        return (self.finished_at - self.started_at).total_seconds() if self.finished_at and self.started_at else None
+
+    @property
+    def fault(self) -> str:
+        """`error` where the surroundings failed, `failure` where its code did, else empty."""
+        if self.state is not State.FAILED:
+            return ""
+        return "error" if self.failure_reason in SYSTEM_REASONS else "failure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +326,24 @@ class Release:
     def image(self) -> Artifact | None:
         """The image of a service's release; None for a library."""
         return next((one for one in self.artifacts if one.kind is ArtifactKind.IMAGE), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRelease:
+    """What a job's `release:` published under a tag: texts and links. It is not promoted; `Release` is."""
+
+    project: str
+    tag: str
+    name: str
+    description: str
+    commit: str
+    run: str
+    job: str
+    by: str
+    milestones: tuple[str, ...] = ()
+    links: tuple[Mapping[str, str], ...] = ()
+    released_at: str = ""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from aegis.bootstrap import plant as plants
 from aegis.core import events
 from aegis.core.errors import AegisError, UserError
 from aegis.core.events import Draft
+from aegis.daemon.auto_stop import AutoStop
 from aegis.daemon.checkpoints import Anchors
 from aegis.daemon.loops import Flow, Loop, Projector, Reporter
 from aegis.daemon.recover import answers, resume
@@ -45,10 +46,14 @@ from aegis.delivery.views import Actor, InboxEntry
 from aegis.notify import routing
 from aegis.web import app as web
 from aegis.web import charts_api, git_door, gitlab_api, oci_api, oidc_door, portal, pypi_api, status_page
+from aegis.web.events import Bell
 from aegis.web.gitlab_api.waiting import WaitingRoom
 
 OPERATOR = "operator"
 TOKEN_SECONDS = 366 * 86400.0
+IDLE_SECONDS = 75
+"""How long a connection may be idle. Longer than clients keep one (httpx 5 s, browsers and proxies about 60 s): who closes
+first must be the client, or the server closes just when it is used again."""
 RESTORED_SECONDS = 3.0
 """How long `ready` waits for workloads that ran before."""
 
@@ -109,6 +114,7 @@ class Server:
             "expiry": Expiry(context).round,
             "verifier": Verifier(context, self._reporter).round,
             "schedules": Schedules(context, plant.dispatcher, self._reporter).round,
+            "auto-stop": AutoStop(context, plant.dispatcher, self._reporter).round,
             "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
             "leases": self._leases,
             "writer": self._still_writer,
@@ -167,13 +173,13 @@ class Server:
         self._room = WaitingRoom(self._plant.runner_door)
         config = uvicorn.Config(
             self._app(), log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5,
-            http=ZeroCopyProtocol, server_header=False,
+            timeout_keep_alive=IDLE_SECONDS, http=ZeroCopyProtocol, server_header=False,
         )  # fmt: skip
         server = _Quiet(config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, server)
-        self._plant.ledger.on_lost(lambda: loop.call_soon_threadsafe(server.stop))
+        self._plant.ledger.on_lost(lambda: loop.call_soon_threadsafe(self._end, server))
         task = asyncio.create_task(server.serve(sockets=[self._socket]))
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has a flag and no event for it
             await asyncio.sleep(0.005)
@@ -185,6 +191,7 @@ class Server:
 
     def _end(self, server: _Quiet) -> None:
         self._room.stop()
+        self._bell.end()
         server.stop()
 
     async def _restore(self, serving: asyncio.Task[None]) -> None:
@@ -201,6 +208,7 @@ class Server:
         context = plant.context
         facade = Facade(context, plant.traces, self._inbox, self._projector.caught_up, lambda: plant.warnings)
         stream = LedgerStream(plant.ledger)
+        self._bell = Bell(stream)
         gitlab = GitlabDoor(context, plant.runner_door, facade, plant.dispatcher)
         doors = (
             *oidc_door.routes(lambda: discovery(self.url), lambda: key_set(plant.keys.identity)),
@@ -222,7 +230,7 @@ class Server:
             ready=self._ready,
             doors=doors,
         )
-        return web.create_app(parts)
+        return web.create_app(parts, self._bell)
 
     def _advisories(self) -> bytes:
         return self._plant.context.adopted.advisories()

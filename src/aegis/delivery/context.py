@@ -13,6 +13,7 @@ from aegis.core import ids
 from aegis.core.events import Draft, Record
 from aegis.core.ports import Blobs, Clock, Entropy, Ledger, Repository, Signer
 from aegis.delivery.options import Options, RunnerOptions
+from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.tokens import TokenBook
@@ -20,6 +21,7 @@ from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.ports import TraceStore
 from aegis.gitops.ports import Cluster, Sync
+from aegis.pipeline.ports import Elsewhere
 from aegis.registry.hosted import HostedRegistry
 from aegis.registry.oci import OciRegistry
 from aegis.registry.options import HostedRule
@@ -73,6 +75,9 @@ class Context:
     traffic: Traffic
     tokens: TokenBook
     runners: RunnerBook
+    outside: Callable[[], Elsewhere | None]
+    """What pipelines may include from other hosts; None: nothing is declared."""
+    places: PlaceBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
     registry: str

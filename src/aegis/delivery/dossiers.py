@@ -38,6 +38,16 @@ class ImageDossier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WheelDossier:
+    """A released wheel: its digest, that of its bill of materials (CycloneDX), and what it needs."""
+
+    filename: str
+    digest: str
+    sbom: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dossier:
     """Everything about a release that `ReleaseView` does not hold: commit, jobs, figures of its reports, the image."""
 
@@ -50,6 +60,7 @@ class Dossier:
     figures: Mapping[str, Mapping[str, str]]
     findings: tuple[str, ...]
     image: ImageDossier | None
+    wheels: tuple[WheelDossier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,20 @@ def _pushed(record: Record, data: events.ChangePushed) -> tuple[object, ...]:
     return tuple(steps)
 
 
+def _deleted(record: Record, data: events.BranchDeleted) -> tuple[object, ...]:
+    return (ask.StopAbandoned(project=record.project, ref=data.ref),)
+
+
+def _ended_request(record: Record, data: events.MergeRequestMerged | events.MergeRequestClosed) -> tuple[object, ...]:
+    return (ask.StopAbandoned(project=record.project, ref=f"refs/merge-requests/{data.number}/head"),)
+
+
+def _used(record: Record, data: events.EnvironmentUsed) -> tuple[object, ...]:
+    # Whoever deploys while its branch is deleted comes after the event that would have stopped it.
+    late = data.environment.action == "start"
+    return (ask.StopAbandoned(project=record.project, ref=data.ref),) if late else ()
+
+
 def _opened(record: Record, data: events.MergeRequestOpened) -> tuple[object, ...]:
     return (ask.StartRun(change=f"merge-request:{record.project}:{data.number}"),)
 
@@ -48,6 +62,10 @@ def _job_started(record: Record, data: events.JobStarted) -> tuple[object, ...]:
 def _job_finished(_record: Record, data: events.JobFinished) -> tuple[object, ...]:
     stopped = data.job.runner == BRIDGE.name and data.job.state is State.CANCELED
     return (ask.CancelDownstream(run=data.job.id),) if stopped else ()
+
+
+def _release_asked(record: Record, data: events.ReleaseAsked) -> tuple[object, ...]:
+    return (ask.PublishRelease(run=_name(record), job=data.job),)
 
 
 def _cancel_asked(_record: Record, data: events.RunCancelRequested) -> tuple[object, ...]:
@@ -108,9 +126,14 @@ FLOW: Final[dict[type, Callable[[Record, Any], tuple[object, ...]]]] = {
     events.ChangePushed: _pushed,
     events.MergeRequestOpened: _opened,
     events.MergeRequestUpdated: _updated,
+    events.BranchDeleted: _deleted,
+    events.MergeRequestMerged: _ended_request,
+    events.MergeRequestClosed: _ended_request,
+    events.EnvironmentUsed: _used,
     events.RunCreated: _run_created,
     events.JobStarted: _job_started,
     events.JobFinished: _job_finished,
+    events.ReleaseAsked: _release_asked,
     events.RunCancelRequested: _cancel_asked,
     events.RunFinished: _run_finished,
     events.VerdictGiven: _judged,

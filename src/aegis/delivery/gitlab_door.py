@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
-from aegis.core import ids
+from aegis.core import events, ids
 from aegis.core.errors import NotFound
 from aegis.core.plan import JobSpec, Plan
-from aegis.core.types import JobRun, Promotion, Run
+from aegis.core.ports import Query
+from aegis.core.types import JobRun, Promotion, PublishedRelease, Run
 from aegis.delivery.context import Context
 from aegis.delivery.files import CommitFiles
 from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleOptions
@@ -25,11 +26,14 @@ from aegis.delivery.runner_door import Download, RunnerDoor
 from aegis.delivery.views import Actor, Cell, Commands, Queries, RunSummary
 from aegis.execution import cron
 from aegis.execution.blob_file import open_blob
+from aegis.execution.places import Place
 from aegis.pipeline.compile import check_pipeline, compile_pipeline
+from aegis.pipeline.declared import given
 from aegis.pipeline.request import CompileRequest, MemoryFiles
 
 PIPELINE_FILE = ".gitlab-ci.yml"
 RUNS = 400
+_PUBLISHED = events.NAMES[events.ReleasePublished][0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +201,12 @@ class GitlabDoor:
         """The environments that a project's service runs in."""
         return tuple(self._context.options.environments.values()) if project.service else ()
 
+    def places(self, actor: Actor, project: ProjectOptions) -> tuple[Place, ...]:
+        """The environments that a project's jobs have deployed, other than those that are declared."""
+        self._context.authorise(actor, "read", project=project.name)
+        declared = {one.name for one in self.environments(project)}
+        return tuple(one for one in self._context.places.of(project.name) if one.name not in declared)
+
     def cell(self, actor: Actor, project: ProjectOptions, environment: str) -> Cell:
         """What of a project runs in an environment."""
         return self.queries.home(actor).cell(project.service, environment)
@@ -207,6 +217,13 @@ class GitlabDoor:
             return ()
         found = self.queries.promotions(actor)
         return tuple(one.promotion for one in found if one.promotion.service == project.service)
+
+    def published(self, actor: Actor, project: ProjectOptions) -> tuple[PublishedRelease, ...]:
+        """The releases that a project's jobs have made, newest first."""
+        self._context.authorise(actor, "read", project=project.name)
+        query = Query(types=(_PUBLISHED,), project=project.name, newest_first=True)
+        records = self._context.ledger.read(limit=RUNS, query=query)
+        return tuple(one.data.release for one in records if isinstance(one.data, events.ReleasePublished))
 
     # -- schedules ----------------------------------------------------------------------------------------
 
@@ -236,9 +253,13 @@ class GitlabDoor:
         commit = self.sources.commit_of(actor, project.name, ref) if there_is else "0" * 40
         there = CommitFiles(repository, commit) if commit != "0" * 40 else MemoryFiles()
         files = there if content is None else _Over(there, content.encode())
+        branch = ref or project.default_branch
+        protected = self._context.options.is_protected(f"refs/heads/{branch}")
+        own = given(project.variables, protected=protected)
         request = CompileRequest(
-            files=files, root=PIPELINE_FILE, project=project.name, commit=commit, ref=ref or project.default_branch,
-            default_branch=project.default_branch,
+            files=files, root=PIPELINE_FILE, project=project.name, commit=commit, ref=branch,
+            default_branch=project.default_branch, protected=protected, project_variables=own.everywhere,
+            scoped_variables=own.scoped,
         )  # fmt: skip
         found = compile_pipeline(request) if whole else check_pipeline(request)
         merged = yaml.safe_dump(dict(found.merged), sort_keys=False, allow_unicode=True) if found.merged else ""

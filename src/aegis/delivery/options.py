@@ -10,6 +10,7 @@ from aegis.access.approvals import ApprovalPolicy
 from aegis.core.errors import NotFound
 from aegis.gates.policy import GatePolicy
 from aegis.gitops.overlay import ServiceSpec
+from aegis.pipeline.declared import DeclaredVariable
 from aegis.registry.options import RegistryOptions
 from aegis.rollout.strategy import Strategy
 from aegis.source.branches import ProtectedBranch, ProtectedTag, matches
@@ -39,6 +40,8 @@ class ProjectOptions:
     resource_groups: Mapping[str, str] = field(default_factory=dict)
     """The process mode of each resource group; `unordered` where none is declared."""
     schedules: Mapping[str, ScheduleOptions] = field(default_factory=dict)
+    variables: tuple[tuple[DeclaredVariable, ...], ...] = ()
+    """Level by level, the lowest first: everybody's, the groups', its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,15 @@ class RunnerOptions:
     isolation_required: bool = True
     host_tools: bool = False
     timeout: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncludeOptions:
+    """Where else pipelines may include from: hosts (names with wildcards), those of this network (`host:port`), an instance."""
+
+    hosts: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    gitlab: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +109,7 @@ class Options:
     job_timeout: int = 3600
     registries: RegistryOptions = field(default_factory=RegistryOptions)
     retention: Retention = field(default_factory=Retention)
+    includes: IncludeOptions = field(default_factory=IncludeOptions)
     gitops_project: str = "aegis/gitops"
 
     def project(self, name: str) -> ProjectOptions:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from aegis.core.types import JobUsage
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhyReason:
@@ -26,3 +28,9 @@ class WhyView:
     reasons: tuple[WhyReason, ...] = ()
     usual_seconds: float | None = None
     queued_at: datetime | None = None
+    queue_seconds: float | None = None
+    run_seconds: float | None = None
+    fault: str = ""
+    """`error` where the surroundings failed, `failure` where the code did, else empty."""
+    usage: JobUsage | None = None
+    """What its steps used; None where its runner does not measure."""

@@ -53,10 +53,25 @@ class Chronicle:
                     raise CheckFailed("demo-unexpected", f"while waiting for {what}: {summary(record)}")
             if self._now() > deadline:
                 raise CheckFailed("demo-timeout", f"{what} did not happen within {seconds:.0f} s")
-            record = self._next()
-            if record:
-                self.records.append(record)
-                self._seen(record)
+            self._read()
+
+    def _read(self) -> None:
+        record = self._next()
+        if record:
+            self.records.append(record)
+            self._seen(record)
+
+    def catch_up(self, seq: int) -> None:
+        """Read up to a record that the ledger has."""
+        while self.last() < seq:
+            self._read()
+
+    def seconds(self, since: int) -> float:
+        """From the record `since` (0: the first one) to the last one seen, by the times that the ledger gave them."""
+        if not self.records:
+            return 0.0
+        begun = next((record for record in self.records if record["seq"] >= since), self.records[0])
+        return round((moment(self.records[-1]) - moment(begun)).total_seconds(), 2)
 
     def last(self) -> int:
         """The last sequence number seen."""

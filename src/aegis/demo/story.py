@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -104,16 +103,20 @@ class Titled:
 
 
 def tell(stage: Stage, chapters: tuple[Titled, ...]) -> list[Step]:
-    """Run the chapters in order; the first that fails ends the story, with its reason as detail."""
+    """Run the chapters in order; the first that fails ends the story, with its reason as detail.
+
+    What a chapter took is the time between the last record before it and its own last one.
+    """
     steps = []
     for number, chapter in enumerate(chapters, 1):
         stage.teller.chapter(number, len(chapters), chapter.title, chapter.why)
-        begun = time.monotonic()
+        begun = stage.mark()
         try:
             detail, ok = chapter.run(stage), True
+            stage.chronicle.catch_up(int(stage.operator.get("home")["seq"]))
         except AegisError as error:
             detail, ok = str(error), False
-        step = Step(name=chapter.name, ok=ok, seconds=round(time.monotonic() - begun, 2), detail=detail)
+        step = Step(name=chapter.name, ok=ok, seconds=stage.chronicle.seconds(begun), detail=detail)
         stage.teller.done(step)
         steps.append(step)
         if not ok:

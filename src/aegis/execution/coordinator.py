@@ -25,6 +25,7 @@ from aegis.core.types import JobRun, Run, State, StoredFile
 from aegis.execution import assignment, trace
 from aegis.execution.leases import Leases
 from aegis.execution.options import CoordinatorOptions
+from aegis.execution.outcomes import outcomes
 from aegis.execution.ports import QueueStore, TraceStore
 from aegis.execution.progress import BRIDGE, PLAYED, RETRIED, Progress, Steps
 from aegis.execution.redundancy import superseded
@@ -78,8 +79,7 @@ class Coordinator:
         self._finishing: set[str] = set()
         self._groups = ResourceGroups()
         self._timers: dict[tuple[str, str], float] = {}
-        self._wakes = 0
-        self._offers = 0
+        self._wakes = self._offers = 0
 
     @property
     def lease_seconds(self) -> float:
@@ -99,8 +99,7 @@ class Coordinator:
         made = replace(run, plan=digest, jobs=(), created_at=at, state=State.CREATED)
         progress = Progress(made, plan, order=0)
         steps = progress.begin(at)
-        created = events.RunCreated(run=made, job_count=len(plan.jobs))
-        data = [created, *self._runs.ending(progress)]
+        data = [events.RunCreated(run=made, job_count=len(plan.jobs)), *self._runs.ending(progress)]
         drafts = [self._runs.draft(progress, one, actor, cause, project) for one in data]
         with self._changing(progress.id):
             records = self._ledger.append(drafts, expect={f"run/{run.id}": 0})
@@ -141,6 +140,14 @@ class Coordinator:
     def retry(self, run_id: str, name: str, actor: str) -> Run:
         """Run a finished job again as its next attempt; the jobs it had skipped are open again."""
         return self._person(run_id, name, State.PENDING, actor, RETRIED)
+
+    def retry_failed(self, run_id: str, actor: str) -> tuple[str, ...]:
+        """Run what failed or was canceled again, also what had never begun, each in its turn; the names of these jobs."""
+        with self._changing(run_id):
+            progress = self._runs.progress(run_id)
+            for name in (names := progress.unsuccessful()):
+                self._change_job(progress, name, State.CREATED, actor, RETRIED)
+            return names
 
     def play(self, run_id: str, name: str, actor: str, variables: Sequence[Variable] = ()) -> Run:
         """Start a manual job, or a delayed one before its time; `variables` override the job's own."""
@@ -263,7 +270,6 @@ class Coordinator:
         return self._process_mode(*key) if self._process_mode is not None else UNORDERED
 
     def _next(self, key: tuple[str, str]) -> Claim | None:
-        """Who comes next for a group of a project."""
         return next_claim(self._mode(key), self._runs.claims(*key))
 
     def _start(self, progress: Progress, spec: JobSpec, runner: Runner) -> JobRun:
@@ -333,16 +339,15 @@ class Coordinator:
             trace=trace,
             files=result.files,
             coverage=result.coverage,
+            usage=result.usage,
             allow_failure=tolerated(spec, result.exit_code) if failed else spec.allow_failure,
         )
         again = failed and not progress.canceled_by and retries(
             spec.retry, attempt=job.attempt, failure_reason=job.failure_reason or "", exit_code=job.exit_code
         )  # fmt: skip
         self._release(progress, spec, job.id)
-        finished = events.JobFinished(job=job, will_retry=again)
-        self._commit(
-            progress, [finished], lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor
-        )
+        ended = [events.JobFinished(job=job, will_retry=again), *outcomes(progress.head, spec, job, will_retry=again)]
+        self._commit(progress, ended, lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor)
 
     def _release(self, progress: Progress, spec: JobSpec, job_id: str) -> None:
         self._leases.drop(job_id)
@@ -376,8 +381,8 @@ class Coordinator:
                 self.finish(lease.job_id, JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=text))
 
     def _next_timer(self) -> float:
-        first = min(*self._timers.values(), self._leases.next_end(), self._clock.monotonic() + 3600.0)
-        return max(0.01, first - self._clock.monotonic())
+        now = self._clock.monotonic()
+        return max(0.01, min(*self._timers.values(), self._leases.next_end(), now + 3600.0) - now)
 
     def recover(self) -> tuple[Run, ...]:
         """Rebuild every open run from the ledger; jobs that were running here have failed. The open runs.
@@ -434,8 +439,7 @@ class Coordinator:
             progress.hold(name, self._clock.now(), waiting=True)
 
     def _delay(self, progress: Progress, name: str) -> None:
-        due = self._clock.monotonic() + (progress.specs[name].start_in or 0)
-        self._timers.setdefault((progress.id, name), due)
+        self._timers.setdefault((progress.id, name), self._clock.monotonic() + (progress.specs[name].start_in or 0))
 
     def _enqueue(self, progress: Progress, steps: Steps) -> None:
         for step in steps:

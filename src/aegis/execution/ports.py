@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from aegis.core.types import StoredFile
+from aegis.core.types import JobUsage, StoredFile
 
 
 class TraceStore(Protocol):
@@ -208,6 +208,8 @@ class Exit:
 
     code: int
     stopped: bool = False
+    usage: JobUsage | None = field(default=None, compare=False)
+    """What its processes used, those that somebody waited for; None where it is not known."""
 
 
 class TraceSink(Protocol):

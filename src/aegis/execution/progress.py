@@ -114,6 +114,12 @@ class Progress:
         """The variables that whoever started a manual job gave it."""
         return self._given.get(name, ())
 
+    def unsuccessful(self) -> tuple[str, ...]:
+        """The jobs that failed or were canceled; those that others wait for come first."""
+        found = (name for name, state in self.board.states().items() if state in {State.FAILED, State.CANCELED})
+        order = self.plan.stages.index
+        return tuple(sorted(found, key=lambda name: (order(self.specs[name].stage), -self.depths[name])))
+
     @property
     def finished(self) -> bool:
         """Whether nothing more happens by itself."""
@@ -157,20 +163,20 @@ class Progress:
         self._attempts.setdefault(name, []).append(self._jobs[name])
         self._jobs[name] = self._attempt(self.specs[name], job.attempt + 1, at)
 
-    def retry(self, name: str, at: datetime) -> Steps:
-        """A person wants a finished job again; `Conflict` for one that has not finished."""
+    def retry(self, name: str, at: datetime, *, in_turn: bool = False) -> Steps:
+        """A person wants a finished job again, now or `in_turn`; `Conflict` for one that has not finished."""
         job = self.job(name)
         if job.state not in {State.SUCCESS, State.FAILED, State.CANCELED}:
             raise Conflict("job-not-finished", f"job {name!r} is {job.state}; only a finished job is run again")
         self._next_attempt(name, at)
-        return self._reopened(name, at)
+        return self._reopened(name, at, in_turn=in_turn)
 
     def changed(self, data: events.JobChanged, at: datetime) -> Steps:
         """What a person, or a rule, does with one job."""
         if data.state is State.CANCELED:
             return self.cancel_job(data.name, at)
         if data.reason == RETRIED:
-            return self.retry(data.name, at)
+            return self.retry(data.name, at, in_turn=data.state is State.CREATED)
         if data.reason == PLAYED:
             steps = self.play(data.name, at)
             if data.variables:
@@ -187,10 +193,10 @@ class Progress:
             )
         return self._reopened(name, at)
 
-    def _reopened(self, name: str, at: datetime) -> Steps:
+    def _reopened(self, name: str, at: datetime, *, in_turn: bool = False) -> Steps:
         self.canceled_by = ""
         self._run = replace(self._run, finished_at=None)
-        return self._queued(self.board.play(name), at)
+        return self._queued(self.board.reopen(name) if in_turn else self.board.play(name), at)
 
     def due(self, name: str, at: datetime) -> Steps:
         """A delayed job's time has come."""

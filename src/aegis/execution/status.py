@@ -202,6 +202,13 @@ class Board:
         steps = [Step(name=self._nodes[one].name, state=State.CREATED) for one in reset]
         return (Step(name=name, state=State.PENDING), *steps, *self._settle(reset))
 
+    def reopen(self, name: str) -> tuple[Step, ...]:
+        """A finished job is wanted again in its turn: it waits as before the begin, and so does what it had skipped."""
+        position = self._index[name]
+        self._set(position, State.CREATED, self._nodes[position].allow_failure)
+        reset = [position, *self._reset_after(position)]
+        return (*(Step(name=self._nodes[one].name, state=State.CREATED) for one in reset), *self._settle(reset))
+
     def stop(self) -> tuple[Step, ...]:
         """Cancel: what has not begun is canceled, what runs is canceling. Blocking manual jobs are canceled too.
 

@@ -57,7 +57,8 @@ def judge_findings(
     if kind == DEPENDENCIES and now is not None:
         reasons += _ages(policy, reports, now)
     if not any(reason.outcome is Outcome.BLOCK for reason in reasons):
-        reasons.append(Reason(gate=kind, outcome=Outcome.PASS, message=_CLEAN[kind]))
+        known = _known_until(reports, now) if kind == DEPENDENCIES and now is not None else ""
+        reasons.append(Reason(gate=kind, outcome=Outcome.PASS, message=_CLEAN[kind] + known))
     return tuple(reasons)
 
 
@@ -195,6 +196,17 @@ def _ages(policy: GatePolicy, reports: tuple[FindingsReport, ...], now: datetime
                 )
             )
     return reasons
+
+
+def _known_until(reports: tuple[FindingsReport, ...], now: datetime) -> str:
+    """How old the advisories were that a clean report was made with: it is worth no more than they are."""
+    told = [report.options[NEWEST] for report in reports if report.options.get(NEWEST)]
+    if not told:
+        return ""
+    instants = [_instant(text) for text in told]
+    days = [(now - one).days for one in instants if one is not None]
+    age = f"{max(days)} days old" if len(days) == len(told) else "of unknown age"
+    return f"; the newest advisory is {age}"
 
 
 def _instant(text: str) -> datetime | None:

@@ -77,6 +77,15 @@ class RememberedElsewhere:
         """See `Elsewhere`."""
         return self._memory.ask(("template", name), lambda: self._below.template(name))
 
+    def other(self, host: str) -> RememberedElsewhere | None:
+        """See `Elsewhere`."""
+
+        def made() -> RememberedElsewhere | None:
+            below = self._below.other(host)
+            return RememberedElsewhere(below) if below is not None else None
+
+        return self._memory.ask(("other", host), made)
+
 
 class _RememberedFiles:
     """Files of another project's commit, each read once."""

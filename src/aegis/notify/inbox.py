@@ -10,6 +10,7 @@ an entry concerns today (`routing`) nor in which words (`messages`). The state f
 | an emergency's review | an approval that needs one | the review |
 | a service in an environment | a degraded deployment, a failed or rolled back promotion | the next good promotion |
 | an action outside | a port that failed | the same action completed |
+| a release that runs and does not verify | the first look that finds it so | the first that finds it well, or running nowhere |
 """
 
 from __future__ import annotations
@@ -277,6 +278,16 @@ class Inbox:
 
     def _action_failed(self, record: Record, data: events.ActionFailed) -> None:
         hint = f"{data.message} — {data.hint}" if data.hint else data.message
+        if record.subject.startswith("verification/"):
+            release = _name(record)
+            news = News(
+                key=f"action/{record.subject}", kind="failure", title="inbox.distrusted", occurrence=release,
+                params={"release": release, "code": data.code}, severity="critical", hint=hint,
+                link=f"/releases/{release}", audience=("operators", f"service:{record.service}"),
+                project=record.project, service=record.service,
+            )  # fmt: skip
+            self._note(news, record.recorded_at)
+            return
         news = News(
             key=f"action/{record.subject}", kind="failure", title="inbox.action-failed", occurrence=record.id,
             params={"action": record.subject, "code": data.code}, hint=hint, audience=("operators",),

@@ -51,9 +51,11 @@ _GIVEN: Final = ("CI_", "GITLAB_", "AEGIS_", "GIT_", "FF_", "RUNNER_", "TRIGGER_
 
 MENDS: Final[Mapping[str, str]] = {
     "dast_configuration": "name the profile's settings as variables of the job",
+    "environment:kubernetes": "deploy from the script with a kubeconfig from a secret of the declaration",
     "hooks": "put the commands at the beginning of `before_script`",
     "id_tokens": "take a secret from the declaration (`secret://…`) instead of a token that is exchanged",
     "identity": "log in with a secret from the declaration in `before_script`",
+    "image:kubernetes": "name the user in the image itself, or run the job with gitlab-runner's Docker executor",
     "inputs": "use a variable with `value`, `options` and `description`",
     "needs": "fetch what the other pipeline made from its registry",
     "pages": "publish `public/` with a command in the job's script",
@@ -205,7 +207,7 @@ def _job(definition: Definition, present: Mapping[str, set[str]], *, containers:
 
 def _of_job(definition: Definition, pipelines: tuple[str, ...], *, containers: bool) -> Iterator[Problem]:
     for word in unsupported(definition):
-        key = definition.node.key(word)
+        key = definition.node.key(word.partition(":")[0])
         yield Problem(
             topic="keyword", message=f"`{word}` has no effect here", mend=MENDS.get(word, "leave it out"),
             where=key.where if key is not None else definition.key.where, fatal=word in {"trigger", "run"},

@@ -16,10 +16,11 @@ from aegis.core.plan import Excluded, JobEnvironment, JobSpec, Plan, Variable
 from aegis.pipeline import graph, jobs, predefined
 from aegis.pipeline.conditions import Conditions, Context, Match, Scope, flat, why_none
 from aegis.pipeline.configuration import Configuration, Definition, configure, yaml_variables
+from aegis.pipeline.declared import ScopedVariable
 from aegis.pipeline.diagnostics import Report
 from aegis.pipeline.document import Map, Node, Scalar, plain
 from aegis.pipeline.inspection import Inspection
-from aegis.pipeline.keywords import NOT_CARRIED_OUT
+from aegis.pipeline.keywords import NOT_CARRIED_OUT, PARTS_NOT_CARRIED_OUT
 from aegis.pipeline.layers import Layers
 from aegis.pipeline.matrix import Instance
 from aegis.pipeline.only import Target, judge
@@ -77,7 +78,12 @@ def _context(request: CompileRequest) -> Context:
             request.pipeline_variables,
         )
     )
-    masked = (one.key for one in (*request.project_variables, *request.pipeline_variables) if one.masked or one.secret)
+    outside = (
+        *request.project_variables,
+        *(one.variable for one in request.scoped_variables),
+        *request.pipeline_variables,
+    )
+    masked = (one.key for one in outside if one.masked or one.secret)
     known = request.source in _PUSHES and request.ref_kind != "tag"
     return Context(
         files=request.files,
@@ -139,7 +145,7 @@ def _check(configuration: Configuration, names: graph.Names, report: Report) -> 
     for name, definition in configuration.jobs.items():
         definition.unsupported = unsupported(definition)
         for word in definition.unsupported:
-            key = definition.node.key(word)
+            key = definition.node.key(word.partition(":")[0])
             report.warn(
                 "not-carried-out",
                 f"`{name}: {word}` is understood, but cannot be carried out here",
@@ -170,11 +176,21 @@ def unsupported(definition: Definition) -> tuple[str, ...]:
         found.append("pages")
     if graph.foreign(definition.get("needs")):
         found.append("needs")
+    for word, part in PARTS_NOT_CARRIED_OUT:
+        whole = definition.values.get(word)
+        if isinstance(whole, Map) and _uses(whole.get(part)):
+            found.append(f"{word}:{part}")
     return tuple(sorted(found))
 
 
 def _uses(node: Node | None) -> bool:
     return node is not None and not (isinstance(node, Scalar) and node.value in {None, False})
+
+
+def _outranked(request: CompileRequest) -> tuple[ScopedVariable, ...]:
+    """The scoped variables that the pipeline was not given itself."""
+    above = {one.key for one in request.pipeline_variables}
+    return tuple(one for one in request.scoped_variables if one.variable.key not in above)
 
 
 class _TooManyVariables(Exception):
@@ -201,6 +217,7 @@ class _Compiler:
             low={key: Variable(key=key, value=value) for key, value in predefined.of_request(request).items()},
             root=dict(configuration.variables),
             high=layered(request.project_variables, request.pipeline_variables),
+            scoped=_outranked(request),
         )
         self.workflow_rules = configuration.workflow is not None and configuration.workflow.has("rules")
         dotenv = any(_leaves_dotenv(one) for one in configuration.jobs.values())
@@ -218,6 +235,9 @@ class _Compiler:
                 for name, one in self.configuration.jobs.items()
             )
             return _answer(None, self.configuration, self.report, excluded=excluded, skipped=skipped)
+        name = self._name()
+        if name is not None:
+            self.layers.low["CI_PIPELINE_NAME"] = Variable(key="CI_PIPELINE_NAME", value=name, raw=True)
         chosen, excluded_jobs = self._select()
         try:
             specs = self._build(chosen)
@@ -238,9 +258,8 @@ class _Compiler:
         if circle is not None:
             place = next(spec.where for spec in specs if spec.name == circle[0])
             self.report.error("circular-needs", f"`needs` goes in a circle: {' → '.join((*circle, circle[0]))}", place)
-        plan = self._plan(
-            specs, excluded, tuple(one for one in self.configuration.stages if one in stages), auto_cancel
-        )
+        present = tuple(one for one in self.configuration.stages if one in stages)
+        plan = self._plan(specs, excluded, present, auto_cancel, name)
         return _answer(plan, self.configuration, self.report, excluded=excluded)
 
     def _workflow(self) -> tuple[Map | None, str]:
@@ -262,6 +281,14 @@ class _Compiler:
         self.layers.root.update(yaml_variables(match.rule.get("variables")))
         ruled = match.rule.get("auto_cancel")
         return (ruled if isinstance(ruled, Map) else cancel), ""
+
+    def _name(self) -> str | None:
+        """The pipeline's name, made of what all jobs know."""
+        workflow = self.configuration.workflow
+        name = workflow.get("name") if workflow is not None else None
+        if not isinstance(name, Scalar) or not name.value:
+            return None
+        return Expansion(self._common(), self.open_names).text(name.text)
 
     def _common(self) -> dict[str, Variable]:
         """What every job has, whatever it is."""
@@ -389,12 +416,10 @@ class _Compiler:
         excluded: tuple[Excluded, ...],
         stages: tuple[str, ...],
         auto_cancel: Map | None,
+        name: str | None,
     ) -> Plan:
         from aegis.core import codec, ids  # noqa: PLC0415 - `lint` makes no plan and need not load the codec
 
-        variables = self._common()
-        workflow = self.configuration.workflow
-        name = workflow.get("name") if workflow is not None else None
         words = sorted({word for one in self.configuration.jobs.values() for word in one.unsupported})
         plan = Plan(
             id="",
@@ -405,9 +430,7 @@ class _Compiler:
             stages=stages,
             jobs=specs,
             excluded=excluded,
-            name=Expansion(variables, self.open_names).text(name.text)
-            if isinstance(name, Scalar) and name.value
-            else None,
+            name=name,
             policy_digest=self.request.policy_digest,
             auto_cancel=_word(auto_cancel, "on_new_commit", "conservative"),
             on_job_failure=_word(auto_cancel, "on_job_failure", "none"),

@@ -7,7 +7,7 @@ match: that is the caller's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from aegis.core.errors import AegisError, Where
@@ -29,7 +29,8 @@ class Context:
     files: Files
     values: Mapping[str, str]
     changed: tuple[str, ...] | None = None
-    comparisons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    comparisons: Mapping[str, tuple[str, ...]] | None = None
+    """Changes by the ref that they are compared with; None: the refs are not known."""
     masked: frozenset[str] = frozenset()
     """Names of variables whose value must not be put into a file's text."""
     elsewhere: Elsewhere | None = None
@@ -117,6 +118,7 @@ class Conditions:
     def __init__(self, context: Context, report: Report) -> None:
         self.context = context
         self.report = report
+        self._missing: set[int] = set()
         self.base = Scope(context.values, lambda: context.values)
 
     def include(self, rules: Node) -> bool:
@@ -180,9 +182,26 @@ class Conditions:
             patterns = strings(node.get("paths"))
             compare = node.get("compare_to")
             if isinstance(compare, Scalar) and compare.value is not None:
-                ref = expand_known(compare.text, scope.expanded()).removeprefix("refs/heads/")
-                changed = self.context.comparisons.get(ref, self.context.changed)
+                ref = expand_known(compare.text, scope.expanded())
+                if self.context.comparisons is not None:
+                    changed = self.context.comparisons.get(ref.removeprefix("refs/heads/"))
+                    if changed is None:
+                        self._no_such_ref(ref, compare)
+                        return None
         return self.changed_path(patterns, changed, scope)
+
+    def _no_such_ref(self, ref: str, node: Scalar) -> None:
+        """Said once for each place, however many jobs have it; the rule does not match."""
+        if id(node) not in self._missing:
+            self._missing.add(id(node))
+            self.report.error(
+                "unknown-ref",
+                f"`compare_to: {node.text}` names no branch, tag or commit of this project"
+                if ref == node.text
+                else f"`compare_to: {node.text}` is `{ref}`, which is no branch, tag or commit of this project",
+                node.where,
+                "name a branch that is there, for instance refs/heads/main",
+            )
 
     def changed_path(self, patterns: tuple[str, ...], changed: tuple[str, ...] | None, scope: Scope) -> str | None:
         """Why `changes` holds; None when it does not. Unknown changes count as changed."""

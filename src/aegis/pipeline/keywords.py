@@ -297,9 +297,12 @@ BRIDGE: Final = frozenset(
 """What a job may have that starts another pipeline instead of running a script."""
 
 NOT_CARRIED_OUT: Final = frozenset(
-    {"dast_configuration", "identity", "inputs", "pages", "publish", "release"}
+    {"dast_configuration", "identity", "inputs", "pages", "publish"}
 )  # fmt: skip
 """Understood, but without effect here; each use is a warning and stands in `Plan.unsupported`."""
+
+PARTS_NOT_CARRIED_OUT: Final = (("environment", "kubernetes"), ("image", "kubernetes"))
+"""The same for keys within a keyword, which else has its effect."""
 
 WORKFLOW: Final = fields(
     {

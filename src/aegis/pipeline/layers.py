@@ -14,6 +14,7 @@ from aegis.core.plan import JobEnvironment, Variable
 from aegis.pipeline import predefined
 from aegis.pipeline.conditions import Match, strings
 from aegis.pipeline.configuration import Definition, yaml_variables
+from aegis.pipeline.declared import ScopedVariable
 from aegis.pipeline.document import Map, Node, Scalar, Seq
 from aegis.pipeline.matrix import Instance
 from aegis.pipeline.variables import Expansion, Shared
@@ -28,6 +29,8 @@ class Layers:
     low: dict[str, Variable]
     root: dict[str, Variable]
     high: dict[str, Variable]
+    scoped: tuple[ScopedVariable, ...] = ()
+    """What wins over `high` for jobs of certain environments."""
     _written: dict[int, dict[str, Variable]] = field(default_factory=dict)
     _common: dict[str, Variable] | None = None
     _shared: Shared | None = None
@@ -47,7 +50,8 @@ class Layers:
         """What one job has beyond the shared layers, as far as those do not win."""
         root, high = self.inherited(definition), self.high
         own: dict[str, Variable] = {}
-        for one in predefined.of_job(instance.name, definition.stage, instance.number, instance.total):
+        facts = predefined.of_job(instance.name, definition.stage, instance.number, instance.total, _image(definition))
+        for one in facts:
             if one.key not in root and one.key not in high:
                 own[one.key] = one
         for one in predefined.of_environment(place) if place is not None else ():
@@ -59,7 +63,13 @@ class Layers:
         if match is not None and "variables" in match.rule.entries:
             above = {**above, **self.written(match.rule.get("variables"))}
         own.update(above if high.keys().isdisjoint(above) else {k: v for k, v in above.items() if k not in high})
+        if self.scoped and place is not None:
+            own.update(self.of_place(place.name))
         return own
+
+    def of_place(self, environment: str) -> dict[str, Variable]:
+        """The scoped variables of an environment."""
+        return {one.variable.key: one.variable for one in self.scoped if one.meets(environment)}
 
     def of(
         self, definition: Definition, instance: Instance, match: Match | None, place: JobEnvironment | None
@@ -118,10 +128,17 @@ class Layers:
         return _Seen(self, definition, instance, place)
 
 
+def _image(definition: Definition) -> str:
+    """The image that a job names, references and all."""
+    node = definition.get("image")
+    named = node.get("name") if isinstance(node, Map) else node
+    return named.value if isinstance(named, Scalar) and isinstance(named.value, str) else ""
+
+
 class _Seen(Mapping[str, str]):
     """Unexpanded values; a secret that is set is seen as set, never as its value."""
 
-    __slots__ = ("_definition", "_facts", "_instance", "_layers", "_place", "_upper")
+    __slots__ = ("_definition", "_facts", "_instance", "_layers", "_place", "_scoped", "_upper")
 
     def __init__(
         self,
@@ -135,6 +152,7 @@ class _Seen(Mapping[str, str]):
         self._instance = instance
         self._place = place
         self._facts: dict[str, Variable] | None = None
+        self._scoped: dict[str, Variable] | None = None
         self._upper = (
             layers.high,
             None,
@@ -143,7 +161,7 @@ class _Seen(Mapping[str, str]):
         )
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        for layer in self._upper:
+        for layer in self._narrow(), *self._upper:
             if layer is None:
                 value = self._instance.values.get(name)
                 if value is not None:
@@ -155,12 +173,27 @@ class _Seen(Mapping[str, str]):
         one = self._own(name) or self._layers.low.get(name)
         return default if one is None else "[masked]" if one.secret else one.value
 
+    def _narrow(self) -> Mapping[str, Variable]:
+        """The variables of the job's environment alone, which win over all others but the pipeline's."""
+        if not self._layers.scoped or "environment" not in self._definition.values:
+            return {}
+        if self._scoped is None:
+            place = self._place()
+            self._scoped = self._layers.of_place(place.name) if place is not None else {}
+        return self._scoped
+
     def _own(self, name: str) -> Variable | None:
         """What a job knows of itself, made only when it is asked for."""
         if name.startswith(_OF_JOB) or name.startswith("CI_ENVIRONMENT_"):
             if self._facts is None:
                 instance = self._instance
-                of_job = predefined.of_job(instance.name, self._definition.stage, instance.number, instance.total)
+                of_job = predefined.of_job(
+                    instance.name,
+                    self._definition.stage,
+                    instance.number,
+                    instance.total,
+                    _image(self._definition),
+                )
                 place = self._place() if "environment" in self._definition.values else None
                 of_place = predefined.of_environment(place) if place is not None else ()
                 self._facts = {one.key: one for one in (*of_job, *of_place)}

@@ -53,3 +53,7 @@ class Elsewhere(Protocol):
     def template(self, name: str) -> bytes | None:
         """A template that the instance offers (`Auto-DevOps.gitlab-ci.yml`); None where there is none of that name."""
         ...
+
+    def other(self, host: str) -> Elsewhere | None:
+        """Another instance that components may come from, by its host; None where that is not allowed."""
+        ...

@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from aegis.core import ids
 from aegis.core.plan import JobEnvironment, Variable
 from aegis.pipeline.patterns import Rare
 from aegis.pipeline.request import CompileRequest
@@ -19,6 +20,10 @@ _NOT_JOB_SLUG: Final = re.compile(r"[^a-z0-9_]")
 _ADDRESS: Final = Rare(r"(https?)://([^/:@]+|\[[^\]]+\])(?::(\d+))?(?:/.*)?")
 _INSTANCE: Final = Rare(r"(.*?)(?: \d+/\d+|: \[.*\])")
 _NO_COMMIT: Final = "0" * 40
+_LONG_TITLE: Final = 100
+_DESCRIPTION: Final = 2700
+"""Characters of a merge request's description that its variable holds."""
+_MOST_OPEN: Final = 4
 _SUFFIX_ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TIERS: Final = (
     ("development", Rare(r"dev|review|trunk", re.IGNORECASE)),
@@ -63,6 +68,7 @@ def of_request(request: CompileRequest) -> dict[str, str]:
         "CI_CONFIG_PATH": request.root,
         "CI_COMMIT_REF_PROTECTED": "true" if request.protected else "false",
         "CI_SERVER": "yes",
+        "CI_TEMPLATE_REGISTRY_HOST": "registry.gitlab.com",
         **_commit(request),
         **_project(request.project),
         **_server(request),
@@ -73,8 +79,12 @@ def of_request(request: CompileRequest) -> dict[str, str]:
         values.update(_merge_request(request))
     elif request.ref_kind == "tag":
         values["CI_COMMIT_TAG"] = request.ref
+        values["CI_COMMIT_TAG_MESSAGE"] = request.tag_message
     else:
         values["CI_COMMIT_BRANCH"] = request.ref
+        if request.open_merge_requests:
+            few = request.open_merge_requests[:_MOST_OPEN]
+            values["CI_OPEN_MERGE_REQUESTS"] = ",".join(f"{request.project}!{number}" for number in few)
     values.update(request.predefined)
     return values
 
@@ -90,6 +100,8 @@ def _commit(request: CompileRequest) -> dict[str, str]:
     }
     if request.commit_message:
         title, _, rest = request.commit_message.partition("\n")
+        if len(title) >= _LONG_TITLE:
+            rest = request.commit_message
         values["CI_COMMIT_MESSAGE"] = request.commit_message
         values["CI_COMMIT_TITLE"] = title
         values["CI_COMMIT_DESCRIPTION"] = rest.lstrip("\n")
@@ -120,11 +132,13 @@ def _server(request: CompileRequest) -> dict[str, str]:
 def _project(path: str) -> dict[str, str]:
     namespace, _, name = path.rpartition("/")
     return {
+        "CI_PROJECT_ID": str(ids.number(f"project/{path}")),
         "CI_PROJECT_PATH": path,
         "CI_PROJECT_PATH_SLUG": slug(path),
         "CI_PROJECT_NAME": name,
         "CI_PROJECT_TITLE": name,
         "CI_PROJECT_NAMESPACE": namespace,
+        "CI_PROJECT_NAMESPACE_ID": str(ids.number(f"group/{namespace}")),
         "CI_PROJECT_NAMESPACE_SLUG": slug(namespace),
         "CI_PROJECT_ROOT_NAMESPACE": namespace.partition("/")[0],
     }
@@ -139,17 +153,21 @@ def _merge_request(request: CompileRequest) -> dict[str, str]:
         "CI_MERGE_REQUEST_ID": str(merge.number),
         "CI_MERGE_REQUEST_REF_PATH": f"refs/merge-requests/{merge.number}/{'merge' if merge.merged_result else 'head'}",
         "CI_MERGE_REQUEST_EVENT_TYPE": "merged_result" if merge.merged_result else "detached",
-        "CI_MERGE_REQUEST_PROJECT_PATH": request.project,
-        "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH": request.project,
+        **_projects_of_merge_request(request),
         "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": merge.source_branch,
         "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": merge.source_sha if merge.merged_result else "",
         "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": merge.target_branch,
         "CI_MERGE_REQUEST_TARGET_BRANCH_SHA": merge.target_sha if merge.merged_result else "",
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_PROTECTED": "true" if merge.source_protected else "false",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_PROTECTED": "true" if merge.target_protected else "false",
+        "CI_MERGE_REQUEST_SQUASH_ON_MERGE": "false",
+        "CI_MERGE_REQUEST_DESCRIPTION": merge.description[:_DESCRIPTION],
+        "CI_MERGE_REQUEST_DESCRIPTION_IS_TRUNCATED": "true" if len(merge.description) > _DESCRIPTION else "false",
         "CI_MERGE_REQUEST_DRAFT": "true" if merge.draft else "false",
         "CI_OPEN_MERGE_REQUESTS": f"{request.project}!{merge.number}",
     }
-    if merge.target_sha:
-        values["CI_MERGE_REQUEST_DIFF_BASE_SHA"] = merge.target_sha
+    if merge.base_sha or merge.target_sha:
+        values["CI_MERGE_REQUEST_DIFF_BASE_SHA"] = merge.base_sha or merge.target_sha
     if merge.title:
         values["CI_MERGE_REQUEST_TITLE"] = merge.title
     if merge.labels:
@@ -157,8 +175,21 @@ def _merge_request(request: CompileRequest) -> dict[str, str]:
     return values
 
 
-def of_job(name: str, stage: str, index: int | None, total: int | None) -> list[Variable]:
-    """What a job knows of itself."""
+def _projects_of_merge_request(request: CompileRequest) -> dict[str, str]:
+    """Source and target are one project: there are no forks."""
+    number = str(ids.number(f"project/{request.project}"))
+    address = _server(request).get("CI_PROJECT_URL")
+    values = {}
+    for side in ("CI_MERGE_REQUEST_PROJECT", "CI_MERGE_REQUEST_SOURCE_PROJECT"):
+        values[f"{side}_ID"] = number
+        values[f"{side}_PATH"] = request.project
+        if address:
+            values[f"{side}_URL"] = address
+    return values
+
+
+def of_job(name: str, stage: str, index: int | None, total: int | None, image: str = "") -> list[Variable]:
+    """What a job knows of itself. `image` is as the file has it."""
     variables = [
         Variable(key="CI_JOB_NAME", value=name, raw=True),
         Variable(key="CI_JOB_NAME_SLUG", value=_NOT_JOB_SLUG.sub("-", name.lower())[:63].strip("-")),
@@ -171,6 +202,8 @@ def of_job(name: str, stage: str, index: int | None, total: int | None) -> list[
         variables.append(Variable(key="CI_NODE_INDEX", value=str(index)))
     else:
         variables.append(Variable(key="CI_JOB_GROUP_NAME", value=name, raw=True))
+    if image:
+        variables.append(Variable(key="CI_JOB_IMAGE", value=image))
     return variables
 
 

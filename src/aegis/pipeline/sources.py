@@ -213,7 +213,10 @@ class Sources:
 
     def _component(self, address: str, target: Scalar, given: dict[str, Given], elsewhere: Elsewhere) -> list[Source]:
         parts = components.read(address.replace("$CI_SERVER_FQDN", elsewhere.host, 1))
-        if parts is None or parts.host != elsewhere.host:
+        there = None
+        if parts is not None:
+            there = elsewhere if parts.host == elsewhere.host else elsewhere.other(parts.host)
+        if parts is None or there is None:
             where = f" of {elsewhere.host}" if elsewhere.host else ""
             self.report.error(
                 "unknown-component",
@@ -224,11 +227,11 @@ class Sources:
             return []
         version: str | None = parts.version
         if components.needs_releases(parts.version):
-            version = components.chosen(parts.version, elsewhere.releases(parts.project))
+            version = components.chosen(parts.version, there.releases(parts.project))
             if version is None and parts.version == components.LATEST:
                 raise NotFound("unknown-component", f"{parts.project} has no release, so `~latest` names nothing")
-        commit = elsewhere.commit(parts.project, version or parts.version)
-        files = elsewhere.files(parts.project, commit)
+        commit = there.commit(parts.project, version or parts.version)
+        files = there.files(parts.project, commit)
         context = {"name": parts.name, "version": version or parts.version, "reference": parts.version, "sha": commit}
         home = Home(files=files, prefix=f"{parts.project}@{version or parts.version}:", component=context)
         for path in components.paths(parts.name):

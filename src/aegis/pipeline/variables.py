@@ -192,7 +192,7 @@ class Expansion:
             if other is None:
                 still_open = still_open or self.open_names(name)
                 return None if self.open_names(name) else ""
-            if other.file or other.secret:
+            if other.file or other.secret or other.masked:
                 still_open = True
                 return None
             text, inner_open = self._values.get(name) or self._expanded_raw(other)

@@ -17,7 +17,7 @@ from typing import Final
 from aegis.registry.options import CleanUpRule
 from aegis.registry.ports import ListedImage
 
-_BESIDE: Final = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})(?:\.(?:sig|att|sbom))?")
+_BESIDE: Final = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})(?:\.(?:sig|att|sbom|base))?")
 
 Protected = Callable[[str, str], str]
 """Why the image with this repository and digest must stay, or empty."""
@@ -66,9 +66,9 @@ def _belonging(images: Sequence[ListedImage]) -> dict[str, set[str]]:
         digest = one.record.digest
         for part in here.intersection(one.record.references) - {digest}:
             found.setdefault(part, set()).add(digest)
-        owners = {one.record.subject} | {
-            f"{match[1]}:{match[2]}" for match in map(_BESIDE.fullmatch, one.tags) if match
-        }
+        beside = [_BESIDE.fullmatch(tag) for tag in one.tags]
+        named = {f"{match[1]}:{match[2]}" for match in beside if match} if all(beside) else set()  # else for itself
+        owners = {one.record.subject} | named
         for owner in (owners & here) - {digest}:
             found.setdefault(digest, set()).add(owner)
     return found

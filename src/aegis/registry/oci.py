@@ -112,7 +112,7 @@ class OciRegistry:
         return self.images.repositories(after=after, limit=limit)
 
     def copy(self, source: str, target: str, digest: str, *, tags: Sequence[str], actor: str) -> None:
-        """Release an image from one repository to another: content, referrers, cosign's tags, then `tags`.
+        """Release an image from one repository to another: content, referrers, cosign's tags, its base, then `tags`.
 
         Tags come last, so that nobody sees the image without its signatures. Idempotent; `NotFound` where the
         source lacks it, `Conflict` where a fixed tag of the target points elsewhere.
@@ -141,7 +141,7 @@ class OciRegistry:
         goal.put_manifest(digest, manifest.media_type, manifest.body)
         for referrer in self.images.referrers(origin.name, digest):
             self._copy_one(origin, goal, referrer.digest, seen=seen)
-        for suffix in ("sig", "att", "sbom"):
+        for suffix in ("sig", "att", "sbom", "base"):
             tag = f"{digest.replace(':', '-')}.{suffix}"
             beside = self.images.tagged(origin.name, tag)
             if beside is not None:

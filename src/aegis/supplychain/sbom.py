@@ -16,8 +16,11 @@ from email.policy import compat32
 from typing import Any, Final
 from urllib.parse import quote
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from aegis.core import codec
-from aegis.supplychain.packages import canonical
+from aegis.core.errors import UserError
+from aegis.supplychain.packages import Package, canonical
 
 _ALGORITHMS: Final = {"sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
 _TYPES: Final = {"image": "container", "wheel": "library", "project": "application"}
@@ -50,11 +53,12 @@ class Product:
     version: str
     digest: str = ""
     commit: str = ""
+    licences: tuple[str, ...] = ()
 
 
 def package_url(name: str, version: str) -> str:
-    """The package URL of a Python package (purl-spec, type pypi)."""
-    return f"pkg:pypi/{canonical(name)}@{quote(version, safe='.-')}"
+    """The package URL of a Python package (purl-spec, type pypi); of any version where none is known."""
+    return f"pkg:pypi/{canonical(name)}" + (f"@{quote(version, safe='.-')}" if version else "")
 
 
 def component_of(metadata: bytes, hashes: tuple[str, ...] = ()) -> Component | None:
@@ -72,6 +76,40 @@ def component_of(metadata: bytes, hashes: tuple[str, ...] = ()) -> Component | N
         licences=licences,
         description=str(headers.get("Summary") or "")[:300],
     )
+
+
+def needs_of(metadata: bytes, locked: Iterable[Package] = ()) -> tuple[Component, ...]:
+    """What the metadata of a wheel says that it needs, extras left out.
+
+    Version and hashes are those of the lock; where it has none, or several, none is claimed: whoever installs chooses.
+    """
+    by_name: dict[str, list[Package]] = {}
+    for one in locked:
+        by_name.setdefault(canonical(one.name), []).append(one)
+    found: dict[str, Component] = {}
+    for text in BytesHeaderParser(policy=compat32).parsebytes(metadata).get_all("Requires-Dist", []):
+        try:
+            needed = Requirement(str(text))
+        except InvalidRequirement:
+            continue  # who checks the wheel refuses it
+        if needed.marker is None or "extra" not in str(needed.marker):
+            known = by_name.get(canonical(needed.name), [])
+            version, hashes = (known[0].version or "", known[0].hashes) if len(known) == 1 else ("", ())
+            found[canonical(needed.name)] = Component(name=needed.name, version=version, hashes=hashes)
+    return tuple(found[name] for name in sorted(found))
+
+
+def wheel_document(
+    metadata: bytes, locked: Iterable[Package], *, digest: str, commit: str, made_at: datetime, tool_version: str
+) -> bytes:
+    """The CycloneDX document of a wheel: what it is, and what it says that it needs. `UserError` for one without a name."""
+    own = component_of(metadata)
+    if own is None:
+        raise UserError("no-distribution", "its metadata names no package", hint="aegis wheel check says more")
+    product = Product(
+        kind="wheel", name=own.name, version=own.version, digest=digest, commit=commit, licences=own.licences
+    )
+    return document(product, needs_of(metadata, locked), made_at=made_at, tool_version=tool_version)
 
 
 def document(
@@ -112,6 +150,8 @@ def _product(product: Product) -> dict[str, Any]:
     }
     if product.digest:
         entry["hashes"] = _hashes((product.digest,))
+    if product.licences:
+        entry["licenses"] = _licences(product.licences)
     if product.commit:
         entry["properties"] = [{"name": "aegis:commit", "value": product.commit}]
     return entry
@@ -125,10 +165,11 @@ def _component(component: Component) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "type": "library",
         "name": component.name,
-        "version": component.version,
         "bom-ref": component.reference,
         "purl": component.reference,
     }
+    if component.version:
+        entry["version"] = component.version
     if component.description:
         entry["description"] = component.description
     if component.hashes:

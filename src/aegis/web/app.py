@@ -73,9 +73,8 @@ class HostGuard:
         await self._app(scope, receive, with_headers)
 
 
-def create_app(parts: Parts) -> Starlette:
+def create_app(parts: Parts, bell: events.Bell) -> Starlette:
     """The application; its life begins and ends the watcher of the event stream."""
-    bell = events.Bell(parts.stream)
 
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
@@ -83,7 +82,7 @@ def create_app(parts: Parts) -> Starlette:
         try:
             yield
         finally:
-            await bell.stop()
+            bell.end()
 
     async def health(_request: Request) -> Response:
         return PlainTextResponse("ok\n")

@@ -1,6 +1,7 @@
 """`/events`: the ledger as server-sent events. Resumes at `Last-Event-ID`, the ledger's sequence number.
 
-A slow client is given up rather than buffered for; it reconnects and resumes without a gap.
+A slow client is given up rather than buffered for; it reconnects and resumes without a gap. A server that ends lets every
+stream come to its proper end first.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ class Bell:
         self._rung = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._head = 0
+        self.ended = False
 
     async def start(self) -> None:
         """Begin to watch."""
         self._head = await run_in_threadpool(self._stream.head)
         self._task = asyncio.create_task(self._watch())
 
-    async def stop(self) -> None:
-        """Stop watching and let every stream end."""
+    def end(self) -> None:
+        """Stop watching and let every stream end, so that a server that stops need not cut them. From the loop's thread."""
+        self.ended = True
         if self._task is not None:
             self._task.cancel()
         self._rung.set()
@@ -52,7 +55,7 @@ class Bell:
 
     async def wait(self, after: int) -> None:
         """Until the head is beyond `after`, or the keep-alive is due."""
-        if self._head > after:
+        if self._head > after or self.ended:
             return
         try:
             await asyncio.wait_for(self._rung.wait(), KEEP_ALIVE_SECONDS)
@@ -77,7 +80,7 @@ def routes(stream: Stream, credentials: Credentials, bell: Bell) -> list[Route]:
     async def _lines(request: Request, start: int, *, whole: bool) -> AsyncIterator[bytes]:
         position = start
         yield b"retry: 1000\n\n"
-        while not await request.is_disconnected():
+        while not bell.ended and not await request.is_disconnected():
             batch = await run_in_threadpool(stream.after, position, BATCH)
             if not batch:
                 yield f": at {position}\n\n".encode()

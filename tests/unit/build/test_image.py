@@ -18,12 +18,16 @@ from starlette.applications import Starlette
 
 from aegis.adapters.layout_directory import OciLayout
 from aegis.bootstrap.image import ImageReport, Wanted, build_image, push_image
+from aegis.bootstrap.image_base import mirror_base
+from aegis.bootstrap.image_platforms import join_images
 from aegis.bootstrap.image_reading import diff_images, inspect_image, rebase_image, sbom_of
 from aegis.build.image import Facts, image_tags, python_version
+from aegis.build.platforms import image_for
 from aegis.core.errors import Conflict, Denied, ExternalError, NotFound, UserError
 from aegis.web import oci_api, pypi_api
 from support.live_server import serving
 from support.registry_doors import READER, WRITER, DoorsHolder, TokenDoors
+from support.tiny_packages import wheel
 from support.tiny_service import tiny_lock, tiny_wheels, write_service
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -208,6 +212,28 @@ def test_an_image_stands_on_a_base_from_a_layout_or_a_registry(address: str, tmp
         build(above, base=f"{address}/shop/nothing:1")
 
 
+def test_the_base_comes_into_the_registry_with_the_image_and_by_itself(
+    address: str, doors: TokenDoors, tmp_path: Path
+) -> None:
+    """Base and image by digest, also after what was pushed was lost; within a registry nothing is sent again."""
+    base = build(write_service(tmp_path / "base", options='user = "0"\n'), push=True, repository=f"{address}/shop/base")
+    mirrored = mirror_base(f"{address}/shop/base:1.2.0", f"{address}/shop/pinned")
+    assert (mirrored.pinned, mirrored.sent) == (f"{address}/shop/pinned@{base.digest}", 0)
+    above = build(write_service(tmp_path / "above"), base=mirrored.pinned, push=True, version="9.0.0")
+    assert above.pushed is not None
+    assert above.pushed.sent < 3  # all but its own layer and configuration was taken over from the base
+    here = doors.registry.repository("quarantine/shop/orders", actor="test")
+    kept = here.manifest(base.digest)
+    assert here.blob_size(json.loads(kept.body)["config"]["digest"]) > 0
+    for reference in (*above.tags, above.digest, base.digest):
+        here.delete_manifest(reference)
+    here.delete_blob(above.layers[0].digest)
+    again = build(tmp_path / "above", base=mirrored.pinned, push=True, version="9.0.0")
+    assert again.pushed is not None
+    assert again.pushed.repaired
+    assert here.manifest(base.digest).body == kept.body
+
+
 def test_the_bill_of_materials_is_the_same_from_the_builder_and_from_the_layers(tmp_path: Path) -> None:
     folder = write_service(tmp_path / "svc")
     report = build(folder, sbom=tmp_path / "sbom.json")
@@ -257,6 +283,61 @@ def test_what_the_registry_lost_is_sent_again(doors: TokenDoors, tmp_path: Path)
     third = build(folder, push=True)
     assert third.pushed is not None
     assert (third.pushed.sent, third.pushed.repaired) == (0, False)
+
+
+def test_one_image_for_two_platforms_and_none_where_a_wheel_is_missing(
+    address: str, doors: TokenDoors, tmp_path: Path
+) -> None:
+    found = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    files = [wheel("native", tag=f"{found}-{found}-manylinux_2_17_{one}") for one in ("x86_64", "aarch64")]
+    doors.indexes.index("shop", actor="test").upload({}, files[0][0], io.BytesIO(files[0][1]))
+    hashes = " ".join(f"--hash=sha256:{hashlib.sha256(data).hexdigest()}" for _, data in files)
+    folder = write_service(tmp_path / "svc", lock=f"{tiny_lock()}native==1.0 {hashes}\n")
+    build(folder, architecture="amd64", output=tmp_path / "amd64")
+    with pytest.raises(ExternalError, match="native"):
+        build(folder, architecture="arm64", output=tmp_path / "arm64")
+    doors.indexes.index("shop", actor="test").upload({}, files[1][0], io.BytesIO(files[1][1]))
+    shutil.rmtree(tmp_path / "uv", ignore_errors=True)  # uv keeps an index's page for a while
+    arm = build(folder, architecture="arm64", output=tmp_path / "arm64")
+    (wheel_tag,) = wheel_tags(OciLayout(tmp_path / "arm64"), "native-1.0.dist-info/WHEEL")
+    assert wheel_tag.endswith("aarch64")
+    joined = join_images((tmp_path / "amd64", tmp_path / "arm64"), f"{address}/shop/orders", (), dry_run=False)
+    assert joined.tags == arm.tags
+    raw = json.loads(doors.registry.repository("shop/orders", actor="test").manifest("1.2.0").body)
+    assert {one["platform"]["architecture"]: one["digest"] for one in raw["manifests"]} == {
+        "amd64": joined.images[0], "arm64": arm.digest,
+    }  # fmt: skip
+    assert image_for(raw, "arm64") == arm.digest
+    shown = skopeo(
+        "inspect", "--override-arch", "arm64", "--tls-verify=false", "--creds", f"job:{READER}",
+        f"docker://{address}/shop/orders:1.2.0",
+    )  # fmt: skip
+    assert json.loads(shown)["Architecture"] == "arm64"
+
+
+def wheel_tags(layout: OciLayout, path: str) -> list[str]:
+    """The `Tag` lines of the wheel metadata at `path` in the image."""
+    found = []
+    for layer in json.loads(layout.manifest("1.2.0").body)["layers"]:
+        with tarfile.open(layout.blob_path(layer["digest"])) as archive:
+            names = [one for one in archive.getnames() if one.endswith(path)]
+            for name in names:
+                file = archive.extractfile(name)
+                assert file is not None
+                found += [one.decode() for one in file.read().splitlines() if one.startswith(b"Tag: ")]
+    return found
+
+
+def test_what_is_not_one_build_is_not_joined(tmp_path: Path) -> None:
+    folder = write_service(tmp_path / "svc")
+    build(folder, output=tmp_path / "one")
+    build(folder, output=tmp_path / "two", version="2.0.0", architecture="arm64")
+    for layouts in (("one", "one"), ("one", "two")):
+        with pytest.raises(UserError) as caught:
+            join_images(tuple(tmp_path / name for name in layouts), "", (), dry_run=True)
+        assert caught.value.code == "platforms"
+    with pytest.raises(UserError, match="not for linux/arm64"):
+        image_for({"manifests": [{"digest": "x", "platform": {"os": "linux", "architecture": "amd64"}}]}, "arm64")
 
 
 def test_a_wheel_that_is_not_what_the_lock_says_is_refused(tmp_path: Path) -> None:

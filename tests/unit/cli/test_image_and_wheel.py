@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aegis.cli.root import run
+from support.tiny_packages import wheel
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -58,6 +59,9 @@ def document(text: str) -> dict[str, Any]:
         ("wheel",),
         ("wheel", "build"),
         ("wheel", "publish"),
+        ("wheel", "sbom"),
+        ("image", "base", "mirror"),
+        ("image", "join"),
     ],
 )
 def test_help_begins_with_two_examples(call: Call, command: tuple[str, ...]) -> None:
@@ -119,3 +123,17 @@ def test_errors_come_with_a_code_a_mend_and_the_exit_code_of_their_family(call: 
     assert (code, document(out)["error"]["code"]) == (2, "no-index")
     code, out, _ = call("wheel", "publish", "--dry-run", "--json", "x.whl")
     assert (code, document(out)["files"]) == (0, ["x.whl"])
+
+
+def test_the_bill_of_materials_of_a_wheel_is_printed_or_written(call: Call, tmp_path: Path) -> None:
+    name, data = wheel(metadata=b"Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\nRequires-Dist: h11\n")
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "requirements.lock").write_text(f"h11==0.16.0 --hash=sha256:{'1' * 64}\n")
+    code, out, _ = call("wheel", "sbom", str(tmp_path / name), "--project", str(tmp_path))
+    assert (code, [one["version"] for one in json.loads(out)["components"]]) == (0, ["0.16.0"])
+    written = tmp_path / "tiny.cdx.json"
+    code, out, _ = call(
+        "wheel", "sbom", str(tmp_path / name), "--project", str(tmp_path), "--output", str(written), "--json"
+    )
+    assert (code, document(out)["sbom"]) == (0, json.loads(written.read_text()))
+    assert call("wheel", "sbom", str(tmp_path / "missing.whl"))[0] == 2

@@ -329,3 +329,55 @@ def test_the_security_template_runs_here(
     capsys.readouterr()
     assert call("run", "secrets", "--json") == 0
     assert [(job["name"], job["status"]) for job in shown(capsys)["jobs"]] == [("secrets", "success")]
+
+
+@pytest.mark.usefixtures("tree")
+def test_variables_of_the_declaration_count_here_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    word = "open" + "-sesame"
+    declared = (
+        "version: 1\nbranches: {main: {push: []}}\nvariables: {shop: {REGION: group}}\nprojects:\n  shop/orders:\n    kind: library\n"
+        f"    variables: {{WORD: {{value: {word}, masked: true, protected: true}}}}\n"
+    )
+    (here / ".gitlab-ci.yml").write_text('a: {script: [x], variables: {URL: "http://$WORD@$REGION"}}\n')
+    (here / "aegis.yaml").write_text(declared)
+    assert call("preview", "--json") == 0
+    told = capsys.readouterr().out
+    variables = json.loads(told)["jobs"][0]["variables"]
+    assert (variables["REGION"], variables["WORD"], variables["URL"]) == ("group", "[masked]", "http://$WORD@group")
+    assert variables["CI_COMMIT_REF_PROTECTED"] == "true"
+    assert word not in told
+    assert call("preview", "--ref", "other", "--json") == 0
+    assert "WORD" not in shown(capsys)["jobs"][0]["variables"]
+    (here / "aegis.yaml").rename(here / "elsewhere.yaml")
+    assert call("preview", "--json") == 0
+    assert "REGION" not in shown(capsys)["jobs"][0]["variables"]
+    assert call("preview", "--variables", "elsewhere.yaml", "--json") == 0
+    assert shown(capsys)["jobs"][0]["variables"]["REGION"] == "group"
+    assert call("preview", "--variables", "missing.yaml") == 2
+    assert "there is no missing.yaml" in capsys.readouterr().err
+    (here / "aegis.yaml").write_text("version: 1\nvariabels: {}\n")
+    assert call("preview") == 2
+    assert "did you mean `variables`?" in capsys.readouterr().err
+
+
+def test_only_what_starts_pipelines_is_a_source(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / ".gitlab-ci.yml").write_text("a: {script: [x], rules: [{if: '$CI_PIPELINE_SOURCE == \"schedule\"'}]}\n")
+    assert call("preview", "--source", "schedule", "--json") == 0
+    assert [job["name"] for job in shown(capsys)["jobs"]] == ["a"]
+    assert call("preview", "--source", "shedule") == 2
+    assert "did you mean `schedule`?" in capsys.readouterr().err
+    assert call("preview", "--source", "zzz") == 2
+    assert "merge_request_event" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("tree")
+def test_comparing_with_a_ref_that_is_not_there_is_an_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / ".gitlab-ci.yml").write_text(
+        "a: {script: [x], rules: [{changes: {paths: ['*'], compare_to: refs/heads/mian}}]}\n"
+    )
+    assert call("preview") == 2
+    assert "error[unknown-ref]: `compare_to: refs/heads/mian` names no branch" in capsys.readouterr().out
+    (here / ".gitlab-ci.yml").write_text(
+        "a: {script: [x], rules: [{changes: {paths: ['*'], compare_to: refs/heads/main}}]}\n"
+    )
+    assert call("preview") == 0

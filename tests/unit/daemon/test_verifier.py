@@ -1,4 +1,4 @@
-"""What runs is verified again: once distrusted, quarantined; a registry that cannot be read is no verdict."""
+"""What runs is verified again: once distrusted, quarantined, and told once; a registry that cannot be read is no verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from aegis.core.errors import AegisError, Denied, ExternalError
-from aegis.core.events import ArtifactQuarantined, Draft
+from aegis.core.events import ActionCompleted, ActionFailed, ArtifactQuarantined, Draft
 from aegis.core.types import Artifact, ArtifactKind, Release
 from aegis.daemon.loops import Reporter
 from aegis.daemon.verifier import Verifier
@@ -33,13 +33,17 @@ def release(name: str) -> Release:
 
 @dataclass
 class World:
-    """Two environments that run one release."""
+    """Two environments that run one release, until it runs nowhere; what is appended can be read again."""
 
     drafts: list[Draft] = field(default_factory=list)
+    runs: bool = True
+    error: AegisError | None = None
+    asked: list[str] = field(default_factory=list)
 
     def read(self, choose: Callable[[Any], Any]) -> Any:
-        cells = {name: SimpleNamespace(release="web@1.0.0") for name in ("web/staging", "web/production")}
-        cells["web/development"] = SimpleNamespace(release=None)  # type: ignore[assignment]
+        names = ("web/staging", "web/production") if self.runs else ()
+        cells: dict[str, Any] = {name: SimpleNamespace(release="web@1.0.0") for name in names}
+        cells["web/development"] = SimpleNamespace(release=None)
         return choose(
             SimpleNamespace(cells=cells, releases={"web@1.0.0": SimpleNamespace(release=release("web@1.0.0"))})
         )
@@ -47,30 +51,74 @@ class World:
     def append(self, *drafts: Draft) -> None:
         self.drafts += drafts
 
+    def subject(self, name: str) -> tuple[Draft, ...]:
+        return tuple(one for one in self.drafts if one.subject == name)
+
+    def deployable(self, _: Context, one: Release) -> None:
+        self.asked.append(one.id)
+        if self.error is not None:
+            raise self.error
+
+    def verifier(self) -> Verifier:
+        context = SimpleNamespace(world=self, append=self.append, subject=self.subject)
+        return Verifier(cast("Context", context), Reporter(), pause=7.0)
+
+    @property
+    def kinds(self) -> list[type]:
+        return [type(one.data) for one in self.drafts]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
+    monkeypatch.setattr(trust, "deployable", made.deployable)
+    return made
+
 
 @pytest.mark.parametrize(
-    ("error", "quarantined"),
+    ("error", "kinds"),
     [
-        (None, False),
-        (Denied("unsigned", "nothing lies beside it"), True),
-        (Denied("bad-signature", "another key"), True),
-        (Denied("quarantined", "it is already"), False),
-        (ExternalError("registry", "the disk is gone"), False),
+        (None, []),
+        (Denied("unsigned", "nothing lies beside it"), [ActionFailed, ArtifactQuarantined]),
+        (Denied("bad-signature", "another key"), [ActionFailed, ArtifactQuarantined]),
+        (Denied("quarantined", "it is already"), []),
+        (ExternalError("registry", "the disk is gone"), [ActionFailed]),
     ],
 )
 def test_an_image_that_cannot_be_trusted_any_more_is_quarantined(
-    monkeypatch: pytest.MonkeyPatch, error: AegisError | None, *, quarantined: bool
+    world: World, error: AegisError | None, kinds: list[type]
 ) -> None:
-    asked: list[str] = []
+    world.error = error
+    assert world.verifier().round() == 7.0
+    assert world.asked == ["web@1.0.0"]
+    assert world.kinds == kinds
 
-    def deployable(_: Context, one: Release) -> None:
-        asked.append(one.id)
-        if error is not None:
-            raise error
 
-    monkeypatch.setattr(trust, "deployable", deployable)
-    world = World()
-    context = cast("Context", SimpleNamespace(world=world, append=world.append))
-    assert Verifier(context, Reporter(), pause=7.0).round() == 7.0
-    assert asked == ["web@1.0.0"]
-    assert [type(one.data) for one in world.drafts] == ([ArtifactQuarantined] if quarantined else [])
+def test_what_goes_on_is_told_once_and_settled_when_it_ends(world: World) -> None:
+    verifier = world.verifier()
+    world.error = ExternalError("registry", "the disk is gone")
+    verifier.round()
+    verifier.round()
+    world.verifier().round()  # after a restart
+    assert world.kinds == [ActionFailed]
+    world.error = Denied("unsigned", "nothing lies beside it")
+    verifier.round()
+    assert world.kinds == [ActionFailed, ActionFailed, ArtifactQuarantined]
+    world.error = Denied("quarantined", "it is already")
+    verifier.round()
+    assert len(world.drafts) == 3
+    world.runs = False
+    again = world.verifier()
+    again.round()
+    again.round()
+    assert world.kinds[3:] == [ActionCompleted]
+
+
+def test_a_registry_that_can_be_read_again_settles_it(world: World) -> None:
+    verifier = world.verifier()
+    world.error = ExternalError("registry", "the disk is gone")
+    verifier.round()
+    world.error = None
+    verifier.round()
+    verifier.round()
+    assert world.kinds == [ActionFailed, ActionCompleted]

@@ -48,6 +48,9 @@ def test_a_verdict_belongs_to_the_end_that_it_judged() -> None:
 def test_a_retried_run_that_has_ended_again_is_not_judged_yet() -> None:
     first = [events.RunCreated(run=RUN, job_count=1), *ended(State.FAILED), judged(Outcome.BLOCK)]
     again = [events.JobChanged(name="unit", state=State.PENDING, by="ana", reason="retried"), *ended(State.SUCCESS)]
+    going_on = RunEntry.fold(records(*first, again[0]))
+    assert going_on is not None
+    assert (going_on.run.state, going_on.run.finished_at) == (State.RUNNING, None)
     entry = RunEntry.fold(records(*first, *again))
     assert entry is not None
     assert entry.verdict is None

@@ -122,6 +122,30 @@ def test_a_person_retries_a_failed_job_and_what_it_skipped_goes_on(engine: Engin
         engine.coordinator.run("01unknown")
 
 
+def test_a_canceled_run_is_retried_whole_and_in_order(engine: Engine) -> None:
+    run_id = engine.submit(
+        job("deploy", "true", stage="deploy"), job("scan", "true"), job("test", "true"), job("build", "true", stage="build"),
+        job("smoke", "true", stage="deploy", needs=(Need(job="deploy"),)),
+    )  # fmt: skip
+    engine.coordinator.finish(take(engine, "build").job.id, PASSED)
+    engine.coordinator.finish(take(engine).job.id, FAILED)
+    engine.coordinator.cancel(run_id, "dev")
+    assert engine.coordinator.run(run_id).state.finished
+    assert {"scan", "test"} <= set(engine.coordinator.retry_failed(run_id, "dev"))
+    before = states(engine.coordinator.run(run_id))
+    assert before == {
+        "build": "success", "scan": "pending", "test": "pending", "deploy": "created", "smoke": "created",
+    }  # fmt: skip
+    engine.coordinator.recover()
+    assert states(engine.coordinator.run(run_id)) == before
+    for _ in ("scan", "test"):
+        engine.coordinator.finish(take(engine).job.id, PASSED)
+    for name in ("deploy", "smoke"):
+        engine.coordinator.finish(take(engine, name).job.id, PASSED)
+    assert engine.coordinator.run(run_id).state is State.SUCCESS
+    assert engine.coordinator.retry_failed(run_id, "dev") == ()
+
+
 def test_a_manual_job_waits_for_a_person(engine: Engine) -> None:
     run_id = engine.submit(job("gate", "true", when="manual"), job("deploy", "true", stage="deploy"))
     assert engine.coordinator.run(run_id).state is State.MANUAL

@@ -157,6 +157,11 @@ def test_a_package_that_was_not_looked_up_follows_the_policy() -> None:
 
 
 def test_old_advisories_warn_where_the_policy_bounds_their_age() -> None:
+    clean = one(ONLY, claim("dependencies", scan("dependency_scanning", newest="2026-01-01T00:00:00Z")))[1]
+    assert (clean.outcome, clean.message.partition("; ")[2]) == (Outcome.PASS, "the newest advisory is 31 days old")
+    assert (
+        "of unknown age" in one(ONLY, claim("dependencies", scan("dependency_scanning", newest="unknown")))[1].message
+    )
     policy = replace(ONLY, advisories_max_age_days=7)
     assert one(policy, claim("dependencies", scan("dependency_scanning")))[0] is Outcome.PASS
     outcome, reason = one(policy, claim("dependencies", scan("dependency_scanning", newest="2026-01-01T00:00:00Z")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aegis.pipeline.assessment import MENDS, Assessment, JobAssessment, assess
-from aegis.pipeline.keywords import NOT_CARRIED_OUT
+from aegis.pipeline.keywords import NOT_CARRIED_OUT, PARTS_NOT_CARRIED_OUT
 from aegis.pipeline.request import CompileRequest, MemoryFiles
 
 
@@ -38,7 +38,9 @@ def test_images_and_services_need_containers() -> None:
     assert job(assessed(text), "a").runs == "as written"
 
 
-@pytest.mark.parametrize("word", sorted(NOT_CARRIED_OUT))
+@pytest.mark.parametrize(
+    "word", sorted((*NOT_CARRIED_OUT, *(f"{word}:{part}" for word, part in PARTS_NOT_CARRIED_OUT)))
+)
 def test_every_keyword_without_effect_has_a_mend(word: str) -> None:
     assert MENDS[word]
 

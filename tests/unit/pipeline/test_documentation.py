@@ -9,7 +9,7 @@ import pytest
 
 from aegis.cli.root import run
 from aegis.pipeline import templates
-from aegis.pipeline.keywords import NOT_CARRIED_OUT
+from aegis.pipeline.keywords import NOT_CARRIED_OUT, PARTS_NOT_CARRIED_OUT
 
 PAGE = (Path(__file__).parents[3] / "docs" / "pipelines.md").read_text()
 
@@ -27,7 +27,10 @@ def test_its_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert code == 0, line
 
 
-@pytest.mark.parametrize("word", sorted(NOT_CARRIED_OUT))
+WITHOUT_EFFECT = sorted((*NOT_CARRIED_OUT, *(f"{word}:{part}" for word, part in PARTS_NOT_CARRIED_OUT)))
+
+
+@pytest.mark.parametrize("word", WITHOUT_EFFECT)
 def test_every_keyword_without_effect_is_named(word: str) -> None:
     assert f"`{word}`" in PAGE
 

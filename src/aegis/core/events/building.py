@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aegis.core.events.records import event
-from aegis.core.plan import Variable
-from aegis.core.types import Artifact, Change, Evidence, JobRun, Release, Run, State, Verdict
+from aegis.core.plan import JobEnvironment, Variable
+from aegis.core.types import Artifact, Change, Evidence, JobRun, PublishedRelease, Release, Run, State, Verdict
 
 # -- source -----------------------------------------------------------------------------------------------
 
@@ -17,6 +17,15 @@ class ChangePushed:
     """A ref moved in a repository. Subject `change/<id>`."""
 
     change: Change
+
+
+@event("dev.cdevents.branch.deleted")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchDeleted:
+    """A branch is gone; `commit` is where it was. Subject `refs/<project>`."""
+
+    ref: str
+    commit: str
 
 
 @event("dev.cdevents.change.created")
@@ -135,6 +144,46 @@ class JobChanged:
     by: str
     reason: str = ""
     variables: tuple[Variable, ...] = ()
+
+
+@event("aegis.environment.used")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentUsed:
+    """A job with `environment` has ended; `ok` when it passed. Subject `run/<id>`."""
+
+    environment: JobEnvironment
+    job: str
+    ref: str
+    commit: str
+    ok: bool
+
+
+@event("aegis.environment.stopping")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentStopping:
+    """A job's environment is to stop: by `job` of `run`, or at once where `job` is empty. Subject `place/<project>/<name>`."""
+
+    name: str
+    reason: str
+    by: str
+    run: str = ""
+    job: str = ""
+
+
+@event("aegis.release.asked")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseAsked:
+    """A job with `release` has passed. Subject `run/<id>`."""
+
+    job: str
+
+
+@event("aegis.release.published")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasePublished:
+    """A job's release is made, and its tag exists. Subject `published-release/<project>/<tag>`."""
+
+    release: PublishedRelease
 
 
 @event("aegis.run.cancel-requested")

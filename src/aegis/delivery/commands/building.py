@@ -110,6 +110,34 @@ class SupersedeRuns:
     run: str
 
 
+@verb("stop-environment")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopEnvironment:
+    """Stop an environment that a job has deployed, by its stop job where it has one."""
+
+    project: str
+    environment: str
+    reason: str = ""
+
+
+@verb("stop-abandoned", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAbandoned:
+    """Stop the environments of a branch that is gone, or of a merge request that has ended."""
+
+    project: str
+    ref: str
+
+
+@verb("publish-release", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishRelease:
+    """Make the tag and the release that a job of a run asks for."""
+
+    run: str
+    job: str
+
+
 # -- verdicts and releases --------------------------------------------------------------------------------
 
 

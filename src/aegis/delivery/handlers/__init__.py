@@ -8,6 +8,8 @@ from typing import Final
 NOUNS: Final = (
     "runs",
     "downstream",
+    "places",
+    "publications",
     "verdicts",
     "releases",
     "merge_requests",

@@ -10,15 +10,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from aegis import __version__
 from aegis.core.errors import NotFound
-from aegis.core.ids import sha256
-from aegis.core.types import Artifact, JobRun, Run
+from aegis.core.ids import is_digest, sha256
+from aegis.core.types import Artifact, Evidence, JobRun, Run
 from aegis.delivery.context import Context
 from aegis.registry.oci import ImageRepository
 from aegis.supplychain import contents, locks, provenance, sbom, signing
+from aegis.supplychain.packages import Package
 
 READ_LAYERS: Final = 256
 _READ: dict[str, contents.LayerContents] = {}
@@ -64,6 +65,7 @@ def attach(context: Context, repository: ImageRepository, artifact: Artifact, ru
         template=job.origin if job else None,
         isolation=job.isolation if job else "",
         lock=lock,
+        base=standing_on(repository, artifact.digest),
         started_at=job.started_at if job else None,
         finished_at=job.finished_at if job else None,
     )
@@ -71,26 +73,76 @@ def attach(context: Context, repository: ImageRepository, artifact: Artifact, ru
     push(repository, signing.attest_image(subject_of(repository, artifact.digest), statements, context.signer))
 
 
+def standing_on(repository: ImageRepository, digest: str) -> str:
+    """The digest of the image that this one stands on, which is kept beside it from now on; empty where it is not known.
+
+    A job says which it is. It is believed when that image is here, and its layers are the lowest ones of this one.
+    """
+    image = json.loads(repository.manifest(digest).body)
+    named = str((image.get("annotations") or {}).get("org.opencontainers.image.base.digest", ""))
+    try:
+        base = repository.manifest(named) if is_digest(named) else None
+    except NotFound:
+        base = None
+    below = [one["digest"] for one in json.loads(base.body).get("layers", [])] if base is not None else []
+    lowest = [one["digest"] for one in image.get("layers", [])[: len(below)]]
+    if base is None or not below or below != lowest:
+        return ""
+    repository.put_manifest(f"{digest.replace(':', '-')}.base", base.media_type, base.body)
+    return named
+
+
+def describe_wheel(context: Context, artifact: Artifact, metadata: bytes, run: Run) -> Evidence:
+    """The bill of materials of a wheel, from its own metadata and the commit's lock, as signed evidence about its digest."""
+    _, locked = _locked(context, run)
+    made_at = context.repository(run.project).log(run.commit, limit=1)[0].authored_at
+    bill = sbom.wheel_document(
+        metadata, locked, digest=artifact.digest, commit=run.commit, made_at=made_at, tool_version=__version__
+    )
+    evidence = Evidence(
+        id=context.new_id(), kind="sbom", subject=artifact.digest, project=run.project, digest=context.blobs.put(bill),
+        media_type="application/vnd.cyclonedx+json", run=run.id, uploaded_by="aegis",
+        summary={"file": artifact.filename, "needs": str(len(json.loads(bill)["components"]))},
+    )  # fmt: skip
+    return signing.sign_evidence(evidence, context.signer)
+
+
 def _lock(context: Context, run: Run) -> tuple[str, dict[str, tuple[str, ...]]]:
     """The digest of the lock at the commit, and the hashes that it allows per package."""
+    digest, found = _locked(context, run)
+    return digest, {sbom.package_url(one.name, one.version or ""): one.hashes for one in found}
+
+
+def _locked(context: Context, run: Run) -> tuple[str, tuple[Package, ...]]:
+    """The digest of the lock at the commit, and its packages; empty where there is none."""
     repository = context.repository(run.project)
     for name in locks.NAMES:
         try:
             data = repository.read(run.commit, name)
         except NotFound:
             continue
-        found = locks.packages_of(name, data)
-        return sha256(data), {sbom.package_url(one.name, one.version or ""): one.hashes for one in found}
-    return "", {}
+        return sha256(data), locks.packages_of(name, data)
+    return "", ()
 
 
 def components(
     repository: ImageRepository, digest: str, hashes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 ) -> tuple[sbom.Component, ...]:
-    """The packages that lie in the image's layers, each with the hashes that the lock allows."""
-    layers = json.loads(repository.manifest(digest).body).get("layers", [])
-    read = [_contents(repository, one["digest"], one["mediaType"]) for one in layers]
-    return tuple(replace(one, hashes=hashes.get(one.reference, ())) for one in contents.packages(read))
+    """The packages that lie in the image's layers, each with the hashes that the lock allows; of an index, in any of its images."""
+    found: dict[str, sbom.Component] = {}
+    for image in images_of(repository, digest):
+        read = [_contents(repository, one["digest"], one["mediaType"]) for one in image.get("layers", [])]
+        found |= {one.reference: one for one in contents.packages(read)}
+    return tuple(replace(one, hashes=hashes.get(one.reference, ())) for one in found.values())
+
+
+def images_of(repository: ImageRepository, digest: str) -> tuple[dict[str, Any], ...]:
+    """The manifest of an image; of an index, those of its images."""
+    manifest = json.loads(repository.manifest(digest).body)
+    children = manifest.get("manifests")
+    if children is None:
+        return (manifest,)
+    return tuple(json.loads(repository.manifest(one["digest"]).body) for one in children)
 
 
 def _contents(repository: ImageRepository, digest: str, media_type: str) -> contents.LayerContents:

@@ -21,7 +21,7 @@ def record_changes(
     context: Context, project: str, identity: str, updates: Sequence[RefUpdate], *, cause: str = "", skip: bool = False,
     before: Sequence[Draft] = (),
 ) -> int:  # fmt: skip
-    """Append a change for each ref that moved; the last sequence number. With `skip` no pipeline follows.
+    """Append a change for each ref that moved, and the end of each branch that was deleted; the last sequence number. With `skip` no pipeline follows.
 
     `before` are appended in the same transaction: of what belongs together, either all is known or nothing.
     """
@@ -46,5 +46,16 @@ def record_changes(
             cause=cause,
         )
         for change in changes
+    ]
+    drafts += [
+        Draft(
+            subject=f"refs/{project}",
+            data=events.BranchDeleted(ref=one.ref, commit=one.old or ""),
+            actor=identity,
+            project=project,
+            cause=cause,
+        )
+        for one in updates
+        if one.new is None and one.branch is not None
     ]
     return context.append(*before, *drafts) if before or drafts else context.ledger.head().seq

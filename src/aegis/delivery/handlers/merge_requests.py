@@ -14,24 +14,13 @@ from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
 from aegis.delivery.handlers.changes import record_changes
 from aegis.delivery.handlers.moves import intend
-from aegis.delivery.handlers.runs import change_of, merge_request_of, run_of
+from aegis.delivery.handlers.runs import change_of, merge_request_of, of_project, run_of
 from aegis.delivery.handlers.verdicts import merge_request_number
 from aegis.delivery.views import Result
 from aegis.source import merge_requests as rules
 from aegis.source.branches import RefUpdate
 
 HEADS = "refs/heads/"
-
-
-def of_project(context: Context, project: str) -> tuple[rules.MergeRequest, ...]:
-    """All merge requests of a project, oldest first, from the ledger itself."""
-    query = Query(types=(events.NAMES[events.MergeRequestOpened][0],), project=project)
-    opened: list[int] = []
-    after = 0
-    while records := context.ledger.read(after=after, limit=500, query=query):
-        after = records[-1].seq
-        opened += [one.data.number for one in records if isinstance(one.data, events.MergeRequestOpened)]
-    return tuple(merge_request_of(context, project, number) for number in opened)
 
 
 @handles(ask.OpenMergeRequest)

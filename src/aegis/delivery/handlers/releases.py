@@ -11,7 +11,7 @@ from aegis.core import events
 from aegis.core.errors import Conflict, NotFound
 from aegis.core.events import Draft
 from aegis.core.ports import CommitInfo, Query, Repository
-from aegis.core.types import Artifact, ArtifactKind, JobRun, Outcome, Release, Run
+from aegis.core.types import Artifact, ArtifactKind, Evidence, JobRun, Outcome, Release, Run
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
@@ -197,6 +197,7 @@ def _carry_out(
     project = context.options.project(release.project)
     drafts: list[Draft] = []
     freed: list[Artifact] = []
+    bills: list[Evidence] = []
     for artifact in release.artifacts:
         if artifact.kind in (ArtifactKind.IMAGE, ArtifactKind.CHART):
             handle = context.images.repository(artifact.repository, actor="aegis")
@@ -209,8 +210,11 @@ def _carry_out(
             context.images.copy(artifact.repository, place, artifact.digest, tags=tags, actor="aegis")
             drafts.append(_about(artifact, signed, release, asking))
         else:
-            context.packages.release(QUARANTINE, project.index, artifact.filename, actor="aegis")
+            file = context.packages.release(QUARANTINE, project.index, artifact.filename, actor="aegis")
             place, tags = project.index, (release.version,)
+            if file.metadata_digest:
+                known = context.blobs.get(file.metadata_digest)
+                bills.append(attestations.describe_wheel(context, artifact, known, entry.run))
         freed.append(replace(artifact, quarantined=False, repository=place, tags=tags))
         out = events.ArtifactReleased(digest=artifact.digest, repository=place, tags=tags, verdict=release.verdict)
         drafts.append(_about(artifact, out, release, asking))
@@ -226,7 +230,8 @@ def _carry_out(
         service=release.service,
         cause=asking.cause,
     )
-    seq = context.append(*drafts, created, expect={subject: 0})
+    described = [replace(created, data=events.EvidenceRecorded(evidence=one)) for one in bills]
+    seq = context.append(*drafts, created, *described, expect={subject: 0})
     return Result(seq=seq, message=f"released {release.id}", subject=subject)
 
 

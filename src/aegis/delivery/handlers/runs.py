@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from aegis.core import events, ids
 from aegis.core.errors import Conflict, NotFound, UserError
 from aegis.core.events import Draft
 from aegis.core.plan import Trigger, Variable
-from aegis.core.types import Change, Run
+from aegis.core.ports import Query
+from aegis.core.types import Change, Run, State
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
@@ -24,6 +26,7 @@ from aegis.delivery.views import Result
 from aegis.execution.downstream import reader
 from aegis.pipeline.child import child_request
 from aegis.pipeline.compile import compile_pipeline
+from aegis.pipeline.declared import given
 from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest
 from aegis.source import merge_requests, versions
 
@@ -110,7 +113,7 @@ def _merge_request_wish(context: Context, name: str, asking: Asking) -> Wish | N
         changed=repository.changed(base, entry.head),
         message=info.message,
         author=f"{info.author_name} <{info.author_email}>",
-        merge_request=_described(context, project, entry),
+        merge_request=_described(context, project, entry, base or ""),
     )
 
 
@@ -118,13 +121,17 @@ def _head_of(context: Context, project: str, branch: str) -> str:
     return context.repository(project).refs("refs/heads/").get(f"refs/heads/{branch}", "")
 
 
-def _described(context: Context, project: str, entry: merge_requests.MergeRequest) -> MergeRequest:
+def _described(context: Context, project: str, entry: merge_requests.MergeRequest, base: str = "") -> MergeRequest:
     return MergeRequest(
         number=entry.number,
         source_branch=entry.source_branch,
         target_branch=entry.target_branch,
         target_sha=_head_of(context, project, entry.target_branch),
         title=entry.title,
+        description=entry.description,
+        base_sha=base,
+        source_protected=context.options.is_protected(f"refs/heads/{entry.source_branch}"),
+        target_protected=context.options.is_protected(f"refs/heads/{entry.target_branch}"),
     )
 
 
@@ -190,20 +197,10 @@ def compile_for(context: Context, wish: Wish) -> Compilation:
     project = options.project(wish.project)
     repository = context.repository(wish.project)
     branch = branch_of(wish)
-    version = version_for(context, wish.project, wish.commit, branch)
     info = repository.log(wish.commit, limit=1)[0]
-    predefined = {
-        "CI_SERVER_URL": context.url,
-        "CI_REGISTRY": context.address,
-        "CI_REGISTRY_IMAGE": f"{context.address}/quarantine/{wish.project}",
-        "AEGIS_URL": context.url,
-        "AEGIS_VERSION": version,
-        "AEGIS_ADVISORIES": f"{context.url}/api/aegis/v1/advisories",
-        "SOURCE_DATE_EPOCH": str(int(info.authored_at.timestamp())),
-        "CI_PIPELINE_ID": wish.run,
-        "CI_PIPELINE_URL": f"{context.url}/runs/{wish.run}",
-    }
     is_tag = wish.ref.startswith("refs/tags/")
+    protected = options.is_protected(wish.ref)
+    own = given(project.variables, protected=protected)
     request = CompileRequest(
         files=CommitFiles(repository, wish.commit),
         root=PIPELINE_FILE,
@@ -213,6 +210,7 @@ def compile_for(context: Context, wish: Wish) -> Compilation:
         ref_kind="tag" if is_tag else "branch",
         source=wish.source,
         default_branch=project.default_branch,
+        protected=protected,
         before=wish.before,
         changed=wish.changed,
         comparisons=Comparisons(repository, wish.commit),
@@ -220,11 +218,16 @@ def compile_for(context: Context, wish: Wish) -> Compilation:
             lambda name: context.repository(options.project(name).name),
             context.url,
             lambda name: options.project(name).default_branch,
+            context.outside(),
         ),
+        project_variables=own.everywhere,
+        scoped_variables=own.scoped,
         pipeline_variables=wish.variables,
-        predefined=predefined,
+        predefined=_predefined(context, wish, info.authored_at),
         merge_request=wish.merge_request,
         commit_message=wish.message or info.message,
+        tag_message=repository.tag_message(wish.ref.removeprefix("refs/tags/")) if is_tag else "",
+        open_merge_requests=() if is_tag else _open_of(context, wish.project, branch),
         commit_author=wish.author or f"{info.author_name} <{info.author_email}>",
         commit_timestamp=info.authored_at.isoformat(),
         policy_digest=options.policy_digest,
@@ -233,6 +236,35 @@ def compile_for(context: Context, wish: Wish) -> Compilation:
         made_by = reader(context.engine.run(wish.parent).jobs, context.blobs)
         request = child_request(request, wish.trigger, made_by)
     return compile_pipeline(request)
+
+
+def _predefined(context: Context, wish: Wish, authored_at: datetime) -> dict[str, str]:
+    """What only the server knows: its addresses, the version, who started the pipeline."""
+    person = context.adopted.directory.by_id(wish.started_by)
+    return {
+        "CI_SERVER_NAME": "Aegis",
+        "CI_SERVER_URL": context.url,
+        "CI_PROJECT_VISIBILITY": "private",
+        "CI_REGISTRY": context.address,
+        "CI_REGISTRY_IMAGE": f"{context.address}/quarantine/{wish.project}",
+        "GITLAB_USER_ID": str(ids.number(f"identity/{wish.started_by}")),
+        "GITLAB_USER_LOGIN": wish.started_by,
+        "GITLAB_USER_NAME": person.name if person is not None else wish.started_by,
+        "GITLAB_USER_EMAIL": person.emails[0] if person is not None and person.emails else "",
+        "AEGIS_URL": context.url,
+        "AEGIS_VERSION": version_for(context, wish.project, wish.commit, branch_of(wish)),
+        "AEGIS_ADVISORIES": f"{context.url}/api/aegis/v1/advisories",
+        "SOURCE_DATE_EPOCH": str(int(authored_at.timestamp())),
+        "CI_PIPELINE_ID": wish.run,
+        "CI_PIPELINE_URL": f"{context.url}/runs/{wish.run}",
+    }
+
+
+def _open_of(context: Context, project: str, branch: str) -> tuple[int, ...]:
+    """The open merge requests of a branch."""
+    return tuple(
+        one.number for one in of_project(context, project) if one.source_branch == branch and one.state == "opened"
+    )
 
 
 def branch_of(wish: Wish) -> str:
@@ -263,6 +295,17 @@ def merge_request_of(context: Context, project: str, number: int) -> merge_reque
     if request is None:
         raise NotFound("no-such-merge-request", f"{project} has no merge request {number}")
     return request
+
+
+def of_project(context: Context, project: str) -> tuple[merge_requests.MergeRequest, ...]:
+    """All merge requests of a project, oldest first, from the ledger itself."""
+    query = Query(types=(events.NAMES[events.MergeRequestOpened][0],), project=project)
+    opened: list[int] = []
+    after = 0
+    while records := context.ledger.read(after=after, limit=500, query=query):
+        after = records[-1].seq
+        opened += [one.data.number for one in records if isinstance(one.data, events.MergeRequestOpened)]
+    return tuple(merge_request_of(context, project, number) for number in opened)
 
 
 def run_of(context: Context, run_id: str) -> RunEntry:
@@ -337,14 +380,18 @@ def retry(context: Context, command: ask.RetryJob, asking: Asking) -> Result:
     """Run failed jobs again."""
     entry = run_of(context, command.run)
     context.authorise(asking.actor, "retry", project=entry.run.project)
-    failed = [name for name, job in entry.jobs.items() if job.state in ("failed", "canceled")]
-    jobs = [command.job] if command.job else failed
-    if not jobs:
+    # The engine knows all jobs; the ledger's records of a run do not name those that were canceled before they began.
+    ended = (State.FAILED, State.CANCELED)
+    jobs = tuple(job.name for job in context.engine.run(command.run).jobs if job.state in ended)
+    if not jobs and not command.job:
         raise UserError("nothing-failed", f"no job of run {command.run} has failed", hint="name a job to run it again")
     if asking.dry_run:
-        return Result(seq=0, message=f"would retry {', '.join(jobs)}", dry_run=True)
-    for job in jobs:
-        context.engine.retry(command.run, job, actor=asking.actor.id)
+        return Result(seq=0, message=f"would retry {command.job or ', '.join(jobs)}", dry_run=True)
+    if command.job:
+        context.engine.retry(command.run, command.job, actor=asking.actor.id)
+        jobs = (command.job,)
+    else:
+        jobs = context.engine.retry_failed(command.run, actor=asking.actor.id)
     return Result(seq=context.ledger.head().seq, message=f"retrying {', '.join(jobs)}", subject=f"run/{command.run}")
 
 

@@ -7,6 +7,7 @@ what a job says of itself. Whether the image is signed is looked at now, not rem
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from aegis.core.errors import AegisError, NotFound
 from aegis.core.ids import is_digest
@@ -18,6 +19,8 @@ from aegis.delivery.handlers.promotions import release_of
 from aegis.delivery.queries.entries import RunEntry
 from aegis.gates import reports
 from aegis.supplychain import signing
+
+SBOM: Final = "sbom"
 
 
 def dossier(context: Context, name: str) -> dossiers.Dossier:
@@ -36,9 +39,10 @@ def dossier(context: Context, name: str) -> dossiers.Dossier:
         authored_at=commit.authored_at,
         message=commit.message,
         jobs=tuple(run.jobs.values()) if run is not None else (),
-        figures={one.kind: dict(one.summary) for one in evidence if one.summary},
+        figures={one.kind: dict(one.summary) for one in evidence if one.summary and one.kind != SBOM},
         findings=_findings(context, evidence),
         image=_image(context, release, image) if image is not None else None,
+        wheels=tuple(_wheel(context, one) for one in evidence if one.kind == SBOM),
     )
 
 
@@ -84,13 +88,13 @@ def _findings(context: Context, evidence: tuple[Evidence, ...]) -> tuple[str, ..
 
 def _image(context: Context, release: Release, image: Artifact) -> dossiers.ImageDossier:
     repository = context.images.repository(release.project, actor="aegis")
-    manifest = json.loads(repository.manifest(image.digest).body)
-    layers = {one["digest"]: int(one["size"]) for one in manifest["layers"]}
+    manifests = attestations.images_of(repository, image.digest)
+    layers = {one["digest"]: int(one["size"]) for each in manifests for one in each["layers"]}
     return dossiers.ImageDossier(
         digest=image.digest,
         repository=f"{context.address}/{release.project}",
         tags=repository.tags_of(image.digest),
-        size=manifest["config"]["size"] + sum(layers.values()),
+        size=sum(each["config"]["size"] for each in manifests) + sum(layers.values()),
         layers=layers,
         packages=tuple(
             dossiers.PackageLine(name=one.name, version=one.version, purl=one.reference, licences=one.licences)
@@ -98,6 +102,16 @@ def _image(context: Context, release: Release, image: Artifact) -> dossiers.Imag
         ),
         trusted=_trusted(context, release),
         attested=_attested(context, release, image),
+    )
+
+
+def _wheel(context: Context, evidence: Evidence) -> dossiers.WheelDossier:
+    """A wheel as its signed bill of materials describes it."""
+    signing.verify_evidence(context.signer.public_key(), evidence)
+    bill = json.loads(context.blobs.get(evidence.digest))
+    needs = (f"{one['name']} {one.get('version', '')}".strip() for one in bill["components"])
+    return dossiers.WheelDossier(
+        filename=evidence.summary.get("file", ""), digest=evidence.subject, sbom=evidence.digest, needs=tuple(needs)
     )
 
 

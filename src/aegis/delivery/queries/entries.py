@@ -15,6 +15,7 @@ from aegis.core.events import Record
 from aegis.core.types import (
     Approval,
     Artifact,
+    Deployment,
     DeploymentState,
     Evidence,
     JobRun,
@@ -47,8 +48,11 @@ class RunEntry:
                 self.run = replace(self.run, state=State.RUNNING, started_at=record.recorded_at)
             case events.JobStarted(job=job) | events.JobFinished(job=job):
                 self.jobs[job.name] = job
-            case events.JobChanged(name=name, state=state) if name in self.jobs:
-                self.jobs[name] = replace(self.jobs[name], state=state)
+            case events.JobChanged(name=name, state=state):
+                if name in self.jobs:
+                    self.jobs[name] = replace(self.jobs[name], state=state)
+                if self.run.state.finished and not state.finished:
+                    self.run = replace(self.run, state=State.RUNNING, finished_at=None)  # it is retried
             case events.RunFinished(state=state):
                 # A retried run ends again: what was claimed and judged of its earlier end counts no longer.
                 self.evidence, self.verdict = [], None
@@ -146,6 +150,23 @@ class CellEntry:
     why: str = ""
     promotion: str = ""
     deployment: str = ""
+
+    def observe(self, deployment: Deployment, at: datetime) -> None:
+        """Take in what the cluster showed of a deployment."""
+        if deployment.state is DeploymentState.REVERTED:
+            return
+        if self.release != deployment.release:
+            self.previous, self.release, self.since = self.release, deployment.release, at
+        self.state, self.commit, self.deployment = deployment.state, deployment.commit, deployment.id
+        if self.promotion != deployment.promotion or deployment.state is DeploymentState.DEGRADED:
+            # The first observation says why it is there; later ones say how it is, which is a reason when it is not well.
+            self.promotion, self.why = deployment.promotion, deployment.reason
+
+    def roll_back(self, data: events.ServiceRolledBack, at: datetime) -> None:
+        """Take in a return to an earlier release."""
+        # What was left is quarantined or was taken back on purpose: it is nothing to return to.
+        self.previous, self.release = None, data.to_release or None
+        self.since, self.commit, self.why = at, data.commit, data.reason
 
 
 @dataclass(slots=True, kw_only=True)

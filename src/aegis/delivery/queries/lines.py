@@ -11,11 +11,18 @@ from aegis.delivery.views import HistoryLine
 
 _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     events.ChangePushed: lambda e: f"pushed {e.change.commit[:8]} to {e.change.ref.rsplit('/', 1)[-1]}",
+    events.BranchDeleted: lambda e: f"deleted {e.ref.removeprefix('refs/heads/')}, which was at {e.commit[:8]}",
     events.RunCreated: lambda e: f"pipeline with {e.job_count} jobs began",
     events.RunRefused: lambda e: f"no pipeline: {e.message}",
+    events.EnvironmentUsed: lambda e: (
+        f"{e.environment.name}: {e.environment.action} by {e.job}{'' if e.ok else ', not passed'}"
+    ),
+    events.EnvironmentStopping: lambda e: f"{e.name} is to stop: {e.reason}",
     events.RunFinished: lambda e: f"pipeline {e.state}",
     events.VerdictGiven: lambda e: f"the gates say {e.verdict.outcome}",
     events.ReleaseCreated: lambda e: f"released {e.release.id}",
+    events.ReleaseAsked: lambda e: f"{e.job} asks for a release",
+    events.ReleasePublished: lambda e: f"released {e.release.tag} of {e.release.project}",
     events.ArtifactSigned: lambda e: f"signed {e.digest[:19]}",
     events.ArtifactQuarantined: lambda e: f"quarantined {e.digest[:19]}: {e.reason}",
     events.EvidenceRecorded: lambda e: f"{e.evidence.kind} recorded {e.evidence.summary.get('result', '')}".strip(),

@@ -7,12 +7,14 @@ from datetime import datetime
 from aegis.core import events
 from aegis.core.errors import AegisError
 from aegis.core.ports import Query
-from aegis.core.types import DeploymentState, PromotionState, Rollout, Workload
+from aegis.core.types import ArtifactKind, DeploymentState, PromotionState, Rollout, Workload
 from aegis.delivery.context import Context
 from aegis.delivery.queries.entries import CellEntry
 from aegis.delivery.queries.world import WorldState
 from aegis.delivery.views import Cell
 
+_LOOK_BACK = 200
+"""How many records of a place are read for what it was at a time."""
 _TYPES = tuple(events.NAMES[kind][0] for kind in (events.DeploymentObserved, events.ServiceRolledBack))
 
 
@@ -108,6 +110,13 @@ def source_commit(context: Context, release: str | None) -> str:
     return entry.release.commit if entry is not None else ""
 
 
+def _image(context: Context, release: str | None) -> str:
+    """The digest of a release's image."""
+    entry = context.world.read(lambda state: state.releases.get(release or ""))
+    images = [one.digest for one in entry.release.artifacts if one.kind is ArtifactKind.IMAGE] if entry else []
+    return images[0] if images else ""
+
+
 def at(context: Context, time: datetime) -> tuple[Cell, ...]:
     """What the ledger says ran at a time."""
     found = []
@@ -124,6 +133,7 @@ def at(context: Context, time: datetime) -> tuple[Cell, ...]:
                     release=row.release,
                     version=row.release.rpartition("@")[2] if row.release else "",
                     commit=source_commit(context, row.release),
+                    digest=_image(context, row.release),
                     state=row.state,
                     since=row.since,
                     why=row.why,
@@ -135,27 +145,14 @@ def at(context: Context, time: datetime) -> tuple[Cell, ...]:
 
 
 def _row_at(context: Context, service: str, environment: str, time: datetime) -> CellEntry | None:
+    """The row as the world projection had it then, from the latest records until that time."""
     query = Query(types=_TYPES, service=service, environment=environment, until=time, newest_first=True)
-    row: CellEntry | None = None
-    for record in context.ledger.read(limit=200, query=query):
-        data = record.data
-        if isinstance(data, events.ServiceRolledBack):
-            seen: tuple[str | None, DeploymentState, str, str] = (
-                data.to_release or None, DeploymentState.HEALTHY, data.reason, "",
-            )  # fmt: skip
-        elif isinstance(data, events.DeploymentObserved):
-            one = data.deployment
-            seen = (one.release, one.state, one.reason, one.promotion)
-        else:
-            continue
-        if row is None:
-            row = CellEntry(
-                service=service, environment=environment, release=seen[0], state=seen[1], why=seen[2],
-                promotion=seen[3], since=record.recorded_at,
-            )  # fmt: skip
-        elif row.release == seen[0]:
-            row.since = record.recorded_at
-        else:
-            row.previous = seen[0]
-            break
-    return row
+    records = context.ledger.read(limit=_LOOK_BACK, query=query)
+    row = CellEntry(service=service, environment=environment)
+    for record in reversed(records):
+        if isinstance(record.data, events.DeploymentObserved):
+            row.observe(record.data.deployment, record.recorded_at)
+        elif isinstance(record.data, events.ServiceRolledBack):
+            row.roll_back(record.data, record.recorded_at)
+            row.state = DeploymentState.HEALTHY
+    return row if row.release is not None else None

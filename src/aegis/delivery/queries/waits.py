@@ -37,6 +37,10 @@ def view(context: Context, entry: RunEntry, plan: Plan, name: str) -> WhyView:
         ),
         usual_seconds=durations,
         queued_at=known.job.queued_at,
+        queue_seconds=known.job.queue_seconds,
+        run_seconds=known.job.run_seconds,
+        fault=known.job.fault,
+        usage=known.job.usage,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from aegis.core import codec, events
 from aegis.core.events import Record
-from aegis.core.types import Change, DeploymentState, RolloutState
+from aegis.core.types import Change, RolloutState
 from aegis.delivery.queries.entries import (
     CellEntry,
     MergeRequestEntry,
@@ -191,14 +191,7 @@ class World:
         cell = self._state.cells.setdefault(
             key, CellEntry(service=deployment.service, environment=deployment.environment)
         )
-        if deployment.state is DeploymentState.REVERTED:
-            return
-        if cell.release != deployment.release:
-            cell.previous, cell.release, cell.since = cell.release, deployment.release, record.recorded_at
-        cell.state, cell.commit, cell.deployment = deployment.state, deployment.commit, deployment.id
-        if cell.promotion != deployment.promotion or deployment.state is DeploymentState.DEGRADED:
-            # The first observation says why it is there; later ones say how it is, which is a reason when it is not well.
-            cell.promotion, cell.why = deployment.promotion, deployment.reason
+        cell.observe(deployment, record.recorded_at)
 
     def _rollout_started(self, record: Record, data: events.RolloutStarted) -> None:
         rollout = replace(data.rollout, started_at=record.recorded_at)
@@ -217,9 +210,7 @@ class World:
     def _rolled_back(self, record: Record, data: events.ServiceRolledBack) -> None:
         cell = self._state.cells.get(f"{record.service}/{record.environment}")
         if cell is not None:
-            # What was left is quarantined or was taken back on purpose: it is nothing to return to.
-            cell.previous, cell.release = None, data.to_release or None
-            cell.since, cell.commit, cell.why = record.recorded_at, data.commit, data.reason
+            cell.roll_back(data, record.recorded_at)
 
     def _opened(self, record: Record, data: events.MergeRequestOpened) -> None:
         request = merge_requests.apply(None, data, project=record.project)

@@ -15,7 +15,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from aegis.core.errors import AegisError
 from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import State, StoredFile
+from aegis.core.types import JobUsage, State, StoredFile
 from aegis.execution import environment, script, transfer
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import (
@@ -77,6 +77,7 @@ class _Course:
     begun: bool = False
     """Whether the script was started: without it there is nothing to clean up by `after_script`."""
     files: tuple[StoredFile, ...] = ()
+    usage: JobUsage | None = None
     stopping: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -146,6 +147,7 @@ class JobWork:
         except OSError as error:
             result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
         await self._log.close()
+        result = replace(result, usage=self._course.usage)
         if self._log.broken and result.state is State.SUCCESS:
             result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result
@@ -305,9 +307,12 @@ class JobWork:
             self._course.running = self._course.begun = True
             try:
                 values = {**self._environment.variables, **(extra or {})}
-                return await sandbox.run(script.render(commands), values, self._log)
+                ended = await sandbox.run(script.render(commands), values, self._log)
             finally:
                 self._course.running = False
+        if ended.usage is not None:
+            self._course.usage = ended.usage if self._course.usage is None else self._course.usage + ended.usage
+        return ended
 
     async def _after(self, result: JobResult) -> None:
         """`after_script`: whatever it does, the job's result stands."""
@@ -386,6 +391,7 @@ class JobWork:
 
     def _told(self, result: JobResult) -> JobResult:
         if result.state is State.SUCCESS:
+            self._released()
             self._log.line("Job succeeded", colour=_GREEN)
         elif result.state is State.CANCELED:
             self._log.line("Job canceled", colour=_YELLOW)
@@ -394,6 +400,13 @@ class JobWork:
         else:
             self._log.line(f"ERROR: Job failed ({result.failure_reason}): {result.message}", colour=_RED)
         return result
+
+    def _released(self) -> None:
+        wish = self._assignment.spec.release
+        if wish is not None and self._options.publishes:
+            self._log.line("The server makes the tag and the release of this job.")
+        elif wish is not None:
+            self._log.line("WARNING: nothing is released here: a server makes the tag and the release.", colour=_YELLOW)
 
     def _say(self, lines: Sequence[str]) -> None:
         for line in lines:

@@ -97,7 +97,7 @@ def cancel_pipeline(call: Call) -> Any:
     return shapes.pipeline(call.door, call.door.run(run))
 
 
-@row("POST", "projects/:id/pipelines/:pipeline/retry", "run its failed jobs again", "pipeline.retry()")
+@row("POST", "projects/:id/pipelines/:pipeline/retry", "run what failed or was canceled again", "pipeline.retry()")
 def retry_pipeline(call: Call) -> Any:
     run = _run(call)
     call.run("retry", run=run)
@@ -241,15 +241,16 @@ def latest_artifact(call: Call) -> Any:
 # -- environments, deployments, releases ------------------------------------------------------------------
 
 
-@row("GET", "projects/:id/environments", "environments of its service", "project.environments.list()")
+@row(
+    "GET",
+    "projects/:id/environments",
+    "environments of its service, and those that its jobs deploy to",
+    "project.environments.list()",
+)
 def environments(call: Call) -> Any:
-    project = call.project
-    wanted = call.text("name")
-    found = [one for one in call.door.environments(project) if wanted in ("", one.name)]
-    return Rows(
-        rows=found,
-        shown=lambda one: shapes.environment(call.door, project, one, call.door.cell(call.actor, project, one.name)),
-    )
+    wanted, states = call.text("name"), call.text("states")
+    found = [one for one in _environments(call) if wanted in ("", one["name"]) and states in ("", one["state"])]
+    return Rows(rows=found, shown=lambda one: one)
 
 
 @row(
@@ -259,11 +260,29 @@ def environments(call: Call) -> Any:
     "project.environments.get(number)",
 )
 def environment(call: Call) -> Any:
-    project = call.project
-    for one in call.door.environments(project):
-        if call.path["environment"] == str(shapes.environment_number(project, one.name)):
-            return shapes.environment(call.door, project, one, call.door.cell(call.actor, project, one.name))
+    for one in _environments(call):
+        if call.path["environment"] == str(one["id"]):
+            return one
     raise NotFound("no-such-environment", "Environment Not Found")
+
+
+@row("POST", "projects/:id/environments/:environment/stop", "stop one that a job deployed", "environment.stop()")
+def stop_environment(call: Call) -> Any:
+    found = environment(call)
+    if found["name"] in {one.name for one in call.door.environments(call.project)}:
+        raise UserError("environment-declared", "a declared environment is not stopped")
+    if found["state"] != "stopped":
+        call.run("stop-environment", project=call.project.name, environment=found["name"])
+    return Made(value=environment(call), status=200)
+
+
+def _environments(call: Call) -> list[shapes.Shape]:
+    door, project = call.door, call.project
+    declared = [
+        shapes.environment(door, project, one, door.cell(call.actor, project, one.name))
+        for one in door.environments(project)
+    ]
+    return declared + [shapes.place(door, one) for one in door.places(call.actor, project)]
 
 
 @row("GET", "projects/:id/deployments", "promotions of its service, newest first", "project.deployments.list()")
@@ -282,18 +301,29 @@ def deployment(call: Call) -> Any:
     raise NotFound("no-such-deployment", "Deployment Not Found")
 
 
-@row("GET", "projects/:id/releases", "releases, newest first", "project.releases.list()")
+@row(
+    "GET",
+    "projects/:id/releases",
+    "releases that its jobs made, then those that its gates let pass, newest first",
+    "project.releases.list()",
+)
 def releases(call: Call) -> Any:
-    found = call.door.queries.releases(call.actor, service=call.project.name, limit=_JOBS)
-    return Rows(rows=found, shown=lambda one: shapes.release(call.door, one))
+    return Rows(rows=_releases(call), shown=lambda one: one)
 
 
 @row("GET", "projects/:id/releases/:tag", "one release, by its tag", "project.releases.get('v1.0.0')")
 def release(call: Call) -> Any:
-    for one in call.door.queries.releases(call.actor, service=call.project.name, limit=_JOBS):
-        if f"v{one.version}" == call.path["tag"]:
-            return shapes.release(call.door, one)
+    for one in _releases(call):
+        if one["tag_name"] == call.path["tag"]:
+            return one
     raise NotFound("no-such-release", "Not Found")
+
+
+def _releases(call: Call) -> list[shapes.Shape]:
+    door, project = call.door, call.project
+    passed = door.queries.releases(call.actor, service=project.name, limit=_JOBS)
+    made = [shapes.published(door, one) for one in door.published(call.actor, project)]
+    return made + [shapes.release(door, one) for one in passed]
 
 
 # -- lint -------------------------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from aegis.core import ids
 from aegis.core.ports import CommitInfo
-from aegis.core.types import Promotion, PromotionState, Release, Run
+from aegis.core.types import Promotion, PromotionState, PublishedRelease, Release, Run
 from aegis.delivery.gitlab_door import FoundJob, GitlabDoor
 from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleOptions
 from aegis.delivery.queries.sources import Branch, Tag
 from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Cell, MergeRequestView, RunSummary
+from aegis.execution.places import Place
+from aegis.pipeline.predefined import environment_slug
 
 Shape = dict[str, Any]
 _DEPLOYMENTS: Final = {
@@ -103,13 +105,11 @@ def job(door: GitlabDoor, one: FoundJob) -> Shape:
     ref, is_tag = ref_of(run)
     files = [file for file in ran.files if file.kind == "archive"]
     shown = [*ran.files, *((ran.trace,) if ran.trace else ())]
-    seconds = (ran.finished_at - ran.started_at).total_seconds() if ran.started_at and ran.finished_at else None
-    waited = (ran.started_at - ran.queued_at).total_seconds() if ran.started_at and ran.queued_at else None
     return {
         "id": one.number, "name": ran.name, "stage": ran.stage, "status": ran.state.value, "ref": ref, "tag": is_tag,
         "coverage": ran.coverage, "allow_failure": ran.allow_failure, "created_at": time(run.created_at),
         "started_at": time(ran.started_at), "finished_at": time(ran.finished_at), "erased_at": None,
-        "duration": seconds, "queued_duration": waited, "failure_reason": ran.failure_reason,
+        "duration": ran.run_seconds, "queued_duration": ran.queue_seconds, "failure_reason": ran.failure_reason,
         "user": door.person(run.started_by), "commit": {"id": run.commit, "short_id": run.commit[:8]},
         "pipeline": {
             "id": number, "iid": number, "project_id": ids.number(f"project/{run.project}"), "sha": run.commit,
@@ -137,16 +137,32 @@ def environment(door: GitlabDoor, one: ProjectOptions, place: EnvironmentOptions
         last = {"id": ids.number(f"promotion/{cell.promotion}"), "ref": cell.version, "sha": cell.commit,
                 "status": "success", "created_at": time(cell.since)}  # fmt: skip
     return {
-        "id": environment_number(one, place.name), "name": place.name, "slug": place.name, "state": "available",
+        "id": environment_number(one.name, place.name), "name": place.name, "slug": place.name, "state": "available",
         "tier": "production" if place.name.startswith("prod") else "other", "external_url": cell.url or None,
         "description": "", "project": {"id": ids.number(f"project/{one.name}"), "path_with_namespace": one.name},
         "last_deployment": last, "auto_stop_at": None, "web_url": door.url,
     }  # fmt: skip
 
 
-def environment_number(one: ProjectOptions, name: str) -> int:
+def place(door: GitlabDoor, one: Place) -> Shape:
+    """An environment that a job has deployed."""
+    last = None
+    if one.deployed_at is not None:
+        number = ids.number(f"place/{one.project}/{one.name}/{one.run}")
+        last = {"id": number, "iid": number, "ref": one.ref.removeprefix("refs/heads/").removeprefix("refs/tags/"), "sha": one.commit, "status": "success",
+                "created_at": time(one.deployed_at)}  # fmt: skip
+    project = {"id": ids.number(f"project/{one.project}"), "path_with_namespace": one.project}
+    return {
+        "id": environment_number(one.project, one.name), "name": one.name, "slug": environment_slug(one.name), "state": one.state.value,
+        "tier": one.tier, "external_url": one.url or None, "description": one.reason, "project": project,
+        "last_deployment": last, "auto_stop_at": time(one.stops_at), "created_at": time(one.since),
+        "updated_at": time(one.since), "web_url": f"{door.url}/runs/{one.run}" if one.run else door.url,
+    }  # fmt: skip
+
+
+def environment_number(project: str, name: str) -> int:
     """The number of an environment."""
-    return ids.number(f"environment/{one.name}/{name}")
+    return ids.number(f"environment/{project}/{name}")
 
 
 def deployment(door: GitlabDoor, one: ProjectOptions, made: Promotion) -> Shape:
@@ -156,7 +172,7 @@ def deployment(door: GitlabDoor, one: ProjectOptions, made: Promotion) -> Shape:
         "id": number, "iid": number, "ref": made.release.partition("@")[2], "sha": made.commit or made.base,
         "status": _DEPLOYMENTS[made.state], "created_at": time(made.requested_at), "updated_at": time(made.requested_at),
         "user": door.person(made.requested_by), "deployable": None,
-        "environment": {"id": environment_number(one, made.environment), "name": made.environment},
+        "environment": {"id": environment_number(one.name, made.environment), "name": made.environment},
     }  # fmt: skip
 
 
@@ -172,6 +188,22 @@ def release(door: GitlabDoor, one: Release) -> Shape:
         "description": one.changelog, "created_at": time(one.at), "released_at": time(one.at),
         "upcoming_release": False, "commit": {"id": one.commit, "short_id": one.commit[:8]}, "commit_path": "",
         "assets": {"count": len(links), "sources": [], "links": links}, "evidences": [], "milestones": [],
+    }  # fmt: skip
+
+
+def published(door: GitlabDoor, one: PublishedRelease) -> Shape:
+    """A release that a job has made."""
+    links = [
+        {"id": ids.number(f"link/{one.project}/{one.tag}/{at}"), "name": link.get("name", ""), "url": link.get("url", ""),
+         "direct_asset_url": link.get("url", ""), "link_type": link.get("link_type", "other")}
+        for at, link in enumerate(one.links)
+    ]  # fmt: skip
+    return {
+        "tag_name": one.tag, "name": one.name, "description": one.description, "created_at": time(one.at),
+        "released_at": one.released_at or time(one.at), "upcoming_release": False, "author": door.person(one.by),
+        "commit": {"id": one.commit, "short_id": one.commit[:8]}, "commit_path": "", "evidences": [],
+        "assets": {"count": len(links), "sources": [], "links": links},
+        "milestones": [{"title": title} for title in one.milestones],
     }  # fmt: skip
 
 

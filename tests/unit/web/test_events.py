@@ -1,0 +1,62 @@
+"""The event stream: resumed without a gap, and ended properly by a server that stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+
+from aegis.adapters import server_http
+from aegis.daemon import serve
+from aegis.delivery.views import Actor
+from aegis.web import events
+
+
+class Records:
+    """A ledger of some records that never grows."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def after(self, seq: int, limit: int = 500) -> tuple[Mapping[str, Any], ...]:
+        return tuple({"seq": one, "data": {}} for one in range(seq + 1, min(self.count, seq + limit) + 1))
+
+    def head(self) -> int:
+        return self.count
+
+    def wait(self, after: int, timeout: float) -> bool:
+        _ = timeout
+        return self.count > after
+
+
+class Anybody:
+    def actor(self, header: str | None, session: str | None) -> Actor:
+        _ = header, session
+        return Actor(id="ana", name="Ana")
+
+
+def stream(**headers: str) -> list[int]:
+    """The records of a stream whose server is told to stop before it is asked: what there is, then a proper end."""
+
+    async def read() -> list[int]:
+        bell = events.Bell(Records(3))
+        app = Starlette(routes=events.routes(Records(3), Anybody(), bell))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+            asyncio.get_running_loop().call_later(0.05, bell.end)
+            answer = await client.get("/events", headers=headers)
+        return [json.loads(one[6:])["seq"] for one in answer.text.splitlines() if one.startswith("data: ")]
+
+    return asyncio.run(asyncio.wait_for(read(), 20))
+
+
+def test_a_client_resumes_after_the_last_record_it_had() -> None:
+    assert stream(**{"Last-Event-ID": "0"}) == [1, 2, 3]
+    assert stream(**{"Last-Event-ID": "2"}) == [3]
+
+
+def test_a_server_keeps_an_idle_connection_longer_than_its_clients_do() -> None:
+    assert serve.IDLE_SECONDS > 2 * server_http.IDLE_SECONDS

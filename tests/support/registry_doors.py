@@ -74,6 +74,7 @@ class TokenDoors:
                 clock=self.clock,
                 rules=lambda: self.mirrors,
                 turns=MemoryTurns(),
+                credential=lambda reference: READER if reference == "$AEGIS_REGISTRY_HUB" else "",
             ),
             blobs=self.blobs,
             images=self.images,

@@ -231,6 +231,7 @@ class TeamServer:
     variables: Mapping[str, str] = field(default_factory=dict)
     """More of the server's environment."""
     commits: int = 0
+    seen: int = 0
     command: Sequence[str] = ()
     """What is started instead of `aegis`."""
 
@@ -382,8 +383,9 @@ class TeamServer:
     # -- the ledger ---------------------------------------------------------------------------------------
 
     def head(self) -> int:
-        """The ledger's present end."""
-        return int(self.as_("operator").get("home")["seq"])
+        """The ledger's present end, as far as it is shown, and never before a record that was seen already."""
+        self.seen = max(self.seen, int(self.as_("operator").get("home")["seq"]))
+        return self.seen
 
     def events(self, after: int = 0) -> Iterator[Record]:
         """Records after `after`, as they come, without signs of life."""
@@ -395,6 +397,7 @@ class TeamServer:
             with suppress(ExternalError):  # the last try says what is wrong
                 for record in self.as_("operator").events(after):
                     after = int(record["seq"]) if record else after
+                    self.seen = max(self.seen, after)
                     yield record
         yield from self.as_("operator").events(after)
 

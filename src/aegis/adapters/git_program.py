@@ -6,7 +6,6 @@ Decides nothing about repositories. A missing or hanging program is `ExternalErr
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,11 @@ SECONDS: Final = 120.0
 
 def program() -> str:
     """The path of the `git` that is installed; `ExternalError` where there is none."""
-    found = shutil.which("git")
-    if found is None:
-        raise ExternalError(
-            "git-missing", "git is not installed", hint="install git (for instance: apt-get install git)"
-        )
-    return found
+    for folder in os.get_exec_path():
+        found = Path(folder, "git")
+        if found.is_file() and os.access(found, os.X_OK):
+            return str(found)
+    raise ExternalError("git-missing", "git is not installed", hint="install git (for instance: apt-get install git)")
 
 
 def environment(directory: Path, program_path: str) -> dict[str, str]:

@@ -89,7 +89,12 @@ async def _copy(cycle: Any, source: int, offset: int, count: int) -> None:
 async def _pump(target: int, source: int, offset: int, count: int) -> None:
     loop = asyncio.get_running_loop()
     while count > 0:
-        sent = await loop.run_in_executor(None, _some, target, source, offset, min(count, _PIECE))
+        sending = loop.run_in_executor(None, _some, target, source, offset, min(count, _PIECE))
+        try:
+            sent = await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            await asyncio.wait((sending,))  # the descriptors are closed next: a thread must not write on their numbers
+            raise
         if sent < 0:
             raise BrokenPipeError("the file is shorter than it was")
         offset, count = offset + sent, count - sent

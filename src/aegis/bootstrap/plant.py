@@ -114,10 +114,12 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     traces = DirectoryTraces(data / "traces")
     queue = open_queue(ledger, data)
     job_files = SqliteJobFiles(data / "job-files.sqlite")
+    value = partial(credential, environ=environ, store=keys.store)
     registry, packages = registries(
         Stores(blobs=blobs, images=images, indexes=indexes, uploads=DirectoryUploads(data / "uploads", blobs)),
         clock,
         lambda: context.options.registries,
+        value,
     )
     pairs = [(service, one.name) for service, spec in adopted.options.services.items() for one in spec.environments]
     traffic = TraefikTraffic(data / "traffic", binary=find_binary(), clock=clock, pairs=pairs, conceal=(data,))
@@ -146,7 +148,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
         declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
-        hosted=hosted(lambda: context.options.registries, partial(credential, environ=environ, store=keys.store)),
+        hosted=hosted(lambda: context.options.registries, value),
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
         places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),

@@ -34,9 +34,12 @@ class Stores:
 
 
 def registries(
-    stores: Stores, clock: Clock, options: Callable[[], RegistryOptions]
+    stores: Stores, clock: Clock, options: Callable[[], RegistryOptions], value: Callable[[str], str]
 ) -> tuple[OciRegistry, PackageIndexes]:
-    """Images and packages. `options` is asked each time, so that an adopted declaration counts at once."""
+    """Images and packages. `options` is asked each time, so that an adopted declaration counts at once.
+
+    `value` has the values of declared credentials.
+    """
     egress, pins, turns = _Egress(options), MemoryPins(), MemoryTurns()
     images = OciRegistry(
         blobs=stores.blobs,
@@ -50,6 +53,7 @@ def registries(
             clock=clock,
             rules=lambda: options().mirrors,
             turns=turns,
+            credential=value,
         ),
     )
     mirror = PackageMirror(egress=egress, store=stores.indexes, blobs=stores.blobs, clock=clock, turns=turns)

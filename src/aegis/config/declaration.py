@@ -316,10 +316,14 @@ class ImageMirrorModel(SourceModel):
 
     url: str
     fresh: Seconds = 300.0
+    user: str = ""
+    password: Credential | None = None
 
     @model_validator(mode="after")
     def _source(self) -> ImageMirrorModel:
         self.check(self.url)
+        if bool(self.user) != bool(self.password):
+            raise ValueError("a login has a `user:` and a `password:`")
         return self
 
 

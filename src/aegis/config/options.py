@@ -121,7 +121,10 @@ def registries(declared: Declaration) -> RegistryOptions:
             name: IndexRule(then=one.then, own=one.own, mirror=one.mirror or "", fresh=one.fresh)
             for name, one in model.packages.items()
         },
-        mirrors={name: ImageMirrorRule(url=one.url, fresh=one.fresh) for name, one in model.mirrors.items()},
+        mirrors={
+            name: ImageMirrorRule(url=one.url, fresh=one.fresh, user=one.user, password=one.password or "")
+            for name, one in model.mirrors.items()
+        },
         cleanup=tuple(
             CleanUpRule(
                 repositories=one.repositories, tags=one.tags, keep=one.keep, older=one.older_than, untagged=one.untagged

@@ -16,7 +16,7 @@ from aegis.pipeline.configuration import Definition, yaml_variables
 from aegis.pipeline.document import Map, Node, Scalar, Seq, plain
 from aegis.pipeline.variables import Expansion
 
-_SECRET: Final = "secret://"  # noqa: S105 - how a reference begins
+SECRET: Final = "secret://"  # noqa: S105 - how a reference begins
 _NAMES: Final = {
     "gitlab_secrets_manager": "name",
     "azure_key_vault": "name",
@@ -161,27 +161,27 @@ def secret_variables(definition: Definition, expansion: Expansion) -> tuple[Vari
 def _reference(written: Mapping[str, Any]) -> str:
     if isinstance(written.get("aegis"), str):
         text: str = written["aegis"]
-        return text if text.startswith(_SECRET) else f"{_SECRET}{text}"
+        return text if text.startswith(SECRET) else f"{SECRET}{text}"
     vault = written.get("vault")
     if isinstance(vault, str):
         path, _, field = vault.partition("@")[0].rpartition("/")
-        return f"{_SECRET}{path}#{field}"
+        return f"{SECRET}{path}#{field}"
     if isinstance(vault, Mapping):
-        return f"{_SECRET}{vault.get('path', '')}#{vault.get('field', 'value')}"
+        return f"{SECRET}{vault.get('path', '')}#{vault.get('field', 'value')}"
     for provider, key in _NAMES.items():
         entry = written.get(provider)
         if isinstance(entry, Mapping):
             named = entry.get("field")
-            return f"{_SECRET}{entry.get(key, '')}" + (f"#{named}" if named else "")
+            return f"{SECRET}{entry.get(key, '')}" + (f"#{named}" if named else "")
         if isinstance(entry, str):
             path, _, field = entry.partition("#")
-            return f"{_SECRET}{path}" + (f"#{field}" if field else "")
-    return _SECRET
+            return f"{SECRET}{path}" + (f"#{field}" if field else "")
+    return SECRET
 
 
 def referred(variable: Variable) -> Variable:
     """A variable whose value is a reference to a secret, as one that is resolved when the job starts."""
-    if variable.secret is None and variable.value.startswith(_SECRET):
+    if variable.secret is None and variable.value.startswith(SECRET):
         return Variable(key=variable.key, value="", secret=variable.value, masked=True, raw=True, file=variable.file)
     return variable
 

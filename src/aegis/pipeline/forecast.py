@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Final
 
 from aegis.core.plan import JobSpec, Plan
@@ -49,6 +48,10 @@ def usual(samples: Iterable[tuple[str, float]]) -> dict[str, float]:
             kept = found.setdefault(key, [])
             if len(kept) < KEPT:
                 kept.append(seconds)
+    if not found:
+        return {}
+    from statistics import median  # noqa: PLC0415 - start-up is a feature
+
     return {name: median(kept) for name, kept in found.items()}
 
 

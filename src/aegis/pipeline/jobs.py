@@ -302,7 +302,7 @@ def build(
         needs=edges[0],
         dependencies=edges[1],
         variables=(
-            *(effects.referred(one) for one in expansion.final()),
+            *[effects.referred(one) if one.value.startswith(effects.SECRET) else one for one in expansion.final()],
             *effects.secret_variables(definition, expansion),
         ),
         image=image(definition.get("image"), expansion),

@@ -2,12 +2,13 @@
 
 `mirror/<name>/<repository>` is `<repository>` of the registry that the declaration calls `<name>`. Tags are asked for anew
 when they are no longer fresh; when the source has vanished what was fetched answers. Everything is held against its
-digest before anybody sees it. Sources that want a login of their own are not served; tokens that they give to everybody
-are fetched. Referrers are those that were pushed here.
+digest before anybody sees it. Tokens that a source gives to everybody are fetched; where it wants a login, the declared one is
+sent to the source itself and to the place that its challenge names, and nowhere else. Referrers are those that were pushed here.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,8 @@ _ACCEPT: Final = f"{IMAGE}, {INDEX}, {DOCKER_IMAGE}, {DOCKER_LIST}"
 _SECONDS: Final = 30.0
 _BLOB_SECONDS: Final = 3600.0
 _BLOB_LIMIT: Final = 64 * 1024**3
+_LOGIN_SECONDS: Final = 300.0
+"""How long a declared login is sent without being asked for: it may be changed meanwhile."""
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -52,7 +55,9 @@ class ImageMirror:
         clock: Clock,
         rules: Callable[[], Mapping[str, ImageMirrorRule]],
         turns: Turns,
+        credential: Callable[[str], str] = str,
     ) -> None:
+        self._credential = credential
         self._egress = egress
         self._images = images
         self._blobs = blobs
@@ -166,25 +171,41 @@ class ImageMirror:
         raise AssertionError  # the second attempt answers
 
     def _authorization(self, source: _Source) -> Mapping[str, str]:
-        token, ends = self._tokens.get(source.url(""), ("", 0.0))
-        return {"Authorization": f"Bearer {token}"} if token and ends > self._clock.monotonic() else {}
+        value, ends = self._tokens.get(source.url(""), ("", 0.0))
+        return {"Authorization": value} if value and ends > self._clock.monotonic() else {}
 
     def _log_in(self, source: _Source, challenge: str) -> bool:
-        """Fetch the token that the source gives to everybody; whether there is one."""
+        """Have what the source asks for: the declared login, or a token that it gives for it or to everybody."""
         kind, _, rest = challenge.partition(" ")
+        login = self._login(source.rule)
+        if kind.lower() == "basic" and login:
+            self._tokens[source.url("")] = (login["Authorization"], self._clock.monotonic() + _LOGIN_SECONDS)
+            return True
         wanted = dict(_PARAMETER.findall(rest))
         realm = urljoin(source.rule.url, wanted.get("realm", ""))
-        if kind.lower() != "bearer" or (urlsplit(realm).scheme != "https" and not realm.startswith(source.rule.url)):
+        if kind.lower() != "bearer" or (urlsplit(realm).scheme != "https" and not _same_origin(realm, source.rule.url)):
             return False
         query = {"service": wanted.get("service", ""), "scope": f"repository:{source.repository}:pull"}
-        answer = self._egress().request("GET", f"{realm}?{urlencode(query)}", limit=LIMIT, timeout=_SECONDS)
+        answer = self._egress().request(
+            "GET", f"{realm}?{urlencode(query)}", headers=login, limit=LIMIT, timeout=_SECONDS
+        )
         try:
             given = json.loads(answer.body)
             token, seconds = given.get("token") or given["access_token"], float(given.get("expires_in", 60))
         except (ValueError, KeyError, TypeError, AttributeError):
             return False
-        self._tokens[source.url("")] = (str(token), self._clock.monotonic() + max(10.0, seconds - 10))
+        self._tokens[source.url("")] = (f"Bearer {token}", self._clock.monotonic() + max(10.0, seconds - 10))
         return True
+
+    def _login(self, rule: ImageMirrorRule) -> Mapping[str, str]:
+        if not rule.password:
+            return {}
+        known = base64.b64encode(f"{rule.user}:{self._credential(rule.password)}".encode()).decode()
+        return {"Authorization": f"Basic {known}"}
+
+
+def _same_origin(one: str, other: str) -> bool:
+    return urlsplit(one)[:2] == urlsplit(other)[:2]
 
 
 @contextmanager

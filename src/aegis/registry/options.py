@@ -24,10 +24,15 @@ class IndexRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageMirrorRule:
-    """Another registry whose repositories are served under `mirror/<name>/`; `fresh`: seconds before a tag is asked anew."""
+    """Another registry whose repositories are served under `mirror/<name>/`; `fresh`: seconds before a tag is asked anew.
+
+    Where it wants a login, `password` is a reference to what it takes for `user`.
+    """
 
     url: str
     fresh: float = 300.0
+    user: str = ""
+    password: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,3 +143,29 @@ def test_a_blob_that_is_not_what_was_asked_for_is_not_kept(world: World) -> None
 def test_nobody_pushes_to_a_mirror(world: World) -> None:
     answer = world.client.post("mirror/hub/base/app/blobs/uploads/", auth=("x", WRITER))
     assert answer.status_code == 403
+
+
+def test_a_source_that_gives_nothing_to_strangers_is_logged_in_to_with_the_declared_login(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PublicDoors, "registry_token", TokenDoors.registry_token)
+    body = world.push("1.0", b"layer")
+    assert world.pull("manifests/1.0").status_code == 503
+    address = f"http://{world.there}"
+    world.ours.mirrors["hub"] = ImageMirrorRule(url=address, user="reader", password="$AEGIS_REGISTRY_OTHER")
+    assert world.pull("manifests/1.0").status_code == 503
+    world.ours.mirrors["hub"] = ImageMirrorRule(url=address, user="reader", password="$AEGIS_REGISTRY_HUB")
+    assert world.pull("manifests/1.0").content == body
+    assert world.pull(f"blobs/{digest_of(b'layer')}").content == b"layer"
+
+
+def test_a_basic_challenge_is_answered_with_the_declared_login(world: World) -> None:
+    mirror = world.ours.registry.mirror
+    assert mirror is not None
+    rule = ImageMirrorRule(url="https://registry.example.org", user="reader", password="$AEGIS_REGISTRY_HUB")
+    world.ours.mirrors["hub"] = rule
+    source = mirror._source("mirror/hub/base/app")
+    assert mirror._log_in(source, 'Basic realm="x"')
+    assert mirror._authorization(source)["Authorization"].startswith("Basic ")
+    elsewhere = 'Bearer realm="http://registry.example.org.elsewhere.example/token"'
+    assert not mirror._log_in(source, elsewhere), "a login is not sent in the open, or to another that begins alike"

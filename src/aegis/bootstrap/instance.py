@@ -17,7 +17,7 @@ from aegis.pipeline.ports import Files
 
 if TYPE_CHECKING:
     from aegis.adapters.elsewhere_gitlab import GitLabElsewhere
-    from aegis.bootstrap.pipeline import Local
+    from aegis.adapters.files_worktree import WorkTree
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -25,8 +25,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 class Instance:
     """`Elsewhere` for a command: nothing is loaded or asked before an include needs it."""
 
-    def __init__(self, local: Local) -> None:
-        self._local = local
+    def __init__(self, tree: WorkTree | None) -> None:
+        self._tree = tree
         self._address: str | None = None
         self._made: GitLabElsewhere | None = None
 
@@ -68,7 +68,7 @@ class Instance:
         """The address of the instance behind the Git remote; empty where there is none."""
         from aegis.adapters import files_worktree  # noqa: PLC0415 - only an include needs it
 
-        tree = self._local.tree
+        tree = self._tree
         remote = files_worktree.remote(tree) if tree is not None else ""
         parts = urlsplit(remote)
         if parts.scheme in _PORTS and parts.hostname:

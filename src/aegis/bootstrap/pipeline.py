@@ -87,7 +87,7 @@ def check(file: str | None, *, advise: bool = True) -> Compilation:
     from aegis.pipeline.compile import inspect_pipeline  # noqa: PLC0415 - start-up is a feature
 
     local = locate(file)
-    found = inspect_pipeline(CompileRequest(files=local.files(), root=local.file, elsewhere=Instance(local)))
+    found = inspect_pipeline(CompileRequest(files=local.files(), root=local.file, elsewhere=Instance(local.tree)))
     compilation = found.compilation
     return replace(compilation, warnings=(*compilation.warnings, *found.advice())) if advise else compilation
 
@@ -112,7 +112,7 @@ def request(local: Local, occasion: Occasion) -> CompileRequest:
         before=head.before if head is not None and ref == checked_out else None,
         changed=_changed(local, occasion, ref, checked_out, default),
         comparisons=_Comparisons(local) if local.tree is not None and occasion.changed is None else None,
-        elsewhere=Instance(local),
+        elsewhere=Instance(local.tree),
         pipeline_variables=occasion.variables,
         commit_message=head.message if head is not None else "",
         tag_message=files_worktree.tag_message(local.tree, occasion.tag) if local.tree and occasion.tag else "",

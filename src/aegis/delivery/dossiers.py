@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from aegis.core.types import JobRun
 
 if TYPE_CHECKING:
-    from aegis.delivery.views import Actor
+    from aegis.delivery.views.shown import Actor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from aegis.core.ports import Query
 from aegis.core.types import JobRun, Run
 from aegis.delivery.context import Context
 from aegis.execution.runners import Assignment
-from aegis.execution.runners_document import Facts
 from aegis.execution.runners_roster import RegisteredRunner
+from aegis.execution.runners_variables import Facts
 
 _KEPT = 256
 _ORDERS = 20_000

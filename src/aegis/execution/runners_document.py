@@ -7,14 +7,13 @@ Sources: gitlab-runner `common/network.go` (every field and its type), GitLab `l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 from aegis.core.plan import CacheSpec, Image, JobSpec, Variable
 from aegis.execution.runners import Assignment
 from aegis.execution.runners_files import format_of, name_of, type_of
-from aegis.execution.runners_variables import variables
+from aegis.execution.runners_variables import Facts, variables
 
 Document = dict[str, Any]
 DEFAULT_DEPTH: Final = 20
@@ -25,43 +24,6 @@ FAILURE_REASONS: Final = (
     "image_pull_failure", "builds_disabled", "environment_creation_failure", "deployment_rejected",
 )  # fmt: skip
 MASKED_PREFIXES: Final = ("aegis_", "aegisjob.", "glrt-", "glpat-", "GR1348941")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What the server adds to an assignment. Numbers are GitLab's integer ids; times are UTC in ISO 8601.
-
-    `numbers` maps job ids of dependencies to their numbers; `cache_keys` are the keys of `spec.cache`, in its order.
-    """
-
-    url: str
-    job: int
-    run: int
-    project: int
-    namespace: int
-    runner: int
-    runner_description: str = ""
-    runner_tags: tuple[str, ...] = ()
-    default_branch: str = "main"
-    protected: bool = False
-    branch_exists: bool = True
-    before: str = "0" * 40
-    timeout: int = 3600
-    queued_seconds: float = 0.0
-    user: str = ""
-    user_name: str = ""
-    user_email: str = ""
-    created_at: str = ""
-    started_at: str = ""
-    plan_name: str = ""
-    version: str = ""
-    numbers: Mapping[str, int]
-    cache_keys: tuple[str, ...] = ()
-
-    @property
-    def host(self) -> str:
-        """Host and port of the server."""
-        return self.url.partition("://")[2]
 
 
 def document(given: Assignment, facts: Facts) -> Document:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 from aegis.core.ids import number
@@ -17,11 +19,45 @@ from aegis.core.plan import Variable
 from aegis.execution.environment import slug
 from aegis.execution.runners import Assignment
 
-if TYPE_CHECKING:
-    from aegis.execution.runners_document import Facts
-
 _INSTANCE: Final = re.compile(r"(?:[\s:]+(?:\[.*\]|\d+[\s:/\\]+\d+))+\s*$")
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.?(\d*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the server adds to an assignment. Numbers are GitLab's integer ids; times are UTC in ISO 8601.
+
+    `numbers` maps job ids of dependencies to their numbers; `cache_keys` are the keys of `spec.cache`, in its order.
+    """
+
+    url: str
+    job: int
+    run: int
+    project: int
+    namespace: int
+    runner: int
+    runner_description: str = ""
+    runner_tags: tuple[str, ...] = ()
+    default_branch: str = "main"
+    protected: bool = False
+    branch_exists: bool = True
+    before: str = "0" * 40
+    timeout: int = 3600
+    queued_seconds: float = 0.0
+    user: str = ""
+    user_name: str = ""
+    user_email: str = ""
+    created_at: str = ""
+    started_at: str = ""
+    plan_name: str = ""
+    version: str = ""
+    numbers: Mapping[str, int]
+    cache_keys: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """Host and port of the server."""
+        return self.url.partition("://")[2]
 
 
 def variables(given: Assignment, facts: Facts) -> tuple[Variable, ...]:

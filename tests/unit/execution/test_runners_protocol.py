@@ -15,9 +15,10 @@ from aegis.core.plan import ArtifactSpec, CacheSpec, Image, JobSpec, Variable
 from aegis.core.types import JobRun, Run, RunnerSettings, StoredFile
 from aegis.execution import runners_files, runners_trace
 from aegis.execution.runners import Assignment, Dependency, Runner
-from aegis.execution.runners_document import Facts, document
+from aegis.execution.runners_document import document
 from aegis.execution.runners_roster import admits, checked, isolation
 from aegis.execution.runners_trace import Ending, Output
+from aegis.execution.runners_variables import Facts
 
 RUN = Run(
     id="r1", project="shop/orders", ref="refs/heads/main", commit="c" * 40, plan="", change="", source="push",

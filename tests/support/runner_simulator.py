@@ -633,7 +633,7 @@ class _Job:
             return
         self.cancel = why
         process = self.process
-        if process is not None:
+        if process is not None and process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 

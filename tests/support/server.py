@@ -266,7 +266,8 @@ class TeamServer:
             )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.startswith("ready "), f"it did not start: {self.log[-3000:]}"
+        if not line.startswith("ready "):
+            raise AssertionError(f"it did not start ({line!r}, exit {self.process.wait(20)}): {self.log[-3000:]}")
         self.url = line.split()[1]
         self.clients["operator"] = self._client(json.loads((self.data / "server.json").read_text())["token"])
         return self

@@ -130,3 +130,44 @@ def test_the_tail_of_a_log_is_short_and_readable(tmp_path: Path):
     assert supervised.tail(log, 3) == ()
     log.write_bytes(b"\xff\n" + b"x" * 100_000 + b"\nlast\n")
     assert supervised.tail(log, 1) == ("last",)
+
+
+def test_what_has_gone_is_never_signalled_again_for_its_id_may_be_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sent: list[tuple[int, int]] = []
+    real = os.killpg
+
+    def killpg(group: int, number: int) -> None:
+        sent.append((group, number))
+        real(group, number)
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    with (tmp_path / "log").open("wb") as output:
+        child = supervised.spawn([PYTHON, "-I", "-c", "pass"], env={}, cwd=str(tmp_path), output=output)
+    assert child.wait(20) == 0
+    assert sent == [(child.pid, signal.SIGKILL)]  # once, when it is noticed: what it left in its group goes with it
+    assert child.poll() == 0
+    child.end(grace=1)
+    child.end(grace=1)
+    assert len(sent) == 1
+
+
+def test_what_a_leader_left_in_its_group_goes_with_it(tmp_path: Path):
+    code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid)"
+    exit_code, text = _run(code, tmp_path)
+    assert exit_code == 0
+    left = int(text)
+    until(lambda: not Path(f"/proc/{left}").exists() or "\nState:\tZ" in Path(f"/proc/{left}/status").read_text())
+
+
+def test_a_group_ends_nothing_for_a_process_that_cannot_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "cgroup.controllers").touch()
+    (tmp_path / "aegis-x").mkdir()
+    groups = Cgroups("aegis-x", root=tmp_path)
+    (tmp_path / "aegis-x" / "one").mkdir()
+    (tmp_path / "aegis-x" / "one" / "cgroup.procs").write_text("0\n")
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _number: killed.append(pid))
+    groups.remove("one")
+    assert killed == []

@@ -57,15 +57,16 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self.pid = process.pid
+        self._seen = False
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
-        return self._process.poll()
+        return self._noted(self._process.poll())
 
     def wait(self, seconds: float) -> int | None:
         """As `poll`, but waits."""
         try:
-            return self._process.wait(seconds)
+            return self._noted(self._process.wait(seconds))
         except subprocess.TimeoutExpired:
             return None
 
@@ -73,10 +74,16 @@ class Child:
         """Ask the process group to end, and end it after `grace` seconds; returns when it has."""
         if self.poll() is None:
             self._signal(signal.SIGTERM)
-            self.wait(grace)
-        # Also when the leader has gone: what it left in its group goes with it. Not reaped means not reused.
-        self._signal(signal.SIGKILL)
-        self.wait(5.0)
+            if self.wait(grace) is None:
+                self._signal(signal.SIGKILL)
+                self.wait(5.0)
+
+    def _noted(self, code: int | None) -> int | None:
+        """Once the leader has gone, what it left in its group goes with it: at once, for later its id is another's."""
+        if code is not None and not self._seen:
+            self._seen = True
+            self._signal(signal.SIGKILL)
+        return code
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -88,8 +88,10 @@ class Cgroups:
     def _end(self, place: Path) -> None:
         with contextlib.suppress(OSError):
             for text in (place / "cgroup.procs").read_text().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(text), signal.SIGKILL)
+                # 0 stands for a process that cannot be seen from here, and to `kill` it would mean this one's own group.
+                if int(text) > 0:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(text), signal.SIGKILL)
         # The kernel lets go a moment after the last process; a group that stays is cleared at the next start.
         with contextlib.suppress(OSError):
             place.rmdir()

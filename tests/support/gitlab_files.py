@@ -26,6 +26,8 @@ class Instance:
     tokens: dict[str, str] = field(default_factory=dict)
     templates: dict[str, str] = field(default_factory=dict)
     pages: dict[str, bytes] = field(default_factory=dict)
+    people: dict[str, str] = field(default_factory=dict)
+    """Token → user name (`GET /user`, 401 without a valid token)."""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     address: str = ""
 
@@ -47,6 +49,9 @@ class Instance:
         if path in self.pages:
             return 200, self.pages[path]
         parts = [unquote(part) for part in path.removeprefix("/api/v4/").split("/")]
+        if parts == ["user"]:
+            name = self.people.get(headers.get("private-token", ""))
+            return (200, json.dumps({"username": name, "name": name.title()}).encode()) if name else (401, b"{}")
         if parts[0] == "templates":
             found = self.templates.get(parts[2])
             return (200, json.dumps({"name": parts[2], "content": found}).encode()) if found else (404, b"{}")

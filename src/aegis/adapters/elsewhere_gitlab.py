@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from aegis.core.errors import ExternalError, NotFound
+from aegis.core.errors import Denied, ExternalError, NotFound
 from aegis.core.ports import Egress, Response
 from aegis.pipeline.ports import Files
 
@@ -50,12 +50,31 @@ class GitLabElsewhere:
         parts = urlsplit(self._address)
         self.host = parts.netloc.rpartition("@")[2]
 
+    @property
+    def _mend(self) -> str:
+        return f"a private project needs a token: `aegis login --gitlab {self._address}`, or AEGIS_GITLAB_TOKEN"
+
+    def user(self) -> tuple[str, str]:
+        """The user name and the name of whom the token speaks for; `Denied` where it is not valid there."""
+        answer = self._api("user", _LIMIT)
+        if answer.status in {401, 403}:
+            raise Denied(
+                "token-refused", f"{self.host} does not know this token", hint="make one with the scope read_api there"
+            )
+        try:
+            found = json.loads(answer.body) if answer.status == 200 else None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or "username" not in found:
+            raise ExternalError("not-gitlab", f"{self.host} does not answer as GitLab does ({answer.status})")
+        return str(found["username"]), str(found.get("name", found["username"]))
+
     def commit(self, project: str, ref: str) -> str:
         """See `Elsewhere`."""
         found = self._json(f"projects/{_one(project)}/repository/commits/{_one(ref)}", _LIMIT)
         commit = found.get("id") if isinstance(found, dict) else None
         if not isinstance(commit, str) or not _FULL.fullmatch(commit):
-            raise NotFound("unknown-include", f"{project} has no `{ref}`, or it may not be read")
+            raise NotFound("unknown-include", f"{project} has no `{ref}`, or it may not be read", hint=self._mend)
         return commit
 
     def files(self, project: str, commit: str) -> Files:
@@ -66,7 +85,7 @@ class GitLabElsewhere:
         """See `Elsewhere`."""
         found = self._pages(f"projects/{_one(project)}/releases")
         if found is None:
-            raise NotFound("unknown-include", f"there is no project {project}, or it may not be read")
+            raise NotFound("unknown-include", f"there is no project {project}, or it may not be read", hint=self._mend)
         return tuple(str(one["tag_name"]) for one in found if isinstance(one, dict) and "tag_name" in one)
 
     def fetch(self, address: str, keep: int) -> bytes:
@@ -127,7 +146,7 @@ class GitLabElsewhere:
             raise NotFound(
                 "unknown-include",
                 f"{project} does not exist on {self.host}, or it may not be read",
-                hint="log in: set AEGIS_GITLAB_TOKEN, or `aegis login` to the instance",
+                hint=self._mend,
             )
         if answer.status != 200:
             raise ExternalError(

@@ -38,6 +38,17 @@ def keep(url: str, token: str) -> Path:
     return path
 
 
+def person_of(address: str, token: str, *, gitlab: bool = False) -> tuple[str, str]:
+    """Whom a token speaks for at a server, or at a GitLab instance: the id and the name; `Denied` where it is not valid."""
+    if gitlab:
+        from aegis.bootstrap.instance import user_of  # noqa: PLC0415 - most logins are to a server
+
+        return user_of(address, token)
+    with ServerClient(address, token) as connection:
+        who = connection.get("whoami")
+    return str(who["id"]), str(who["name"])
+
+
 def local_server(data: str = "") -> dict[str, Any]:
     """What `aegis up` wrote into its data directory, or nothing."""
     directory = Path(data or os.environ.get("AEGIS_DATA") or "data")

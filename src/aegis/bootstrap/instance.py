@@ -8,11 +8,13 @@ of `AEGIS_INCLUDE_HOSTS` are reached (names with wildcards, or `host:port` for o
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from aegis.core.errors import ExternalError
+from aegis.core.errors import ExternalError, UserError
 from aegis.pipeline.ports import Files
 
 if TYPE_CHECKING:
@@ -91,16 +93,7 @@ class Instance:
         return self._made
 
     def _connected(self) -> GitLabElsewhere:
-        try:
-            from aegis.adapters.egress_http import EgressRules, HttpEgress  # noqa: PLC0415 - only an include needs it
-            from aegis.adapters.elsewhere_gitlab import GitLabElsewhere  # noqa: PLC0415 - as above
-            from aegis.bootstrap.client import stored  # noqa: PLC0415 - as above
-        except ImportError as error:
-            raise ExternalError(
-                "include-not-available",
-                "files from elsewhere are fetched by a part of Aegis that is not installed here",
-                hint="pip install 'aegis-delivery[up]'",
-            ) from error
+        from aegis.bootstrap.client import stored  # noqa: PLC0415 - only an include needs it
 
         address = self._where()
         hosts = [one.strip() for one in os.environ.get("AEGIS_INCLUDE_HOSTS", "").split(",") if one.strip()]
@@ -110,16 +103,48 @@ class Instance:
             hosts.append(parts.hostname)
             if os.environ.get("AEGIS_GITLAB_URL"):
                 private.add(f"{parts.hostname}:{parts.port or _PORTS.get(parts.scheme, 443)}")
-        rules = EgressRules(
-            allowed=tuple(one for one in hosts if ":" not in one),
-            private=frozenset(private),
-            proxy=os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"),
-            ca_file=os.environ.get("SSL_CERT_FILE"),
-        )
         token, header = os.environ.get("AEGIS_GITLAB_TOKEN", ""), "PRIVATE-TOKEN"
         if not token and os.environ.get("CI_SERVER_URL") == address:
             token, header = os.environ.get("CI_JOB_TOKEN", ""), "JOB-TOKEN"
         if not token:
             token, header = stored().get(address.rstrip("/"), ""), "PRIVATE-TOKEN"
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aegis" / "includes"
-        return GitLabElsewhere(HttpEgress(rules), address, token=token, header=header, kept=cache)
+        return _instance(address, hosts, private, token=token, header=header, kept=cache)
+
+
+def user_of(address: str, token: str) -> tuple[str, str]:
+    """The user name and the name of whom a token speaks for at a GitLab instance that the caller named."""
+    parts = urlsplit(address)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise UserError("address", f"{address} is no address", hint="aegis login --gitlab https://gitlab.example.com")
+    place = f"{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
+    return _instance(address, [parts.hostname], {place}, token=token).user()
+
+
+def _instance(
+    address: str,
+    hosts: Sequence[str],
+    private: AbstractSet[str],
+    *,
+    token: str,
+    header: str = "PRIVATE-TOKEN",
+    kept: Path | None = None,
+) -> GitLabElsewhere:
+    """The instance through an egress that reaches these hosts alone, and those of `private` (with a port) also at home."""
+    try:
+        from aegis.adapters.egress_http import EgressRules, HttpEgress  # noqa: PLC0415 - only an include needs it
+        from aegis.adapters.elsewhere_gitlab import GitLabElsewhere  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise ExternalError(
+            "include-not-available",
+            "files from elsewhere are fetched by a part of Aegis that is not installed here",
+            hint="pip install 'aegis-delivery[up]'",
+        ) from error
+
+    rules = EgressRules(
+        allowed=tuple(one for one in hosts if ":" not in one),
+        private=frozenset(private),
+        proxy=os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"),
+        ca_file=os.environ.get("SSL_CERT_FILE"),
+    )
+    return GitLabElsewhere(HttpEgress(rules), address, token=token, header=header, kept=kept)

@@ -43,13 +43,15 @@ def up(config: str, data: str, host: str, port: int, ledger: str) -> None:
 @click.argument("server", required=False, default="")
 @click.option("--link", is_flag=True, help="Print a one-time link that logs a browser in.")
 @click.option("--identity", default="", help="For whom the link is; else for yourself.")
+@click.option("--gitlab", is_flag=True, help="SERVER is a GitLab instance, whose files pipelines include.")
 @server_options
-def login(server: str, identity: str, url: str, data: str, *, link: bool, as_json: bool) -> None:
-    """Keep a token for a server, or make a one-time login link for a browser.
+def login(server: str, identity: str, url: str, data: str, *, link: bool, gitlab: bool, as_json: bool) -> None:
+    """Keep a token for a server or a GitLab instance, or make a one-time login link for a browser.
 
     \b
     Examples:
       aegis login https://aegis.example.com
+      aegis login --gitlab https://gitlab.example.com
       aegis login --link --identity sora
     """
     if link:
@@ -60,10 +62,9 @@ def login(server: str, identity: str, url: str, data: str, *, link: bool, as_jso
         else:
             say(result["values"]["link"])
         return
-    from aegis.adapters.server_http import ServerClient
-    from aegis.bootstrap.client import keep
+    from aegis.bootstrap.client import keep, person_of
 
-    address = server or url or os.environ.get("AEGIS_URL", "")
+    address = server or (os.environ.get("AEGIS_GITLAB_URL", "") if gitlab else url or os.environ.get("AEGIS_URL", ""))
     if not address:
         raise click.UsageError("name the server: aegis login URL")
     token = os.environ.get("AEGIS_TOKEN", "")
@@ -71,13 +72,12 @@ def login(server: str, identity: str, url: str, data: str, *, link: bool, as_jso
         if not sys.stdin.isatty():
             raise click.UsageError("without a terminal the token is read from AEGIS_TOKEN")
         token = click.prompt("Token", hide_input=True)
-    with ServerClient(address, token) as connection:
-        who = connection.get("whoami")
+    who, name = person_of(address, token, gitlab=gitlab)
     path = keep(address, token)
     if as_json:
-        document("aegis.login/1", {"identity": who["id"], "kept_in": str(path)})
+        document("aegis.login/1", {"identity": who, "kept_in": str(path)})
     else:
-        say(f"logged in as {who['name']} ({who['id']}); kept in {path}")
+        say(f"logged in as {name} ({who}); kept in {path}")
 
 
 @click.command()

@@ -82,7 +82,7 @@ def run(script: bytes, work: pathlib.Path, environment: dict[str, str], known: d
 def cleaned(log: str, folder: str, registry: Registry) -> str:
     """Without this machine's paths and addresses."""
     log = log.replace(f"{folder}/builds/shop/.step", "/builds/shop/orders.tmp/.step-1")
-    log = log.replace(f"{folder}/builds/shop/orders", PROJECT).replace(folder, "/root")
+    log = log.replace(f"{folder}/builds/shop/orders", PROJECT).replace(folder, "/home/dev")
     for path in os.environ["PATH"].split(os.pathsep):
         if not path.startswith(("/usr", "/bin", "/sbin")):
             log = log.replace(path, "/usr/local/bin").replace(str(pathlib.Path(path).parent), "/usr/local")

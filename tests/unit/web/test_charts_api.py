@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,22 +20,9 @@ from support.registry_doors import READER, WRITER, DoorsHolder, TokenDoors
 
 
 @pytest.fixture(scope="module")
-def holder() -> DoorsHolder:
-    return DoorsHolder()
-
-
-@pytest.fixture(scope="module")
 def address(holder: DoorsHolder) -> Iterator[str]:
     with serving(Starlette(routes=list(charts_api.routes(holder)))) as made:
         yield made
-
-
-@pytest.fixture
-def doors(tmp_path: Path, holder: DoorsHolder) -> Iterator[TokenDoors]:
-    made = TokenDoors(tmp_path / "server")
-    holder.doors = made
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,22 +27,9 @@ def digest_of(data: bytes, algorithm: str = "sha256") -> str:
 
 
 @pytest.fixture(scope="module")
-def holder() -> DoorsHolder:
-    return DoorsHolder()
-
-
-@pytest.fixture(scope="module")
 def address(holder: DoorsHolder) -> Iterator[str]:
     with serving(Starlette(routes=list(oci_api.routes(holder)))) as made:
         yield made
-
-
-@pytest.fixture
-def doors(tmp_path: Path, holder: DoorsHolder) -> Iterator[TokenDoors]:
-    made = TokenDoors(tmp_path / "server")
-    holder.doors = made
-    yield made
-    made.close()
 
 
 @pytest.fixture

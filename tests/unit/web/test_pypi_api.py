@@ -23,22 +23,9 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 
 @pytest.fixture(scope="module")
-def holder() -> DoorsHolder:
-    return DoorsHolder()
-
-
-@pytest.fixture(scope="module")
 def address(holder: DoorsHolder) -> Iterator[str]:
     with serving(Starlette(routes=list(pypi_api.routes(holder)))) as made:
         yield made
-
-
-@pytest.fixture
-def doors(tmp_path: Path, holder: DoorsHolder) -> Iterator[TokenDoors]:
-    made = TokenDoors(tmp_path / "server")
-    holder.doors = made
-    yield made
-    made.close()
 
 
 @pytest.fixture

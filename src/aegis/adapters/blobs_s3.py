@@ -13,7 +13,8 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Final
@@ -23,6 +24,7 @@ import httpx
 from defusedxml.ElementTree import fromstring
 
 from aegis.adapters.aws_signature import Credentials, canonical_path, canonical_query, signed_headers
+from aegis.adapters.blob_holds import Holds
 from aegis.adapters.blobs_directory import CHUNK, hasher
 from aegis.core.errors import Conflict, ExternalError, NotFound
 
@@ -51,6 +53,7 @@ class S3Blobs:
         self._spool = spool
         self._part = part
         self._now = now
+        self._holds = Holds()
         self._client = httpx.Client(verify=ca_file or True, timeout=60.0, trust_env=False)
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -61,6 +64,7 @@ class S3Blobs:
     def put(self, data: bytes) -> str:
         """Keep `data`; its sha256 digest. Durable when it returns."""
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        self._holds.mark(digest)
         if self.size(digest) != len(data):
             self._answer("PUT", self._key(digest), body=data, payload=digest.removeprefix("sha256:"), length=len(data))
         return digest
@@ -79,11 +83,23 @@ class S3Blobs:
                 digest = f"{hashed.name}:{hashed.hexdigest()}"
                 if expected is not None and digest != expected:
                     raise Conflict("blob-digest", f"the content has the digest {digest}, expected was {expected}")
+                self._holds.mark(digest)
                 if self.size(digest) != size:
                     self._send(digest, file, size, plain.hexdigest())
         except OSError as error:
             raise ExternalError("blob-store", f"the spool failed: {error}", hint="is the disk full?") from error
         return digest, size
+
+    def put_each(self, parts: Iterable[bytes]) -> Iterator[str]:
+        """See `Blobs`: at most two contents are in memory beside the one that is being made."""
+        with ThreadPoolExecutor(1, thread_name_prefix="blobs") as pool:
+            written: Future[str] | None = None
+            for part in parts:
+                if written is not None:
+                    yield written.result()
+                written = pool.submit(self.put, part)
+            if written is not None:
+                yield written.result()
 
     def get(self, digest: str) -> bytes:
         """The bytes; `NotFound`; `ExternalError` when what is stored no longer matches its digest."""
@@ -149,6 +165,17 @@ class S3Blobs:
                 self._answer("DELETE", self._key(digest))
             except NotFound:
                 return
+
+    def hold(self) -> AbstractContextManager[None]:
+        """See `Blobs`."""
+        return self._holds.hold()
+
+    def forget(self, digest: str) -> bool:
+        """See `Blobs`."""
+        with self._holds.idle(digest) as idle:
+            if idle:
+                self.delete(digest)
+        return idle
 
     # -- inside -------------------------------------------------------------------------------------------
 

@@ -7,20 +7,18 @@ of execution are those of the server: the same coordinator, the same supervisor.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import json
 import os
 import shutil
 import stat
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Final, Self, cast
+from typing import Final, Self
 
 import aegis
 from aegis.access.id_tokens import Key
@@ -42,7 +40,7 @@ from aegis.core.plan import Image, JobSpec, Plan, Variable
 from aegis.core.ports import Masker
 from aegis.core.types import JobRun, JobUsage, Run, State
 from aegis.delivery.credentials import identity_variables
-from aegis.execution.archive import unpack
+from aegis.execution import stored
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH, dotenv
 from aegis.execution.options import SupervisorOptions
@@ -438,22 +436,12 @@ class LocalRun:
         folder.mkdir(parents=True, exist_ok=True)
         for file in job.files:
             if file.kind == "archive":
-                with _spooled(self._blobs, file.digest) as archive:
-                    unpack(archive, folder)
+                stored.unpack(self._blobs, file.digest, folder)
             else:
                 target = folder / file.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(self._blobs.get(file.digest))
         return folder
-
-
-@contextlib.contextmanager
-def _spooled(blobs: DirectoryBlobs, digest: str) -> Iterator[BinaryIO]:
-    with tempfile.TemporaryFile() as file:
-        for chunk in blobs.open(digest):
-            file.write(chunk)
-        file.seek(0)
-        yield cast("BinaryIO", file)
 
 
 def masker(values: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:

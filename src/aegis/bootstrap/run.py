@@ -23,12 +23,12 @@ from typing import Final, Self
 import aegis
 from aegis.access.id_tokens import Key
 from aegis.adapters.blobs_directory import DirectoryBlobs
-from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
+from aegis.adapters.shelf_directory import DirectoryShelf
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
 from aegis.bootstrap.children import Children
@@ -44,8 +44,9 @@ from aegis.execution import stored
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH, dotenv
 from aegis.execution.options import SupervisorOptions
-from aegis.execution.ports import Executor, ImageRoot, ImageRoots, Sandbox
+from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox
 from aegis.execution.runners import Assignment, JobCredentials
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.execution.trace import chunks
 from aegis.pipeline.request import CompileRequest
@@ -311,7 +312,7 @@ class LocalRun:
             executor=self.executor,
             workspaces=self._workspaces,
             blobs=self._blobs,
-            caches=DirectoryCacheIndex(self._folder / "caches"),
+            caches=SealedNotes(DirectoryShelf(self._folder / "caches"), b"local", "cache", CacheEntry),
             clock=self._clock,
             masker=masker,
             options=options,

@@ -210,6 +210,12 @@ class Target:
 
     def __init__(self, root: Path) -> None:
         self._base = Path(os.path.realpath(root))
+        self._written: list[Path] = []
+
+    def undo(self) -> None:
+        """Take away what was written."""
+        for path in self._written:
+            path.unlink(missing_ok=True)
 
     def file(self, name: str, pieces: Iterable[bytes | memoryview], *, executable: bool) -> None:
         """Write a file in the place of a file or link that is there."""
@@ -239,4 +245,5 @@ class Target:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink() or path.is_file():
             path.unlink()
+        self._written.append(path)
         return path

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from aegis.core.errors import NotFound, UserError
+from aegis.core.errors import AegisError, NotFound, UserError
 from aegis.core.ports import Blobs
 from aegis.execution import archive, parcel, zip_face
 from aegis.execution.blob_file import open_blob
@@ -18,8 +18,13 @@ from aegis.execution.blob_file import open_blob
 _CHUNK: Final = 256 * 1024
 
 
-def unpack(blobs: Blobs, digest: str, root: Path, *, limit: int = archive.UNPACKED_LIMIT) -> tuple[str, ...]:
-    """Write the files under `root`, over what is there; their names. Errors are those of `archive.unpack`."""
+def unpack(
+    blobs: Blobs, digest: str, root: Path, *, limit: int = archive.UNPACKED_LIMIT, undo: bool = False
+) -> tuple[str, ...]:
+    """Write the files under `root`, over what is there; their names. Errors are those of `archive.unpack`.
+
+    With `undo` a parcel that turns out to be damaged leaves none of its files behind.
+    """
     if not parcel.is_parcel(blobs, digest):
         with open_blob(blobs, digest) as file:
             return archive.unpack(file, root, limit=limit)
@@ -27,11 +32,16 @@ def unpack(blobs: Blobs, digest: str, root: Path, *, limit: int = archive.UNPACK
     if found.size > limit:
         raise UserError("archive-too-large", f"the archive holds more than {limit} bytes")
     target = archive.Target(root)
-    for entry, pieces in parcel.contents(found, blobs):
-        if entry.kind == parcel.LINK:
-            target.link(entry.name, b"".join(pieces))
-        else:
-            target.file(entry.name, pieces, executable=entry.kind == parcel.EXECUTABLE)
+    try:
+        for entry, pieces in parcel.contents(found, blobs):
+            if entry.kind == parcel.LINK:
+                target.link(entry.name, b"".join(pieces))
+            else:
+                target.file(entry.name, pieces, executable=entry.kind == parcel.EXECUTABLE)
+    except AegisError:
+        if undo:
+            target.undo()
+        raise
     return tuple(entry.name for entry in found.files)
 
 

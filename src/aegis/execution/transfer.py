@@ -17,8 +17,9 @@ from aegis.core.types import StoredFile
 from aegis.execution import cache, parcel, stored, zip_face
 from aegis.execution.archive import choose, open_file, walk
 from aegis.execution.environment import expand
-from aegis.execution.ports import CacheEntry, CacheIndex
+from aegis.execution.ports import CacheEntry
 from aegis.execution.runners import Dependency
+from aegis.execution.sealed import SealedNotes
 
 Lines = list[str]
 
@@ -31,7 +32,7 @@ class Caches:
     `unprotect`. The separating sign cannot stand in a key.
     """
 
-    index: CacheIndex
+    notes: SealedNotes[CacheEntry]
     blobs: Blobs
     clock: Clock
     trusted: bool = False
@@ -65,16 +66,20 @@ def restore(
         if not cache.pulls(spec, variables):
             continue
         for key in cache.keys(spec, work, variables):
-            entry = caches.index.lookup(project, caches.name(spec, key))
-            if entry is None or not stored.is_whole(caches.blobs, entry.digest):
-                lines.append(f"No cache under {key}.")
-                continue
             try:
-                names = stored.unpack(caches.blobs, entry.digest, work)
+                found = caches.notes.lookup(project, caches.name(spec, key))
+                if found.value is None or not stored.is_whole(caches.blobs, found.value.digest):
+                    lines.append(
+                        f"WARNING: the cache {key} is refused: {found.refused}."
+                        if found.refused
+                        else f"No cache under {key}."
+                    )
+                    continue
+                names = stored.unpack(caches.blobs, found.value.digest, work, undo=True)
             except AegisError as error:
                 lines.append(f"WARNING: the cache {key} is not used: {error.message}")
                 continue
-            lines.append(f"Restored cache {key}: {len(names)} files, {entry.size} bytes.")
+            lines.append(f"Restored cache {key}: {len(names)} files, {found.value.size} bytes.")
             break
     return lines
 
@@ -104,7 +109,7 @@ def save(
             with caches.blobs.hold():
                 digest, size = _packed(work, found.files, caches.blobs)
                 entry = CacheEntry(digest=digest, size=size, at=caches.clock.now())
-                caches.index.store(project, caches.name(spec, key), entry)
+                caches.notes.store(project, caches.name(spec, key), entry)
         except (AegisError, OSError) as error:
             lines.append(f"WARNING: the cache {key} was not kept: {error}")
             continue

@@ -20,7 +20,7 @@ from aegis.core.types import JobUsage, State, StoredFile
 from aegis.execution import environment, script, transfer
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import (
-    CacheIndex,
+    CacheEntry,
     Executor,
     Exit,
     ImageRoot,
@@ -33,6 +33,7 @@ from aegis.execution.ports import (
 )
 from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise.log import JobLog
 from aegis.execution.supervise.places import empty, give, make, tool_cache
 from aegis.execution.trace import coverage, readable
@@ -52,7 +53,7 @@ class Tools:
     executor: Executor
     workspaces: Workspaces
     blobs: Blobs
-    caches: CacheIndex
+    caches: SealedNotes[CacheEntry]
     clock: Clock
     masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
     options: SupervisorOptions
@@ -312,7 +313,7 @@ class JobWork:
     @property
     def _caches(self) -> transfer.Caches:
         return transfer.Caches(
-            index=self._tools.caches,
+            notes=self._tools.caches,
             blobs=self._tools.blobs,
             clock=self._tools.clock,
             trusted=self._assignment.trusted,

@@ -6,10 +6,11 @@ somebody goes on editing. Files that Git does not track are left out, as a push 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,21 +36,36 @@ class CopyWorkspaces:
         self._shares = True
         self._lock = threading.Lock()
         self._ready: WorkspaceReady | None = None
+        self._listed: dict[str, str] | None = None
 
     def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
         """See `Workspaces`."""
+        ready = self._snapped(request)
+        if not request.checkout:
+            return WorkspaceReady(note="No files, as GIT_STRATEGY asks.")
+        if self._shares and workspace_overlay.mount(self._snapshot, request.destination, self._owner):
+            return replace(ready, owned=True)
+        self._shares = False
+        shutil.copytree(self._snapshot, request.destination, symlinks=True, dirs_exist_ok=True)
+        return ready
+
+    def files(self, request: WorkspaceRequest) -> Mapping[str, str]:
+        """See `Workspaces`: digests of the snapshot's files."""
+        self._snapped(request)
+        if not request.checkout:
+            return {}
+        with self._lock:
+            if self._listed is None:
+                self._listed = dict(_digests(self._snapshot))
+            return self._listed
+
+    def _snapped(self, request: WorkspaceRequest) -> WorkspaceReady:
         with self._lock:
             if self._ready is None:
                 self._ready = self._take(request.commit)
                 if self._owner is not None:
                     give((self._snapshot,), self._owner)
-        if not request.checkout:
-            return WorkspaceReady(note="No files, as GIT_STRATEGY asks.")
-        if self._shares and workspace_overlay.mount(self._snapshot, request.destination, self._owner):
-            return replace(self._ready, owned=True)
-        self._shares = False
-        shutil.copytree(self._snapshot, request.destination, symlinks=True, dirs_exist_ok=True)
-        return self._ready
+            return self._ready
 
     def release(self, destination: Path) -> None:
         """See `Workspaces`."""
@@ -113,3 +129,18 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> int:
             shutil.copy2(file, place, follow_symlinks=False)
             count += 1
     return count
+
+
+def _digests(root: Path) -> Iterator[tuple[str, str]]:
+    for folder, directories, files in os.walk(root):
+        if folder == str(root) and ".git" in directories:
+            directories.remove(".git")
+        links = [name for name in directories if os.path.islink(os.path.join(folder, name))]  # noqa: PTH114, PTH118 - thousands of files
+        for name in (*files, *links):
+            path = Path(folder, name)
+            shown = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+            if path.is_symlink():
+                yield shown, f"120000 {os.fsencode(path.readlink()).decode('utf-8', 'backslashreplace')}"
+            else:
+                mode = "100755" if path.stat().st_mode & 0o111 else "100644"
+                yield shown, f"{mode} {hashlib.sha256(path.read_bytes()).hexdigest()}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -62,6 +63,10 @@ class SharedWorkspaces:
             raise
         self.release(request.destination)
         return self._trees.prepare(request)
+
+    def files(self, request: WorkspaceRequest) -> Mapping[str, str]:
+        """See `Workspaces`."""
+        return self._trees.files(request)
 
     def release(self, destination: Path) -> None:
         """See `Workspaces`."""

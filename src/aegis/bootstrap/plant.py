@@ -55,6 +55,7 @@ from aegis.execution.coordinator import Coordinator
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
 from aegis.execution.ports import CacheEntry
 from aegis.execution.resources import UNORDERED
+from aegis.execution.reuse import Proven
 from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.gitops.ports import ImageLayer, PulledImage
@@ -146,13 +147,14 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         resolve_secret=JobSecrets(keys.store, lambda: context.options),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
+    caches = SealedNotes(shelf, keys.note_secret, "cache", CacheEntry)
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
         declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
         hosted=hosted(lambda: context.options.registries, value),
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
+        caches=caches, places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
         outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
@@ -186,6 +188,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
             tool_cache=data / "tool-cache",
             passthrough=allowed.passthrough,
             host_tools=runner.host_tools,
+            reuse=runner.reuse,
+            machine=allowed.identity(),
         )
         return Supervisor(
             Tools(
@@ -195,7 +199,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                     GitWorkspaces(lambda project: host.repository(project).path), data / "snapshots", executor.owner
                 ),
                 blobs=blobs,
-                caches=SealedNotes(shelf, keys.note_secret, "cache", CacheEntry),
+                caches=caches,
+                results=SealedNotes(shelf, keys.note_secret, "result", Proven),
                 clock=clock,
                 masker=_masker,
                 options=options,

@@ -7,9 +7,12 @@ of execution are those of the server: the same coordinator, the same supervisor.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import hashlib
 import json
 import os
+import platform
 import shutil
 import stat
 import sys
@@ -45,6 +48,7 @@ from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH, dotenv
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox
+from aegis.execution.reuse import Proven
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
@@ -75,6 +79,20 @@ class Machine:
     tool_paths: tuple[Path, ...]
     read_only: tuple[Path, ...]
     passthrough: Mapping[str, str]
+
+    def identity(self) -> str:
+        """What tells apart what jobs run with here: the system, its packages, the directories of programs, this program."""
+        known = [aegis.__version__, sys.version, platform.machine()]
+        for path in (
+            Path("/etc/os-release"),
+            Path("/var/lib/dpkg/status"),
+            Path("/lib/apk/db/installed"),
+            *self.tool_paths,
+        ):
+            with contextlib.suppress(OSError):
+                found = path.stat()
+                known.append(f"{path} {found.st_mtime_ns} {found.st_size}")
+        return f"machine:{hashlib.sha256(repr(known).encode()).hexdigest()}"
 
 
 def machine(environ: Mapping[str, str], *, whole_path: bool, hide: Path | None = None) -> Machine:
@@ -140,6 +158,7 @@ class LocalOptions:
     parallel: int = 2
     executor: str | None = None
     host_tools: bool = False
+    reuse: bool = True
     secrets: Mapping[str, str] = field(default_factory=dict)
     shell_on_failure: bool = False
 
@@ -162,6 +181,10 @@ class LocalJob:
     fault: str = ""
     """`error` where the surroundings failed, `failure` where the code did, else empty."""
     usage: JobUsage | None = None
+    reused: str = ""
+    """`RUN/JOB` whose result this is; empty for a job that was worked."""
+    verified: str = ""
+    """Of a job that was worked again: `same`, or how it differs from what was proven."""
 
 
 def select(plan: Plan, names: tuple[str, ...]) -> Plan:
@@ -305,6 +328,8 @@ class LocalRun:
             tool_cache=self._folder / "cache",
             passthrough=here.passthrough,
             host_tools=self.options.host_tools,
+            reuse=self.options.reuse,
+            machine=here.identity(),
             publishes=False,
         )
         tools = Tools(
@@ -313,6 +338,7 @@ class LocalRun:
             workspaces=self._workspaces,
             blobs=self._blobs,
             caches=SealedNotes(DirectoryShelf(self._folder / "caches"), b"local", "cache", CacheEntry),
+            results=SealedNotes(DirectoryShelf(self._folder / "results"), b"local", "result", Proven),
             clock=self._clock,
             masker=masker,
             options=options,
@@ -430,6 +456,8 @@ class LocalRun:
             queue_seconds=round(job.queue_seconds or 0.0, 3),
             fault=job.fault,
             usage=job.usage,
+            reused=job.reused_from,
+            verified=job.reuse.verified if job.reuse is not None else "",
         )
 
     def _artifacts(self, job: JobRun) -> Path:

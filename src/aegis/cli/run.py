@@ -38,6 +38,7 @@ _LOG_LINES: Final = 20
 @click.option("--env-file", metavar="FILE", help="Variables, as NAME=VALUE lines.")
 @click.option("--secrets-file", metavar="FILE", help="Masked variables, as NAME=VALUE lines; never kept.")
 @click.option("--host-tools", is_flag=True, help="Run jobs with `image:` with this machine's tools instead.")
+@click.option("--no-reuse", is_flag=True, help="Work also what was proven already, and say what came out otherwise.")
 @click.option("--shell-on-failure", is_flag=True, help="Open a shell where a job failed.")
 @click.option("--watch", "watching", is_flag=True, help="Run again whenever a file has changed, until interrupted.")
 @click.option("--compare", metavar="RUN", help="Say what ended otherwise in this run of the server.")
@@ -54,6 +55,7 @@ def run(
     env_file: str | None,
     secrets_file: str | None,
     host_tools: bool,
+    no_reuse: bool,
     shell_on_failure: bool,
     watching: bool,
     compare: str | None,
@@ -84,6 +86,7 @@ def run(
         parallel=1 if shell_on_failure else parallel or _processors(),
         executor=executor,
         host_tools=host_tools,
+        reuse=not no_reuse,
         shell_on_failure=shell_on_failure,
     )
 
@@ -276,7 +279,7 @@ class _Show:
                 else ""
             )
             why = f"  {job.message}" if job.message and word == "failed" else ""
-            self.line(f"{output.state(word, sys.stderr)} {job.name}{took}{why}")
+            self.line(f"{output.state(word, sys.stderr)} {job.name}{took}{why}{_proof(job)}")
 
     def line(self, text: str) -> None:
         """A line that stays."""
@@ -295,6 +298,20 @@ class _Show:
         sys.stderr.write(f"\r\x1b[K{text[:width]}")
         sys.stderr.flush()
         self._drawn = True
+
+
+def _proof(job: JobRun) -> str:
+    """Where the result of a job comes from that was not worked, or how it differs from what was proven."""
+    if job.reused_from:
+        return f"  reused from {job.reused_from}"
+    verified = job.reuse.verified if job.reuse is not None else ""
+    return (
+        f"  not reproducible: {verified}"
+        if verified not in ("", "same")
+        else f"  verified {verified}"
+        if verified
+        else ""
+    )
 
 
 def _document(run_id: str, state: Run, jobs: tuple[LocalJob, ...]) -> dict[str, Any]:

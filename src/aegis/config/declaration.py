@@ -235,6 +235,7 @@ class RunnerModel(Strict):
     isolation: Literal["required", "optional"] = "required"
     timeout: Seconds = 3600.0
     host_tools: bool = False
+    reuse: bool = True
 
 
 class RetentionModel(Strict):
@@ -243,6 +244,7 @@ class RetentionModel(Strict):
     logs: Seconds = 90 * 86400.0
     release_logs: Seconds = 31557600.0
     deployments: Seconds = 2 * 31557600.0
+    caches: Seconds = 30 * 86400.0
     audit: Seconds = 7 * 31557600.0
 
 

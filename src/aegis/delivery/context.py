@@ -19,7 +19,8 @@ from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.tokens import TokenBook
 from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
-from aegis.execution.ports import TraceStore
+from aegis.execution.ports import CacheEntry, TraceStore
+from aegis.execution.sealed import SealedNotes
 from aegis.gitops.ports import Cluster, Sync
 from aegis.pipeline.ports import Elsewhere
 from aegis.registry.hosted import HostedRegistry
@@ -78,6 +79,7 @@ class Context:
     outside: Callable[[], Elsewhere | None]
     """What pipelines may include from other hosts; None: nothing is declared."""
     places: PlaceBook
+    caches: SealedNotes[CacheEntry]
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
     registry: str

@@ -68,6 +68,7 @@ class RunnerOptions:
     tags: tuple[str, ...] | None = None
     isolation_required: bool = True
     host_tools: bool = False
+    reuse: bool = True
     timeout: float = 3600.0
 
 
@@ -87,6 +88,7 @@ class Retention:
     logs: float = 90 * 86400.0
     release_logs: float = 31557600.0
     deployments: float = 2 * 31557600.0
+    caches: float = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,14 +25,14 @@ from aegis.core.types import JobRun, Run, State, StoredFile
 from aegis.execution import assignment, trace
 from aegis.execution.leases import Leases
 from aegis.execution.options import CoordinatorOptions
-from aegis.execution.outcomes import outcomes
+from aegis.execution.outcomes import concluded, outcomes
 from aegis.execution.ports import QueueStore, TraceStore
 from aegis.execution.progress import BRIDGE, PLAYED, RETRIED, Progress, Steps
 from aegis.execution.redundancy import superseded
 from aegis.execution.register import Register
 from aegis.execution.resources import UNORDERED, Claim, ResourceGroups, next_claim
 from aegis.execution.runners import Assignment, JobCredentials, JobResult, Runner, Signal, TraceAck
-from aegis.execution.schedule import SYSTEM_FAILURE, ReadyQueue, Turn, retries, tolerated
+from aegis.execution.schedule import SYSTEM_FAILURE, ReadyQueue, Turn, retries
 
 Credentials = Callable[[Run, JobSpec, JobRun], JobCredentials]
 ResolveSecret = Callable[[Run, JobSpec, str], str]
@@ -167,6 +167,13 @@ class Coordinator:
     ) -> None:  # fmt: skip
         changed = events.JobChanged(name=name, state=state, by=actor, reason=reason, variables=variables)
         self._commit(progress, [changed], lambda at: progress.changed(changed, at), actor)
+
+    def amend(self, run_id: str, change: events.ArtifactsKept | events.ArtifactsErased, actor: str) -> None:
+        """Write down that files of a run's jobs stay longer or are gone."""
+        with self._changing(run_id):
+            progress = self._runs.progress(run_id)
+            self._append(progress, [change], actor)
+            progress.amended(change)
 
     def run(self, run_id: str) -> Run:
         """A run as it is now, with the latest attempt of each job; `NotFound`."""
@@ -325,24 +332,8 @@ class Coordinator:
         progress = self._runs.progress(holder[0])
         spec = progress.specs[holder[1]]
         before = progress.job(spec.name)
-        # Whoever asked for the end, the server decides that a job being canceled is canceled.
-        canceled = before.state is State.CANCELING or result.state is State.CANCELED
-        state = State.CANCELED if canceled else result.state
-        failed = state is State.FAILED
-        job = replace(
-            before,
-            state=state,
-            finished_at=self._clock.now(),
-            exit_code=result.exit_code,
-            failure_reason=(result.failure_reason or "unknown_failure") if failed else None,
-            message=result.message,
-            trace=trace,
-            files=result.files,
-            coverage=result.coverage,
-            usage=result.usage,
-            allow_failure=tolerated(spec, result.exit_code) if failed else spec.allow_failure,
-        )
-        again = failed and not progress.canceled_by and retries(
+        job = concluded(before, spec, result, trace, self._clock.now())
+        again = job.state is State.FAILED and not progress.canceled_by and retries(
             spec.retry, attempt=job.attempt, failure_reason=job.failure_reason or "", exit_code=job.exit_code
         )  # fmt: skip
         self._release(progress, spec, job.id)

@@ -1,14 +1,49 @@
 """What the end of a job's last attempt means beyond the job: an environment used, a release wished for. Pure.
 
-Decides which events are written together with the job's end. It carries nothing of it out.
+Decides how an attempt has ended and which events are written together with its end. It carries nothing of it out.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 from aegis.core import events
 from aegis.core.plan import JobSpec
-from aegis.core.types import JobRun, Run, State
+from aegis.core.types import JobRun, Run, State, StoredFile
 from aegis.execution.places import used
+from aegis.execution.runners import JobResult
+from aegis.execution.schedule import tolerated
+
+
+def concluded(before: JobRun, spec: JobSpec, result: JobResult, trace: StoredFile | None, at: datetime) -> JobRun:
+    """The attempt as it has ended. Whoever asked for the end, the server decides that a job being canceled is canceled."""
+    canceled = before.state is State.CANCELING or result.state is State.CANCELED
+    state = State.CANCELED if canceled else result.state
+    failed = state is State.FAILED
+    expires = spec.artifacts.expire_in if spec.artifacts is not None and result.files else None
+    return replace(
+        before,
+        state=state,
+        finished_at=at,
+        exit_code=result.exit_code,
+        failure_reason=(result.failure_reason or "unknown_failure") if failed else None,
+        message=result.message,
+        trace=trace,
+        files=result.files,
+        files_until=at + timedelta(seconds=expires) if expires is not None else None,
+        coverage=result.coverage,
+        usage=result.usage,
+        reuse=result.reuse,
+        allow_failure=tolerated(spec, result.exit_code) if failed else spec.allow_failure,
+    )
+
+
+def amended(job: JobRun, data: events.ArtifactsKept | events.ArtifactsErased) -> JobRun:
+    """The attempt after its files were kept or erased."""
+    if isinstance(data, events.ArtifactsKept):
+        return replace(job, files_until=None) if job.id == data.job else job
+    return replace(job, files=(), files_until=None) if job.id in data.jobs else job
 
 
 def outcomes(run: Run, spec: JobSpec, job: JobRun, *, will_retry: bool) -> tuple[object, ...]:

@@ -139,6 +139,10 @@ class Workspaces(Protocol):
         """Fill `destination`. `NotFound` for an unknown project or commit, `ExternalError` when Git fails."""
         ...
 
+    def files(self, request: WorkspaceRequest) -> Mapping[str, str]:
+        """What the tree will hold, without making it: each path with what tells its content and mode apart; errors as above."""
+        ...
+
     def release(self, destination: Path) -> None:
         """The tree is needed no longer and will be removed; also for what an earlier process left. Idempotent."""
         ...

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from aegis.core.errors import Conflict
 from aegis.core.plan import JobSpec, Variable
+from aegis.core.reuse import JobReuse
 from aegis.core.types import JobRun, JobUsage, Run, State, StoredFile
 
 _ISOLATED = frozenset({"namespaces", "container", "machine"})
@@ -110,6 +111,7 @@ class JobResult:
     files: tuple[StoredFile, ...] = ()
     coverage: float | None = None
     usage: JobUsage | None = None
+    reuse: JobReuse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

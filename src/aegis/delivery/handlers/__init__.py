@@ -24,6 +24,7 @@ NOUNS: Final = (
     "registries",
     "hosted_registries",
     "packages",
+    "artifacts",
     "retention",
 )
 

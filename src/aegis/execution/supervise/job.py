@@ -9,33 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
-from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import JobUsage, State, StoredFile
-from aegis.execution import environment, script, transfer
-from aegis.execution.options import SupervisorOptions
+from aegis.core.types import State
+from aegis.execution import environment, reuse, script, transfer
 from aegis.execution.ports import (
-    CacheEntry,
-    Executor,
     Exit,
-    ImageRoot,
     ImageRoots,
     Place,
     Sandbox,
     SandboxRequest,
     WorkspaceRequest,
-    Workspaces,
 )
-from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
+from aegis.execution.runners import Assignment, JobResult, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
-from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise.log import JobLog
 from aegis.execution.supervise.places import empty, give, make, tool_cache
+from aegis.execution.supervise.reused import Reuse
+from aegis.execution.supervise.tools import Course, Refusal, Tools
 from aegis.execution.trace import coverage, readable
 
 P = ParamSpec("P")
@@ -43,49 +38,6 @@ T = TypeVar("T")
 _RED: Final = "31;1"
 _GREEN: Final = "32;1"
 _YELLOW: Final = "33;1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What every job is worked with. `masker` makes a masker for named secrets; it knows which it cannot mask."""
-
-    source: JobSource
-    executor: Executor
-    workspaces: Workspaces
-    blobs: Blobs
-    caches: SealedNotes[CacheEntry]
-    clock: Clock
-    masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
-    options: SupervisorOptions
-    images: ImageRoots | None = None
-    """Where `image:` comes from; None: jobs with images are refused."""
-    on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
-    """Called while the failed job's sandbox still exists: for a shell in it."""
-
-
-@dataclass(slots=True)
-class _Refusal(Exception):
-    """The job cannot go on, for a reason that is not its script's."""
-
-    reason: str
-    message: str
-    mend: str = ""
-
-
-@dataclass(slots=True)
-class _Course:
-    """What the job has by now."""
-
-    stop: str = ""
-    """`cancel`, `timeout`, `abort`, `shutdown`: why its script is to end; empty while it is not."""
-    sandbox: Sandbox | None = None
-    image: ImageRoot | None = None
-    running: bool = False
-    begun: bool = False
-    """Whether the script was started: without it there is nothing to clean up by `after_script`."""
-    files: tuple[StoredFile, ...] = ()
-    usage: JobUsage | None = None
-    stopping: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class JobWork:
@@ -96,11 +48,13 @@ class JobWork:
         self._options = tools.options
         self._assignment = assignment
         self._call_in_thread = call
-        self._course = _Course()
+        self._course = Course()
         self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
         self._before: frozenset[str] = frozenset()
         self._kept = contextlib.ExitStack()
+        self._reuse: Reuse | None = None
+        self._since = tools.clock.monotonic()
         self._log = self._make_log({})
 
     @property
@@ -115,7 +69,7 @@ class JobWork:
         masker, unmasked = self._tools.masker(secrets)
         if unmasked:
             names = ", ".join(unmasked)
-            raise _Refusal(
+            raise Refusal(
                 "unmet_prerequisites",
                 f"these masked variables are too short to be masked: {names}",
                 "give them values of at least 8 characters, or declare them without `masked`",
@@ -143,13 +97,15 @@ class JobWork:
             with contextlib.suppress(AegisError):
                 # Refused: the server has given the job up. Failed: the lease runs out, and the server says so.
                 await self._call(self._tools.source.finish, self._assignment.job.id, result)
+                if self._reuse is not None:
+                    await self._call(self._reuse.keep, result, self._tools.clock.monotonic() - self._since)
 
     async def _result(self) -> JobResult:
         try:
             await self._equip()
             self._log.start()
             result = await self._carry()
-        except _Refusal as refusal:
+        except Refusal as refusal:
             result = self._refused(refusal.reason, refusal.message, refusal.mend)
         except AegisError as error:
             result = self._refused(SYSTEM_FAILURE, error.message, error.hint)
@@ -174,7 +130,7 @@ class JobWork:
         """Everything that can be refused before a directory is made."""
         assignment, options = self._assignment, self._options
         if assignment.resolve_failure:
-            raise _Refusal("unmet_prerequisites", assignment.resolve_failure)
+            raise Refusal("unmet_prerequisites", assignment.resolve_failure)
         tool_path = [str(path) for path in options.tool_paths]
         self._environment = environment.build(
             assignment, self._place, tool_path=tool_path, passthrough=options.passthrough
@@ -188,13 +144,13 @@ class JobWork:
             )
         elif assignment.spec.services:
             services = ", ".join(one.name for one in assignment.spec.services)
-            raise _Refusal(
+            raise Refusal(
                 "image_pull_failure",
                 f"the job asks for the services {services}, and this runner has no container engine",
                 "run it on a runner with containers, or leave them out and use this machine's tools (--host-tools)",
             )
         elif wanted and (self._tools.images is None or not self._tools.executor.carries_images):
-            raise _Refusal(
+            raise Refusal(
                 "image_pull_failure",
                 f"the job asks for {names}, and this runner ({self._tools.executor.isolation}) cannot run images",
                 "run it with namespaces or on a runner with containers, or allow this machine's tools (--host-tools)",
@@ -206,6 +162,10 @@ class JobWork:
         self._log.line(f"Running with aegis on {name} ({self._tools.executor.isolation})")
         timeout = assignment.spec.timeout
         async with self._deadline(timeout):
+            await self._pull()
+            earlier = await self._earlier()
+            if earlier is not None:
+                return self._told(earlier)
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
         result = self._judged(ended)
@@ -213,6 +173,9 @@ class JobWork:
             await self._after(result)
         if self._course.stop not in {"abort", "shutdown"}:
             result = await self._keep(result)
+        if self._reuse is not None:
+            result = self._reuse.told(result)
+            self._said_of_reuse()
         sandbox = self._course.sandbox
         if result.state is State.FAILED and self._tools.on_failure is not None and sandbox is not None:
             await self._log.flush()
@@ -225,17 +188,10 @@ class JobWork:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
         await self._call(make, self._place, self._environment.files)
-        if spec.image is not None and self._tools.images is not None and not self._options.host_tools:
-            async with self._section("prepare_executor"):
-                await self._pull(self._tools.images, spec.image)
         if spec.pre_get_sources:
             await self._before_sources(spec.pre_get_sources)
         async with self._section("get_sources"):
-            checkout = values.get("GIT_STRATEGY", "") not in {"none", "empty"}
-            wish = WorkspaceRequest(
-                project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work, checkout=checkout
-            )
-            ready = await self._call(self._tools.workspaces.prepare, wish)
+            ready = await self._call(self._tools.workspaces.prepare, self._wish)
             self._log.line(ready.note)
         if (spec.artifacts and spec.artifacts.untracked) or any(one.untracked for one in spec.cache):
             self._before = await self._call(transfer.listing, self._place.work)
@@ -252,20 +208,63 @@ class JobWork:
         untouched = ready.owned and not spec.cache and not self._assignment.dependencies
         self._course.sandbox = await self._sandbox(ready.read_only, owned=untouched)
 
-    async def _pull(self, roots: ImageRoots, image: Image) -> None:
+    @property
+    def _wish(self) -> WorkspaceRequest:
+        run, checkout = (
+            self._assignment.run,
+            self._environment.variables.get("GIT_STRATEGY", "") not in {"none", "empty"},
+        )
+        return WorkspaceRequest(
+            project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work, checkout=checkout
+        )
+
+    async def _earlier(self) -> JobResult | None:
+        """The result of a job like this one, where it asks for that and there is one."""
+        spec, values, notes = self._assignment.spec, self._environment, self._tools.results
+        if notes is None or not reuse.asked(values.variables):
+            return None
+        image = self._course.image.digest if self._course.image is not None else ""
+        if why := reuse.hindrance(spec, image):
+            self._log.line(f"Not reused: {why}.")
+            return None
+        isolation = self._tools.executor.isolation
+        self._reuse = Reuse(
+            notes=notes, blobs=self._tools.blobs, clock=self._tools.clock, assignment=self._assignment,
+            isolation=isolation, allowed=self._options.reuse,
+        )  # fmt: skip
+        seen = reuse.Seen(
+            variables=values.variables, files=values.files, dependencies=self._assignment.dependencies, isolation=isolation,
+            tree=await self._call(self._tools.workspaces.files, self._wish), surroundings=image or self._options.machine,
+        )  # fmt: skip
+        found = await self._call(self._reuse.look, seen)
+        self._said_of_reuse()
+        return found
+
+    def _said_of_reuse(self) -> None:
+        if self._reuse is not None:
+            self._say(self._reuse.lines)
+            self._reuse.lines.clear()
+
+    async def _pull(self) -> None:
         """The image that will be the job's root, and what it says of the environment."""
-        options, name = self._options, environment.expand(image.name, self._environment.variables)
+        roots, image = self._tools.images, self._assignment.spec.image
+        if image is not None and roots is not None and not self._options.host_tools:
+            async with self._section("prepare_executor"):
+                await self._pull_image(roots, image)
+
+    async def _pull_image(self, roots: ImageRoots, image: Image) -> None:
+        name = environment.expand(image.name, self._environment.variables)
         self._log.line(f"Using the image {name} ...")
         try:
             found = await self._call(roots.get, replace(image, name=name), self._assignment.run.project)
         except AegisError as error:
             mend = f"{error.hint}; or use this machine's tools (--host-tools)".removeprefix("; or ")
-            raise _Refusal("image_pull_failure", f"the image {name} cannot be used: {error.message}", mend) from error
+            raise Refusal("image_pull_failure", f"the image {name} cannot be used: {error.message}", mend) from error
         self._course.image = found
         self._log.line(f"{name} is {found.digest}")
         if image.user:
             self._log.line(f"WARNING: the user {image.user} is not used: a job is always `job`.", colour=_YELLOW)
-        passed = {**options.passthrough, **image.variables}
+        passed = {**self._options.passthrough, **image.variables}
         self._environment = environment.build(
             self._assignment, self._place, passthrough=passed, image=found.environment
         )
@@ -277,7 +276,7 @@ class JobWork:
         await self._course.sandbox.cleanup()
         self._course.sandbox, self._course.begun = None, False
         if ended.code != 0 and not self._course.stop:
-            raise _Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
+            raise Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
         await self._call(empty, self._place.work)
 
     async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False) -> Sandbox:

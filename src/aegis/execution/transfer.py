@@ -11,19 +11,22 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Final, cast
 
 from aegis.core.errors import AegisError, UserError
 from aegis.core.plan import ArtifactSpec, CacheSpec
 from aegis.core.ports import Blobs, Clock
 from aegis.core.types import StoredFile
 from aegis.execution import cache
-from aegis.execution.archive import choose, open_file, pack, unpack, walk
+from aegis.execution.archive import choose, open_file, pack, shown, unpack, walk
 from aegis.execution.environment import expand
 from aegis.execution.ports import CacheEntry, CacheIndex
 from aegis.execution.runners import Dependency
 
 Lines = list[str]
+CACHE_LIMIT: Final = 8 * 1024 * 1024 * 1024
+"""Bytes of a work tree that a cache may hold; a file with holes counts with what it says."""
+_NAME_SIZE: Final = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,7 @@ def save(
             if not found.files:
                 lines.append(f"Nothing to cache under {key}.")
                 continue
+            _check_size(work, found.files, CACHE_LIMIT)
             digest, size = _packed(work, found.files, caches.blobs)
             caches.index.store(
                 project, caches.name(spec, key), CacheEntry(digest=digest, size=size, at=caches.clock.now())
@@ -143,8 +147,8 @@ def collect(
         if found.files:
             _check_size(work, found.files, limit)
             digest, size = _packed(work, found.files, blobs)
-            name = expand(spec.name, variables) if spec.name else "artifacts"
-            stored.append(StoredFile(name=f"{name.replace('/', '-')}.zip", kind="archive", digest=digest, size=size))
+            name = _archive_name(expand(spec.name, variables)) if spec.name else "artifacts"
+            stored.append(StoredFile(name=f"{name}.zip", kind="archive", digest=digest, size=size))
             lines.append(f"Uploaded artifacts: {len(found.files)} files, {size} bytes, {digest}.")
         else:
             lines.append("ERROR: No files to upload.")
@@ -156,8 +160,14 @@ def collect(
             with open_file(work / name) as file:
                 digest, size = blobs.put_stream(file)
             stored.append(StoredFile(name=name, kind=kind, digest=digest, size=size))
-            lines.append(f"Uploaded {kind} report {name}: {size} bytes.")
+            lines.append(f"Uploaded {kind} report {shown(name)}: {size} bytes.")
     return tuple(stored), lines
+
+
+def _archive_name(wanted: str) -> str:
+    """A name that is one and stays in one line, wherever the archive is put."""
+    name = "".join(one if one.isprintable() and one not in '/\\"' else "-" for one in wanted)
+    return name[:_NAME_SIZE].strip(". ") or "artifacts"
 
 
 def _check_size(work: Path, files: Sequence[str], limit: int) -> None:
@@ -165,8 +175,8 @@ def _check_size(work: Path, files: Sequence[str], limit: int) -> None:
     if total > limit:
         raise UserError(
             "artifacts-too-large",
-            f"the artifacts hold {total} bytes; {limit} are allowed",
-            hint="narrow artifacts:paths, or exclude what can be made again",
+            f"the files hold {total} bytes; {limit} are allowed",
+            hint="narrow the paths, or exclude what can be made again",
         )
 
 

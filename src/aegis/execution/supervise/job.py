@@ -35,7 +35,7 @@ from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
 from aegis.execution.supervise.log import JobLog
 from aegis.execution.supervise.places import empty, give
-from aegis.execution.trace import coverage, readable
+from aegis.execution.supervise.report import coverage_of, report
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,6 +100,7 @@ class JobWork:
         self._environment = environment.JobEnvironment(variables={})
         self._before: frozenset[str] = frozenset()
         self._log = self._make_log({})
+        self._bug: Exception | None = None
 
     @property
     def place(self) -> Place:
@@ -137,9 +138,9 @@ class JobWork:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-        with contextlib.suppress(AegisError):
-            # Refused: the server has given the job up. Failed: the lease runs out, and the server says so.
-            await self._call(self._tools.source.finish, self._assignment.job.id, result)
+        await report(self._call, self._tools.source, self._assignment.job.id, result)
+        if self._bug is not None:
+            raise self._bug
 
     async def _result(self) -> JobResult:
         try:
@@ -152,6 +153,9 @@ class JobWork:
             result = self._refused(SYSTEM_FAILURE, error.message, error.hint)
         except OSError as error:
             result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
+        except Exception as error:  # noqa: BLE001 - the job ends now and says why, instead of being silent until it is lost
+            self._bug = error
+            result = self._refused(SYSTEM_FAILURE, f"the runner has a bug: {type(error).__name__}: {error}", "")
         await self._log.close()
         result = replace(result, usage=self._course.usage)
         if self._log.broken and result.state is State.SUCCESS:
@@ -416,21 +420,10 @@ class JobWork:
                 result = replace(result, files=files)
         if spec.coverage:
             await self._log.flush()
-            result = replace(result, coverage=self._coverage(spec.coverage))
+            found, warning = coverage_of(self._log, spec.coverage)
+            self._say([warning] if warning else [])
+            result = replace(result, coverage=found)
         return result
-
-    def _coverage(self, expression: str) -> float | None:
-        import re2  # noqa: PLC0415 - only jobs with `coverage:` need it
-
-        try:
-            pattern = re2.compile(f"(?m){expression.strip('/')}")
-        except re2.error as error:
-            self._log.line(f"WARNING: coverage: {expression} is not a regular expression: {error}", colour=_YELLOW)
-            return None
-        return coverage(
-            readable(self._log.tail),
-            lambda text: [found.group(1 if pattern.groups else 0) or "" for found in pattern.finditer(text)],
-        )
 
     def _told(self, result: JobResult) -> JobResult:
         if result.state is State.SUCCESS:

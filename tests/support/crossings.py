@@ -10,12 +10,13 @@ is told by `(point, number)`. `PLAN` is a JSON file:
 
 `when` is `before` or `after` the deed. `action`: `kill` (SIGKILL of this process), `partial` (half of the deed, then the kill), `error`
 (an `ExternalError` that may be tried again; after the deed it is an answer that was lost), `full` (the file system has no byte
-left, for a while), `stop` (SIGSTOP: somebody else wakes it). `mark` is made when it happens, and where it is there already
+left, for a while), `stop` (SIGSTOP: somebody else wakes it), `slay` (SIGKILL of the process in the file `victim`, and it goes on). `mark` is made when it happens, and where it is there already
 nothing happens any more: the second start comes through.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -96,6 +97,7 @@ class Wrapper:
         armed = self._mark is not None and not self._mark.exists()
         self._due = (plan["point"], plan["number"]) if armed else None
         self._when, self._action = plan.get("when", ""), plan.get("action", "")
+        self._victim = Path(plan.get("victim", "."))
         self._room = Path(plan.get("room", "."))
 
     def install(self) -> None:
@@ -161,6 +163,10 @@ class Wrapper:
             from aegis.core.errors import ExternalError
 
             raise ExternalError("fault", "a fault of the test's", hint="none", retryable=True)
+        if self._action == "slay":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(self._victim.read_text()), signal.SIGKILL)
+            return
         if self._action == "full":
             threading.Thread(target=_fill, args=(self._room, threading.Event()), daemon=True).start()
             while not (self._room / "filler").exists() or not _is_full(self._room):

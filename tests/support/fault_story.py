@@ -14,8 +14,8 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,17 +145,17 @@ class Stories:
         name = re.sub(r"[^a-z0-9]+", "-", str(case))
         server = self.server(name)
         mark = server.root / "mark"
-        self._plan(
-            server,
-            {
-                "point": case.point, "number": case.number, "when": case.when, "action": case.action,
-                "mark": str(mark), "witness": str(server.root / "witness"), "room": str(server.data),
-            },
-        )  # fmt: skip
+        plan = {
+            "point": case.point, "number": case.number, "when": case.when, "action": case.action,
+            "mark": str(mark), "witness": str(server.root / "witness"), "room": str(server.data),
+        }  # fmt: skip
+        self._plan(server, {**plan, **self.more(server, case)})
         try:
-            known = self._until_the_fault(server, case, mark)
-            if not mark.exists():
-                return Outcome(case=case, reached=False)
+            with self.meanwhile(server, case, mark) as after:
+                known = self._until_the_fault(server, case, mark)
+                if not mark.exists():
+                    return Outcome(case=case, reached=False)
+                server = after() or server
             if server.process is None or server.process.poll() is not None:
                 server.start()
             onward(server)
@@ -165,7 +165,16 @@ class Stories:
             return Outcome(case=case, reached=True, wrong=(f"{type(error).__name__}: {str(error)[-3000:]}",))
         finally:
             end(server)
-            shutil.rmtree(server.root, ignore_errors=True)
+            shutil.rmtree(self.root / name, ignore_errors=True)
+
+    def more(self, server: TeamServer, case: Case) -> dict[str, str]:  # noqa: ARG002 - for other kinds of stories
+        """What else the plan of a case says."""
+        return {}
+
+    @contextmanager
+    def meanwhile(self, server: TeamServer, case: Case, mark: Path) -> Iterator[Callable[[], TeamServer | None]]:  # noqa: ARG002 - as above
+        """What goes on beside the story; what it gives is called after the fault and may answer another server."""
+        yield lambda: None
 
     def _until_the_fault(self, server: TeamServer, case: Case, mark: Path) -> list[Record]:
         try:
@@ -289,9 +298,12 @@ def onward(server: TeamServer) -> None:
 
 
 def end(server: TeamServer) -> None:
-    """End it, whatever state it is in."""
+    """End it, whatever state it is in, with the mounts that a killed one leaves until its next start."""
     if server.process is not None and server.process.poll() is None:
         server.kill()
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if (place := line.split()[4]).startswith(f"{server.root}/"):
+            subprocess.run(["umount", "--lazy", place], check=False)
 
 
 def _git(path: Path, *arguments: str) -> str:

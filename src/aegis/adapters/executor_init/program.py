@@ -20,10 +20,12 @@ import os
 import resource
 import sys
 
+from aegis.adapters.executor_init.network import connected, joined
 from aegis.adapters.executor_init.rights import become, limit, map_identity
 from aegis.adapters.executor_init.root import world
 from aegis.adapters.executor_init.system import (
     CLONE_NEWIPC,
+    CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUSER,
@@ -120,6 +122,8 @@ def first_process(request: dict[str, Any], life: int) -> NoReturn:
     except BlockingIOError:
         pass  # the starter lives
     try:
+        if request.get("network") is not None and not request.get("within"):
+            connected(request["network"])
         world(request)
         become(request)
     except StageError as error:
@@ -135,8 +139,13 @@ def first_process(request: dict[str, Any], life: int) -> NoReturn:
 def isolated(request: dict[str, Any]) -> NoReturn:
     """Start process 1 in new namespaces and wait for it."""
     flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
+    within = request.get("within")
+    if request.get("network") is not None and not within:
+        flags |= CLONE_NEWNET
     try:
-        if request["mode"] == "user":
+        if within:
+            joined(within, user=request["mode"] == "user")
+        if request["mode"] == "user" and not within:
             uid, gid = os.geteuid(), os.getegid()
             call("user namespace", libc.unshare(CLONE_NEWUSER | flags))
             map_identity(uid, gid)

@@ -150,6 +150,11 @@ class NamespaceExecutor:
         """See `Executor`."""
         return True
 
+    @property
+    def carries_services(self) -> bool:
+        """See `Executor`."""
+        return False
+
     def place(self, root: Path, project: str) -> Place:
         """See `Executor`. Jobs see stable paths: `/builds/<project>`, `/tmp`, `/home/job`."""
         work = f"/builds/{project}"

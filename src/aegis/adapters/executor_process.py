@@ -181,6 +181,11 @@ class ProcessExecutor:
         """See `Executor`. Without namespaces there is no root but the machine's."""
         return False
 
+    @property
+    def carries_services(self) -> bool:
+        """See `Executor`."""
+        return False
+
     def place(self, root: Path, project: str) -> Place:  # noqa: ARG002 - the project is not part of the paths here
         """See `Executor`. Inside is outside."""
         paths = outside_places(root)

@@ -213,9 +213,9 @@ class _Images:
 
         return local_images(self._project, self._executor)
 
-    def get(self, image: Image, project: str) -> ImageRoot:
+    def get(self, image: Image, project: str, *, service: bool = False) -> ImageRoot:
         """See `ImageRoots`."""
-        return self._roots.get(image, project)
+        return self._roots.get(image, project, service=service)
 
 
 class LocalRun:

@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aegis.core.errors import UserError
+from aegis.core.plan import Variable
 
 WISH: Final = "AEGIS_NETWORK"
 """The variable by which a job asks for less than it would get."""
@@ -80,22 +81,25 @@ class Network:
         """The same with more places that somebody named."""
         return replace(self, private=tuple(dict.fromkeys((*self.private, *places))))
 
-    def tightened(self, wish: str) -> Network:
-        """The network of a job that asks for `wish` (empty: for nothing); never wider. `UserError` for an unknown word."""
+    def tightened(self, variables: Iterable[Variable]) -> Network:
+        """The network of a job with these variables: what it asks for by `WISH`, never wider; none for an unknown word."""
+        wish = next((one.value for one in variables if one.key == WISH), "")
         if not wish:
             return self
-        return replace(self, policy=self.policy.tighter(policy(wish)))
+        known = NetworkPolicy(wish) if wish in set(NetworkPolicy) else NetworkPolicy.NONE
+        return replace(self, policy=self.policy.tighter(known))
 
 
-def policy(word: str) -> NetworkPolicy:
-    """A policy by its name; `UserError` for another word."""
-    try:
-        return NetworkPolicy(word)
-    except ValueError as error:
-        known = ", ".join(NetworkPolicy)
-        raise UserError(
-            "network-policy", f"{word!r} is no policy of a network", hint=f"{WISH}: one of {known}"
-        ) from error
+def unheard(network: Network, variables: Iterable[Variable]) -> str:
+    """What a job's log says where it does not get the policy that it asked for; empty where it does."""
+    wish = next((one.value for one in variables if one.key == WISH), "")
+    if not wish or wish == network.policy:
+        return ""
+    if wish not in set(NetworkPolicy):
+        return (
+            f"WARNING: {WISH}={wish} is no policy, so the job has no network: write one of {', '.join(NetworkPolicy)}."
+        )
+    return f"WARNING: {WISH}={wish} is wider than what jobs get here; the network is {network.policy}."
 
 
 def place(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from aegis.core.plan import Image
 from aegis.core.types import JobUsage, StoredFile
+from aegis.execution.network import Network
 
 
 class TraceStore(Protocol):
@@ -262,7 +263,8 @@ class SandboxRequest:
     With `image` the job's root is that image, changed as the job likes for itself alone, and nothing of the machine's
     programs is there; `entrypoint` replaces the image's own, and `user` is whom the job asks to be (empty: whoever the
     executor takes). What starts and what goes wrong with `services` is written to `log` as whole lines, and with
-    `show_services` what they say themselves.
+    `show_services` what they say themselves. `network` is what the job and its services reach; an executor that cannot keep
+    it refuses the job.
     """
 
     job_id: str
@@ -276,6 +278,7 @@ class SandboxRequest:
     services: tuple[ServiceRequest, ...] = ()
     log: TraceSink | None = None
     show_services: bool = False
+    network: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

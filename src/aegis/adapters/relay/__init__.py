@@ -31,9 +31,14 @@ class Relay:
         self._folder: Path | None = None
         self._door: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
 
     async def path(self) -> str:
         """The path on which steps hand in their listeners. Who connects is served as soon as the relay has started."""
+        async with self._starting:
+            return await self._path()
+
+    async def _path(self) -> str:
         if self._folder is None or self._door is None:
             self._folder = Path(tempfile.mkdtemp(prefix="aegis-relay-"))
             self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

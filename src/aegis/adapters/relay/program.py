@@ -252,8 +252,7 @@ class Step:
         if parts.scheme != "http" or not parts.hostname:
             raise _Refused("400 Bad Request", "write http://host/… or use CONNECT")
         where = joined(parts.hostname, parts.port or 80)
-        *far_, parent = await self._out.reach(where, "http")
-        far_reader, far_writer = far_
+        far_reader, far_writer, parent = await self._out.reach(where, "http")
         async with _closing(far_writer):
             far_writer.write(_request(method, target, parts.netloc.rpartition("@")[2], lines, parent))
             await _both((reader, writer), (far_reader, far_writer))
@@ -384,7 +383,12 @@ def main() -> None:
     async def whole() -> None:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(0, lambda: ended.done() or ended.set_result(None))
+
+        def end() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        loop.add_reader(0, end)
         with socket.socket(fileno=int(sys.argv[1])) as door:
             await serve(door, machine, ended)
 

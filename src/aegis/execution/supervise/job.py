@@ -17,8 +17,9 @@ from typing import Final, ParamSpec, TypeVar
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
 from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import JobUsage, State, StoredFile
+from aegis.core.types import JobUsage, Run, State, StoredFile
 from aegis.execution import environment, script, transfer
+from aegis.execution.network import Network, unheard
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import (
     CacheIndex,
@@ -40,7 +41,6 @@ from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
 from aegis.execution.supervise.log import JobLog
 from aegis.execution.supervise.places import empty, give
-from aegis.execution.trace import coverage, readable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,6 +65,8 @@ class Tools:
     """Where `image:` comes from; None: jobs with images are refused."""
     on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
     """Called while the failed job's sandbox still exists: for a shell in it."""
+    network: Callable[[Run], Network] = lambda _: Network()
+    """The widest network that jobs of a run may have."""
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class JobWork:
         self._course = _Course()
         self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
+        self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
         self._log = self._make_log({})
 
@@ -195,7 +198,9 @@ class JobWork:
     async def _carry(self) -> JobResult:
         assignment = self._assignment
         name = self._options.name
-        self._log.line(f"Running with aegis on {name} ({self._tools.executor.isolation})")
+        isolation, network = self._tools.executor.isolation, self._network.policy
+        self._log.line(f"Running with aegis on {name} ({isolation}, network: {network})")
+        self._say([text] if (text := unheard(self._network, assignment.spec.variables)) else [])
         timeout = assignment.spec.timeout
         async with self._deadline(timeout):
             await self._prepare()
@@ -294,6 +299,7 @@ class JobWork:
                 user=environment.expand(asked.user or "", values) if asked is not None and image is not None else "",
                 services=self._course.services if services else (),
                 log=self._log,
+                network=self._network,
                 show_services=values.get("CI_DEBUG_SERVICES", "").lower() in {"true", "1"},
             )
         )
@@ -417,21 +423,8 @@ class JobWork:
                 result = replace(result, files=files)
         if spec.coverage:
             await self._log.flush()
-            result = replace(result, coverage=self._coverage(spec.coverage))
+            result = replace(result, coverage=self._log.coverage(spec.coverage))
         return result
-
-    def _coverage(self, expression: str) -> float | None:
-        import re2  # noqa: PLC0415 - only jobs with `coverage:` need it
-
-        try:
-            pattern = re2.compile(f"(?m){expression.strip('/')}")
-        except re2.error as error:
-            self._log.line(f"WARNING: coverage: {expression} is not a regular expression: {error}", colour=_YELLOW)
-            return None
-        return coverage(
-            readable(self._log.tail),
-            lambda text: [found.group(1 if pattern.groups else 0) or "" for found in pattern.finditer(text)],
-        )
 
     def _told(self, result: JobResult) -> JobResult:
         if result.state is State.SUCCESS:

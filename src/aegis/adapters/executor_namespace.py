@@ -1,7 +1,8 @@
 """`Executor` on Linux namespaces: a job sees its work tree, the machine's programs and nothing else.
 
 Each step gets user, mount, pid, ipc and uts namespaces, a root made of named directories only, an unprivileged
-identity, no capabilities and few system calls; unless it may reach everything, a network of its own, from which the relay leads out. With an image, the image is the root, and the machine's programs are not there. Memory is bounded per process, not per job. As root, jobs
+identity, no capabilities and few system calls; unless it may reach everything, a network of its own, from which the relay leads out. With an image, the image is the root, and the machine's programs are not there. Control groups bound the job as a whole where they can be
+made, else each process is bounded. As root, jobs
 run as an identity that owns nothing else; as an ordinary user, as that user without sight of its files.
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from aegis.adapters.control_groups import control_groups
 from aegis.adapters.executor_process import StepSandbox, outside_places
 from aegis.adapters.executor_starter import INIT, Starter
 from aegis.adapters.relay import Relay
@@ -144,6 +146,7 @@ class NamespaceExecutor:
         self._grace = grace
         self._starter = Starter()
         self._relay = Relay(environ or {})
+        self._groups = control_groups()
         foreign = found.mode == "root" and all(_world_readable(path) for path in self._read_only)
         self._mode = mode or (found.mode if foreign or found.mode == "user" else "user")
 
@@ -214,7 +217,7 @@ class NamespaceExecutor:
             settings["image"] = self._layers(request.image.path, place.root)
         if request.network.policy is not NetworkPolicy.ALL:
             settings["network"] = await self._network(request.network)
-        return StepSandbox(request, settings, grace=self._grace, starter=self._starter)
+        return StepSandbox(request, settings, grace=self._grace, starter=self._starter, groups=self._groups)
 
     def _layers(self, image: Path, root: Path) -> str:
         """The overlay of an image: what a job changes is kept beside it, from one step to the next."""
@@ -233,7 +236,7 @@ class NamespaceExecutor:
             return {}
         doors = [(address, where) for where in network.near for address in _listening(where)]
         rules = {
-            "hosts": network.hosts, "private": network.private, "doors": [where for _, where in doors], "hint": refusal("{}"),
+            "places": network.places, "doors": [where for _, where in doors], "hint": refusal("{}"),
         }  # fmt: skip
         return {
             "relay": await self._relay.path(),
@@ -245,6 +248,8 @@ class NamespaceExecutor:
         """See `Executor`."""
         await self._starter.close()
         await self._relay.close()
+        if self._groups is not None:
+            self._groups.close()
 
 
 def _address(where: str) -> list[str | int]:

@@ -196,6 +196,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
             tool_cache=data / "tool-cache",
             passthrough=allowed.passthrough,
             host_tools=runner.host_tools,
+            limits=runner.limits,
         )
         return Supervisor(
             Tools(

@@ -18,6 +18,7 @@ from aegis.delivery.options import (
     ScheduleOptions,
 )
 from aegis.execution.network import Network, NetworkPolicy, place_of
+from aegis.execution.ports import JobLimits
 from aegis.gates.policy import from_document
 from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
 from aegis.registry.options import CleanUpRule, HostedRule, ImageMirrorRule, IndexRule, RegistryOptions
@@ -166,6 +167,7 @@ def runner(declared: Declaration) -> RunnerOptions:
         host_tools=model.host_tools,
         timeout=model.timeout,
         network=_network(declared),
+        limits=JobLimits(total_memory=model.limits.memory, cpus=model.limits.cpus, processes=model.limits.processes),
     )
 
 
@@ -175,7 +177,7 @@ def _network(declared: Declaration) -> Network:
     hosts += [one.url for one in declared.registries.mirrors.values()]
     mirrors = [found for found in map(place_of, hosts) if found is not None]
     policy = NetworkPolicy(declared.runner.network)
-    return Network(policy=policy, private=tuple(dict.fromkeys((*declared.runner.network_hosts, *mirrors))))
+    return Network(policy=policy, places=tuple(dict.fromkeys((*declared.runner.network_hosts, *mirrors))))
 
 
 def _environment(name: str, model: EnvironmentModel) -> EnvironmentOptions:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from aegis.access.approvals import ApprovalPolicy
 from aegis.core.errors import NotFound
 from aegis.execution.network import Network, NetworkPolicy
+from aegis.execution.ports import JobLimits
 from aegis.gates.policy import GatePolicy
 from aegis.gitops.overlay import ServiceSpec
 from aegis.pipeline.declared import DeclaredVariable
@@ -72,7 +73,8 @@ class RunnerOptions:
     isolation_required: bool = True
     host_tools: bool = False
     timeout: float = 3600.0
-    network: Network = Network(policy=NetworkPolicy.REGISTRIES)  # noqa: RUF009 - a value that nothing changes
+    network: Network = field(default_factory=lambda: Network(policy=NetworkPolicy.REGISTRIES))
+    limits: JobLimits = field(default_factory=JobLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -168,11 +168,23 @@ class CacheIndex(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLimits:
-    """Bounds of one job: bytes of address space per process, processes, open files; 0 sets no bound."""
+    """Bounds of one job; 0 sets none.
+
+    `memory` is bytes of address space per process, `total_memory` what all of them may use together (per process, where the
+    system cannot bound them together), `cpus` processors, `files` open files per process.
+    """
 
     memory: int = 0
+    total_memory: int = 0
+    cpus: float = 0.0
     processes: int = 4096
     files: int = 65536
+
+    @property
+    def used_up(self) -> str:
+        """What is said of a job that has used more memory than it may."""
+        size = f"its {self.total_memory >> 20} MiB of memory" if self.total_memory else "the memory that there is"
+        return f"a process was ended: the job used more than {size} (runner: {{limits: {{memory: …}}}})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +300,9 @@ class Exit:
     code: int
     stopped: bool = False
     usage: JobUsage | None = field(default=None, compare=False)
-    """What its processes used, those that somebody waited for; None where it is not known."""
+    """What its processes used (where nothing else is known, those that somebody waited for); None where it is not known."""
+    out_of_memory: bool = False
+    """Whether a process was ended because the job's memory was used up."""
 
 
 class TraceSink(Protocol):

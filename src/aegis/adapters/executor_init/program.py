@@ -21,7 +21,7 @@ import resource
 import sys
 
 from aegis.adapters.executor_init.network import connected, joined
-from aegis.adapters.executor_init.rights import become, limit, map_identity
+from aegis.adapters.executor_init.rights import become, first_to_go, limit, map_identity
 from aegis.adapters.executor_init.root import world
 from aegis.adapters.executor_init.system import (
     CLONE_NEWIPC,
@@ -69,6 +69,8 @@ def start_shell(request: dict[str, Any]) -> int:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         limit(request)
+        if request["mode"] != "process":
+            first_to_go()
         os.chdir(request["directory"])
         os.execve(on_path(request["argv"][0], request["environment"]), request["argv"], request["environment"])  # noqa: S606
     except OSError as error:
@@ -143,6 +145,10 @@ def isolated(request: dict[str, Any]) -> NoReturn:
     if request.get("network") is not None and not within:
         flags |= CLONE_NEWNET
     try:
+        for path in request.get("groups", ()):
+            handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            os.write(handle, b"0")
+            os.close(handle)
         if within:
             joined(within, user=request["mode"] == "user")
         if request["mode"] == "user" and not within:
@@ -153,6 +159,9 @@ def isolated(request: dict[str, Any]) -> NoReturn:
             call("namespaces", libc.unshare(flags))
     except StageError as error:
         report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
+        os._exit(1)
+    except OSError as error:
+        report(request, f"error {error.filename or 'control group'}: {error.strerror}")
         os._exit(1)
     life, held = os.pipe()
     child = os.fork()

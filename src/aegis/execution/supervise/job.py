@@ -78,6 +78,8 @@ class _Course:
     sandbox: Sandbox | None = None
     image: ImageRoot | None = None
     services: tuple[ServiceRequest, ...] = ()
+    starved: str = ""
+    """What is said where a process of it was ended for want of memory."""
     running: bool = False
     begun: bool = False
     """Whether the script was started: without it there is nothing to clean up by `after_script`."""
@@ -360,6 +362,9 @@ class JobWork:
                 ended = await sandbox.run(script.render(commands), values, self._log)
             finally:
                 self._course.running = False
+        if ended.out_of_memory:
+            self._course.starved = self._options.limits.used_up
+            self._log.line(f"WARNING: {self._course.starved}", colour=_YELLOW)
         if ended.usage is not None:
             self._course.usage = ended.usage if self._course.usage is None else self._course.usage + ended.usage
         return ended
@@ -398,7 +403,7 @@ class JobWork:
             state=State.FAILED,
             exit_code=ended.code,
             failure_reason="script_failure",
-            message=f"the script ended with exit code {ended.code}",
+            message=self._course.starved or f"the script ended with exit code {ended.code}",
         )
 
     async def _keep(self, result: JobResult) -> JobResult:

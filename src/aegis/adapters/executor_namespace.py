@@ -19,16 +19,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from aegis.adapters.control_groups import control_groups
 from aegis.adapters.executor_process import StepSandbox, outside_places
+from aegis.adapters.executor_services import ServedSandbox, Services, Surroundings
 from aegis.adapters.executor_starter import INIT, Starter
 from aegis.adapters.relay import Relay
 from aegis.core.errors import ExternalError
-from aegis.execution.network import PROXY, Network, NetworkPolicy, refusal
+from aegis.execution.network import EVERYWHERE, PROXY, Network, NetworkPolicy, refusal
 from aegis.execution.ports import Place, Sandbox, SandboxRequest
 
 JOB_ID: Final = 61357
@@ -168,7 +169,7 @@ class NamespaceExecutor:
     @property
     def carries_services(self) -> bool:
         """See `Executor`."""
-        return False
+        return True
 
     def place(self, root: Path, project: str) -> Place:
         """See `Executor`. Jobs see stable paths: `/builds/<project>`, `/tmp`, `/home/job`."""
@@ -184,6 +185,9 @@ class NamespaceExecutor:
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
+        if request.services and request.network.policy is NetworkPolicy.ALL:
+            # Services have to be found in a network of the job's own, out of which only the relay leads.
+            request = replace(request, network=Network(policy=NetworkPolicy.REGISTRIES, places=(EVERYWHERE,)))
         place = request.place
         root = _real(place.root.parent)
         # An image is the whole of what its jobs find: no programs of this machine beside it.
@@ -217,7 +221,15 @@ class NamespaceExecutor:
             settings["image"] = self._layers(request.image.path, place.root)
         if request.network.policy is not NetworkPolicy.ALL:
             settings["network"] = await self._network(request.network)
-        return StepSandbox(request, settings, grace=self._grace, starter=self._starter, groups=self._groups)
+        if not request.services:
+            return StepSandbox(request, settings, grace=self._grace, starter=self._starter, groups=self._groups)
+        around = Surroundings(settings=settings, network=request.network, overlay=self._layers, grace=self._grace)
+        services = Services(request, around, self._starter)
+        served = ServedSandbox(
+            request, settings, services, grace=self._grace, starter=self._starter, groups=self._groups
+        )
+        await served.start()
+        return served
 
     def _layers(self, image: Path, root: Path) -> str:
         """The overlay of an image: what a job changes is kept beside it, from one step to the next."""

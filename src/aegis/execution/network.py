@@ -21,6 +21,8 @@ WISH: Final = "AEGIS_NETWORK"
 """The variable by which a job asks for less than it would get."""
 PROXY: Final = "http://127.0.0.1:61357"
 """Where a job with the policy `registries` finds its way out."""
+EVERYWHERE: Final = "*"
+"""As a place: every one. Nobody can declare it."""
 _PLACE: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?):([0-9]{1,5})")
 _PORTS: Final = {"https": 443, "http": 80}
 _PROXY_NAMES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")

@@ -20,7 +20,7 @@ import os
 import resource
 import sys
 
-from aegis.adapters.executor_init.network import connected, joined
+from aegis.adapters.executor_init.network import accepts, connected, joined
 from aegis.adapters.executor_init.rights import become, first_to_go, limit, map_identity
 from aegis.adapters.executor_init.root import world
 from aegis.adapters.executor_init.system import (
@@ -138,6 +138,38 @@ def first_process(request: dict[str, Any], life: int) -> NoReturn:
     os._exit(0)
 
 
+def holding(request: dict[str, Any]) -> NoReturn:
+    """Keep a network for a job and its services, until somebody ends this process."""
+    try:
+        if request["mode"] == "user":
+            uid, gid = os.geteuid(), os.getegid()
+            call("user namespace", libc.unshare(CLONE_NEWUSER | CLONE_NEWNET))
+            map_identity(uid, gid)
+        else:
+            call("network namespace", libc.unshare(CLONE_NEWNET))
+        connected(request["network"])
+    except StageError as error:
+        report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
+        os._exit(1)
+    report(request, f"holds {os.getpid()}")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    while True:
+        signal.pause()
+
+
+def probing(request: dict[str, Any]) -> NoReturn:
+    """Say whether a port of the job's network accepts."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    try:
+        joined(request["within"], user=request["mode"] == "user")
+        report(request, f"exit {0 if accepts(*request['probe']) else 1}")
+    except (StageError, OSError) as error:
+        report(request, f"error {error}")
+    os._exit(0)
+
+
 def isolated(request: dict[str, Any]) -> NoReturn:
     """Start process 1 in new namespaces and wait for it."""
     flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
@@ -226,6 +258,10 @@ def step(given: int) -> NoReturn:
         libc.prctl(PR_SET_PDEATHSIG, death, 0, 0, 0)
         if os.getppid() != request["parent"]:
             os._exit(1)
+    if request.get("hold"):
+        holding(request)
+    if request.get("probe"):
+        probing(request)
     if request["mode"] == "process":
         plain(request)
     isolated(request)

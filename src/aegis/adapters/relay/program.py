@@ -97,7 +97,7 @@ class Out:
         """A connection towards a place, and the proxy that is at its other end, if any. `_Refused` where it may not be."""
         host, port = split(where)
         name = joined(host, port)
-        if name not in self._rules.places:
+        if name not in self._rules.places and "*" not in self._rules.places:
             raise _Refused("403 Forbidden", self._rules.hint.replace("{}", name), name)
         parent = self._machine.proxy(scheme, host)
         if parent:

@@ -9,8 +9,10 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from aegis.config.runner import RunnerModel
+from aegis.config.strict import Seconds, Strict
 from aegis.core.errors import AegisError
 from aegis.core.ids import is_name, is_project
 from aegis.execution.cron import parse
@@ -18,27 +20,6 @@ from aegis.gates.policy import from_document
 
 _CREDENTIAL = re.compile(r"\$AEGIS_REGISTRY_[A-Z0-9_]+|secret://registries/[A-Za-z0-9][A-Za-z0-9_/-]*#[A-Za-z0-9_]+")
 _HOSTED = re.compile(r"[\w.-]+(/[\w.-]+)+")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31557600.0}
-
-
-def seconds(value: object) -> object:
-    """Seconds of `90`, `"90s"`, `"1h 30m"`; other values are left for the model to refuse."""
-    if not isinstance(value, str):
-        return value
-    parts = _DURATION.findall(value)
-    if not parts or _DURATION.sub("", value).strip():
-        raise ValueError(f"{value!r} is not a duration; write 90s, 15m, 24h, 90d or 1y")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
-
-
-class Strict(BaseModel):
-    """A part of the declaration: unknown keys are refused, values are never guessed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class IdentityModel(Strict):
@@ -115,7 +96,7 @@ class ScheduleModel(Strict):
 class ProjectModel(Strict):
     """A repository. `service` names the service it builds, `index` the package index it reads and releases to.
 
-    Without `index` it is the one named after the project's group.
+    Without `index` it is the one named after the project's group. `network` can only tighten what the runner gives.
     """
 
     kind: Literal["library", "service", "platform"]
@@ -125,6 +106,7 @@ class ProjectModel(Strict):
     resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
     schedules: dict[str, ScheduleModel] = {}
     variables: Variables = {}
+    network: Literal["none", "registries", "all"] = "all"
 
 
 class BranchModel(Strict):
@@ -225,16 +207,6 @@ class ServiceModel(Strict):
     resources: ResourcesModel = ResourcesModel()
     environments: dict[str, ServiceEnvironmentModel] = {}
     rollout: dict[str, RolloutModel] = {}
-
-
-class RunnerModel(Strict):
-    """The built-in runner; `concurrency: 0` leaves every job to remote runners, `tags` the jobs with other tags."""
-
-    concurrency: int = Field(2, ge=0, le=64)
-    tags: tuple[str, ...] | None = None
-    isolation: Literal["required", "optional"] = "required"
-    timeout: Seconds = 3600.0
-    host_tools: bool = False
 
 
 class RetentionModel(Strict):

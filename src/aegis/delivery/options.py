@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 
 from aegis.access.approvals import ApprovalPolicy
 from aegis.core.errors import NotFound
+from aegis.execution.network import Network, NetworkPolicy
+from aegis.execution.ports import JobLimits
 from aegis.gates.policy import GatePolicy
 from aegis.gitops.overlay import ServiceSpec
 from aegis.pipeline.declared import DeclaredVariable
@@ -42,6 +44,8 @@ class ProjectOptions:
     schedules: Mapping[str, ScheduleOptions] = field(default_factory=dict)
     variables: tuple[tuple[DeclaredVariable, ...], ...] = ()
     """Level by level, the lowest first: everybody's, the groups', its own."""
+    network: NetworkPolicy = NetworkPolicy.ALL
+    """The widest that its jobs may have, where the runner gives that much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,8 @@ class RunnerOptions:
     isolation_required: bool = True
     host_tools: bool = False
     timeout: float = 3600.0
+    network: Network = field(default_factory=lambda: Network(policy=NetworkPolicy.REGISTRIES))
+    limits: JobLimits = field(default_factory=JobLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

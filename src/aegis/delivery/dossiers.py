@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from aegis.core.types import JobRun
+from aegis.supplychain.options import KeylessRule
 
 if TYPE_CHECKING:
     from aegis.delivery.views.shown import Actor
@@ -65,11 +66,15 @@ class Dossier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyView:
-    """The public key (PEM) of what this server signs, its fingerprint, and the repositories that it signs images in."""
+    """The public key (PEM) of what this server signs, its fingerprint, and the repositories that it signs images in.
+
+    `keyless`: the Sigstore that signs images instead.
+    """
 
     public_key: str
     fingerprint: str
     repositories: tuple[str, ...] = ()
+    keyless: KeylessRule | None = None
 
 
 class DossierQueries(Protocol):

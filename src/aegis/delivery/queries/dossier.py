@@ -51,7 +51,12 @@ def signing_key(context: Context) -> dossiers.SigningKeyView:
     key = context.signer.public_key()
     names = (name for name, one in context.options.projects.items() if one.service)
     repositories = tuple(f"{context.address}/{name}" for name in names)
-    return dossiers.SigningKeyView(public_key=key, fingerprint=signing.key_fingerprint(key), repositories=repositories)
+    return dossiers.SigningKeyView(
+        public_key=key,
+        fingerprint=signing.key_fingerprint(key),
+        repositories=repositories,
+        keyless=context.options.keyless,
+    )
 
 
 def _named(context: Context, name: str) -> tuple[Release, list[Evidence]]:
@@ -129,7 +134,7 @@ def _attested(context: Context, release: Release, image: Artifact) -> tuple[str,
     try:
         body = repository.manifest(signing.attestation_tag(image.digest)).body
         blobs = {one["digest"]: b"".join(repository.read_blob(one["digest"])) for one in json.loads(body)["layers"]}
-        statements = signing.verify_attestations(context.signer.public_key(), image.digest, body, blobs)
+        statements = signing.verify_attestations(context.notary.trusted(), image.digest, body, blobs)
     except AegisError:
         return ()
     return tuple(sorted({str(one.get("predicateType")) for one in statements}))

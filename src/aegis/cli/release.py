@@ -1,4 +1,4 @@
-"""`aegis release list|show|compare`: what was released, from what, where it runs, and how two differ."""
+"""`aegis release list|show|compare|rescan`: what was released, from what, where it runs, and how two differ."""
 
 from __future__ import annotations
 
@@ -115,6 +115,26 @@ def _say_image(image: dict[str, Any] | None) -> None:
     say(f"  contents: {len(image['packages'])} packages; trusted: {image['trusted']}")
     for one in image["attested"]:
         say(f"  attested: {one}")
+
+
+@release.command()
+@server_options
+def rescan(url: str, data: str, *, as_json: bool) -> None:
+    """Look up in the server's advisories what runs, waits or is newest; it does so itself when they change.
+
+    \b
+    Examples:
+      aegis release rescan
+      aegis release rescan --json
+    """
+    with client(url, data) as server:
+        result = server.execute("rescan-releases", {})
+    if as_json:
+        document("aegis.release-rescan/1", result["values"])
+        return
+    say(result["message"])
+    for one in result["values"]["releases"]:
+        say(f"  {one}")
 
 
 @release.command()

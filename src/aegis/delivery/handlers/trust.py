@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from aegis.core import events
 from aegis.core.errors import Denied, NotFound
@@ -44,6 +45,17 @@ def deployable(context: Context, release: Release) -> None:
     layers = json.loads(manifest)["layers"] if manifest else []
     blobs = {one["digest"]: b"".join(repository.read_blob(one["digest"])) for one in layers}
     signing.verify_image(context.notary.trusted(), image.digest, manifest, blobs)
+
+
+def statements(context: Context, release: Release) -> tuple[dict[str, Any], ...]:
+    """What is attested of the release's image, by whom the declaration trusts; `Denied` or `NotFound` where nothing is."""
+    image = release.image
+    if image is None:
+        return ()
+    repository = context.images.repository(release.project, actor="aegis")
+    body = repository.manifest(signing.attestation_tag(image.digest)).body
+    blobs = {one["digest"]: b"".join(repository.read_blob(one["digest"])) for one in json.loads(body)["layers"]}
+    return signing.verify_attestations(context.notary.trusted(), image.digest, body, blobs)
 
 
 def quarantined(release: Release, reason: str, asking: Asking) -> Draft:

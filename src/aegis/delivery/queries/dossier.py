@@ -16,6 +16,7 @@ from aegis.delivery import dossiers
 from aegis.delivery.context import Context
 from aegis.delivery.handlers import attestations, trust
 from aegis.delivery.handlers.promotions import release_of
+from aegis.delivery.handlers.rescans import ADVISORIES
 from aegis.delivery.queries.entries import RunEntry
 from aegis.gates import reports
 from aegis.supplychain import signing
@@ -29,7 +30,7 @@ def dossier(context: Context, name: str) -> dossiers.Dossier:
     run = context.world.read(lambda state: state.runs.get(release.run)) or RunEntry.fold(
         context.subject(f"run/{release.run}")
     )
-    evidence = (*(run.evidence if run is not None else ()), *later)
+    evidence = _counting((*(run.evidence if run is not None else ()), *later))
     commit = context.repository(release.project).log(release.commit, limit=1)[0]
     image = release.image
     return dossiers.Dossier(
@@ -76,6 +77,14 @@ def _named(context: Context, name: str) -> tuple[Release, list[Evidence]]:
     return found[-1]
 
 
+def _counting(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """Without what a rescan has replaced: the scans of the run, and earlier rescans."""
+    rescanned = [one for one in evidence if ADVISORIES in one.summary]
+    if not rescanned:
+        return evidence
+    return tuple(one for one in evidence if one.kind != reports.DEPENDENCIES or one is rescanned[-1])
+
+
 def _findings(context: Context, evidence: tuple[Evidence, ...]) -> tuple[str, ...]:
     """Severity and name of each finding of the stored reports."""
     found: set[str] = set()
@@ -106,7 +115,7 @@ def _image(context: Context, release: Release, image: Artifact) -> dossiers.Imag
             for one in attestations.components(repository, image.digest)
         ),
         trusted=_trusted(context, release),
-        attested=_attested(context, release, image),
+        attested=_attested(context, release),
     )
 
 
@@ -128,13 +137,9 @@ def _trusted(context: Context, release: Release) -> str:
     return "yes"
 
 
-def _attested(context: Context, release: Release, image: Artifact) -> tuple[str, ...]:
+def _attested(context: Context, release: Release) -> tuple[str, ...]:
     """The predicates of the attestations whose signatures hold now."""
-    repository = context.images.repository(release.project, actor="aegis")
     try:
-        body = repository.manifest(signing.attestation_tag(image.digest)).body
-        blobs = {one["digest"]: b"".join(repository.read_blob(one["digest"])) for one in json.loads(body)["layers"]}
-        statements = signing.verify_attestations(context.notary.trusted(), image.digest, body, blobs)
+        return tuple(sorted({str(one.get("predicateType")) for one in trust.statements(context, release)}))
     except AegisError:
         return ()
-    return tuple(sorted({str(one.get("predicateType")) for one in statements}))

@@ -121,7 +121,14 @@ def registries(declared: Declaration) -> RegistryOptions:
     model = declared.registries
     return RegistryOptions(
         indexes={
-            name: IndexRule(then=one.then, own=one.own, mirror=one.mirror or "", fresh=one.fresh)
+            name: IndexRule(
+                then=one.then,
+                own=one.own,
+                mirror=one.mirror or "",
+                fresh=one.fresh,
+                user=one.user,
+                password=one.password or "",
+            )
             for name, one in model.packages.items()
         },
         mirrors={

@@ -46,6 +46,11 @@ class SourceModel(Strict):
         if parts.scheme == "http" and not self.private:
             raise ValueError(f"{url} is not protected on its way; use https, or `private: true` within your network")
 
+    def check_login(self, user: str, password: str | None) -> None:
+        """`ValueError` for half a login."""
+        if bool(user) != bool(password):
+            raise ValueError("a login has a `user:` and a `password:`")
+
 
 class PackageIndexModel(SourceModel):
     """A package index: what it falls through to, which names are its own, what it mirrors."""
@@ -54,9 +59,14 @@ class PackageIndexModel(SourceModel):
     own: tuple[str, ...] = ()
     mirror: str | None = None
     fresh: Seconds = 600.0
+    user: str = ""
+    password: Credential | None = None
 
     @model_validator(mode="after")
     def _source(self) -> PackageIndexModel:
+        self.check_login(self.user, self.password)
+        if self.password and self.mirror is None:
+            raise ValueError("a login is for a `mirror:`; who reads this index is not declared here")
         if self.mirror is not None:
             self.check(self.mirror)
             if self.then:
@@ -75,8 +85,7 @@ class ImageMirrorModel(SourceModel):
     @model_validator(mode="after")
     def _source(self) -> ImageMirrorModel:
         self.check(self.url)
-        if bool(self.user) != bool(self.password):
-            raise ValueError("a login has a `user:` and a `password:`")
+        self.check_login(self.user, self.password)
         return self
 
 

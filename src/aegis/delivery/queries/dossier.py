@@ -20,6 +20,8 @@ from aegis.delivery.handlers.rescans import ADVISORIES
 from aegis.delivery.queries.entries import RunEntry
 from aegis.gates import reports
 from aegis.supplychain import signing
+from aegis.supplychain.compare import Difference, Known, compare
+from aegis.supplychain.sbom import Component
 
 SBOM: Final = "sbom"
 
@@ -45,6 +47,23 @@ def dossier(context: Context, name: str) -> dossiers.Dossier:
         image=_image(context, release, image) if image is not None else None,
         wheels=tuple(_wheel(context, one) for one in evidence if one.kind == SBOM),
     )
+
+
+def comparison(context: Context, before: str, after: str) -> Difference:
+    """How two releases differ: packages, size, layers, findings, licences."""
+    return compare(_known(dossier(context, before)), _known(dossier(context, after)))
+
+
+def _known(one: dossiers.Dossier) -> Known:
+    image = one.image
+    packages = image.packages if image else ()
+    return Known(
+        name=one.release, digest=image.digest if image else "", size=image.size if image else 0,
+        layers=image.layers if image else {}, findings=dict.fromkeys(one.findings, ""),
+        packages=tuple(
+            Component(name=each.name, version=each.version, purl=each.purl, licences=each.licences) for each in packages
+        ),
+    )  # fmt: skip
 
 
 def signing_key(context: Context) -> dossiers.SigningKeyView:

@@ -35,6 +35,7 @@ from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
+from aegis.bootstrap.notary import ServerNotary, identity_token
 from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, credential, hosted, registries
 from aegis.bootstrap.run import machine
@@ -148,11 +149,14 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         resolve_secret=JobSecrets(keys.store, lambda: context.options),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
+    notary = ServerNotary(
+        keys.artifact, lambda: context.options.keyless, identity_token(environ, keys.identity, url, clock)
+    )
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
         declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
         hosted=hosted(lambda: context.options.registries, value),
-        signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
+        signer=keys.artifact, notary=notary, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
         places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
         outside=Outside(lambda: context.options.includes, data / "includes"),

@@ -6,6 +6,7 @@ from aegis.access.approvals import ApprovalPolicy
 from aegis.access.identities import Directory, Identity
 from aegis.access.policy import Access, AccessOptions, BranchRule
 from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
+from aegis.config.signing import KeylessModel
 from aegis.config.variables import levels
 from aegis.core.errors import UserError
 from aegis.delivery.options import (
@@ -24,6 +25,7 @@ from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
 from aegis.registry.options import CleanUpRule, HostedRule, ImageMirrorRule, IndexRule, RegistryOptions
 from aegis.rollout.strategy import OnTimeout, Strategy
 from aegis.source.branches import ProtectedBranch
+from aegis.supplychain.options import KeylessRule
 
 DEVELOPERS = "developers"
 OPERATOR = "operator"
@@ -108,6 +110,7 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
         includes=IncludeOptions(
             hosts=declared.includes.hosts, private=declared.includes.private, gitlab=declared.includes.gitlab or ""
         ),
+        keyless=_keyless(declared.signing.keyless),
         retention=Retention(
             logs=declared.retention.logs,
             release_logs=declared.retention.release_logs,
@@ -121,7 +124,14 @@ def registries(declared: Declaration) -> RegistryOptions:
     model = declared.registries
     return RegistryOptions(
         indexes={
-            name: IndexRule(then=one.then, own=one.own, mirror=one.mirror or "", fresh=one.fresh)
+            name: IndexRule(
+                then=one.then,
+                own=one.own,
+                mirror=one.mirror or "",
+                fresh=one.fresh,
+                user=one.user,
+                password=one.password or "",
+            )
             for name, one in model.packages.items()
         },
         mirrors={
@@ -155,6 +165,32 @@ def _hosts(declared: Declaration) -> dict[str, tuple[str, ...]]:
         public |= dict.fromkeys(reached)
         private |= dict.fromkeys(near)
     return {"hosts": tuple(public), "private": tuple(private)}
+
+
+def _keyless(model: KeylessModel | None) -> KeylessRule | None:
+    if model is None:
+        return None
+    from aegis.supplychain.keyless import KeylessAuthority  # noqa: PLC0415 - cryptography, which few declarations need
+
+    reached = [model.places(url) for url in (model.fulcio, model.rekor)]
+    rule = KeylessRule(
+        fulcio=model.fulcio,
+        rekor=model.rekor,
+        identity=model.identity,
+        issuer=model.issuer,
+        authorities=model.authorities,
+        log_key=model.log_key,
+        certificate_log_key=model.certificate_log_key or "",
+        hosts=tuple(dict.fromkeys(one for hosts, _ in reached for one in hosts)),
+        private=tuple(dict.fromkeys(one for _, near in reached for one in near)),
+    )
+    try:
+        KeylessAuthority(rule)
+    except ValueError as error:
+        raise UserError(
+            "signing-keyless", f"signing.keyless: {error}", hint="write certificates and keys in PEM form"
+        ) from error
+    return rule
 
 
 def runner(declared: Declaration) -> RunnerOptions:

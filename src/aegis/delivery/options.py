@@ -16,6 +16,7 @@ from aegis.pipeline.declared import DeclaredVariable
 from aegis.registry.options import RegistryOptions
 from aegis.rollout.strategy import Strategy
 from aegis.source.branches import ProtectedBranch, ProtectedTag, matches
+from aegis.supplychain.options import KeylessRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,8 @@ class Options:
     registries: RegistryOptions = field(default_factory=RegistryOptions)
     retention: Retention = field(default_factory=Retention)
     includes: IncludeOptions = field(default_factory=IncludeOptions)
+    keyless: KeylessRule | None = None
+    """The Sigstore that signs images; None: the server's own key does."""
     gitops_project: str = "aegis/gitops"
 
     def project(self, name: str) -> ProjectOptions:

@@ -100,6 +100,12 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         lambda q, a, r: q.dossier(a, r.path_params["id"]),
         "Everything else about a release, by its id or an artifact's digest",
     ),
+    (
+        "releases/{id}/comparison",
+        dossiers.ReleaseDifference,
+        lambda q, a, r: q.comparison(a, r.query_params.get("from", ""), r.path_params["id"]),
+        "How a release differs from the one that `from` names",
+    ),
     ("signing-key", dossiers.SigningKeyView, lambda q, a, _: q.signing_key(a), "What this server signs images with"),
     (
         "merge-requests",

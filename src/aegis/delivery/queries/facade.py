@@ -25,6 +25,7 @@ from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor
 from aegis.delivery.why_views import WhyView
 from aegis.execution.ports import TraceStore
+from aegis.supplychain.compare import Difference
 
 WAIT_SECONDS: Final = 2.0
 PROBLEMS: Final = frozenset({DeploymentState.DEGRADED})
@@ -377,6 +378,11 @@ class Facade:
         """See `Queries`."""
         self._enter(actor)
         return dossier.dossier(self._context, release)
+
+    def comparison(self, actor: Actor, before: str, after: str) -> Difference:
+        """See `Queries`."""
+        self._enter(actor)
+        return dossier.comparison(self._context, before, after)
 
     def signing_key(self, actor: Actor) -> dossiers.SigningKeyView:
         """See `Queries`."""

@@ -109,6 +109,10 @@ SYSTEM_REASONS: Final = frozenset(
 """The failure reasons that say nothing of the job's code: the surroundings failed."""
 
 
+TRIGGER: Final = "trigger"
+"""Who is written down as the runner of a job that starts another pipeline."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobUsage:
     """What a job's steps used: processor seconds, the largest process's memory and bytes of storage read and written."""
@@ -125,6 +129,15 @@ class JobUsage:
             read_bytes=self.read_bytes + other.read_bytes,
             written_bytes=self.written_bytes + other.written_bytes,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStep:
+    """A part of a job by the name of its section (`get_sources`, `step_script`, …): when it began, seconds it took."""
+
+    name: str
+    started_at: datetime
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +164,8 @@ class JobRun:
     origin: str | None = None
     usage: JobUsage | None = None
     """None where its runner does not measure."""
+    steps: tuple[JobStep, ...] = ()
+    """Empty where its runner does not tell them apart."""
 
     @property
     def queue_seconds(self) -> float | None:
@@ -167,6 +182,8 @@ class JobRun:
         """`error` where the surroundings failed, `failure` where its code did, else empty."""
         if self.state is not State.FAILED:
             return ""
+        if self.runner == TRIGGER and self.failure_reason == "unknown_failure":
+            return "failure"  # the pipeline that it started failed, and says itself for what
         return "error" if self.failure_reason in SYSTEM_REASONS else "failure"
 
 

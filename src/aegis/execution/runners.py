@@ -13,7 +13,7 @@ from typing import Protocol
 
 from aegis.core.errors import Conflict
 from aegis.core.plan import JobSpec, Variable
-from aegis.core.types import JobRun, JobUsage, Run, State, StoredFile
+from aegis.core.types import JobRun, JobStep, JobUsage, Run, State, StoredFile
 
 _ISOLATED = frozenset({"namespaces", "container", "machine"})
 
@@ -110,6 +110,7 @@ class JobResult:
     files: tuple[StoredFile, ...] = ()
     coverage: float | None = None
     usage: JobUsage | None = None
+    steps: tuple[JobStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

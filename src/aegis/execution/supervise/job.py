@@ -153,7 +153,7 @@ class JobWork:
         except OSError as error:
             result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
         await self._log.close()
-        result = replace(result, usage=self._course.usage)
+        result = replace(result, usage=self._course.usage, steps=self._log.steps)
         if self._log.broken and result.state is State.SUCCESS:
             result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result

@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aegis.cli import COMMANDS
-from aegis.config.declaration import Declaration, Seconds, seconds
+from aegis.config.declaration import Declaration
 from aegis.config.load import load
+from aegis.config.shapes import Seconds, seconds
 from aegis.delivery.flow import FLOW
 from aegis.gates.policy import GatePolicy, from_document
 

@@ -28,7 +28,13 @@ def runs(draw: st.DrawFn) -> tuple[Plan, list[JobRun]]:
             needs = tuple(Need(job=name) for name in chosen)
         specs.append(JobSpec(name=f"job {number}", stage=stage, script=("true",), needs=needs))
     plan = Plan(
-        id="p", project="shop/orders", commit="0" * 40, ref="refs/heads/main", source="push", stages=STAGES, jobs=tuple(specs)
+        id="p",
+        project="shop/orders",
+        commit="0" * 40,
+        ref="refs/heads/main",
+        source="push",
+        stages=STAGES,
+        jobs=tuple(specs),
     )
     ends: dict[str, int] = {}
     jobs: list[JobRun] = []

@@ -20,7 +20,7 @@ from typing import Any, Final
 from aegis.adapters.executor_starter import Started, Starter
 from aegis.adapters.shell_interactive import attend
 from aegis.core.errors import ExternalError
-from aegis.core.types import JobUsage
+from aegis.core.spent import JobUsage
 from aegis.execution.images import command
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink
 

@@ -31,6 +31,7 @@ from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.adapters.workspace_shared import SharedWorkspaces
 from aegis.bootstrap import build_facts
 from aegis.bootstrap.blobs import blobs_of
+from aegis.bootstrap.collector import Collector
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
@@ -89,6 +90,7 @@ class Plant:
     traffic: TraefikTraffic
     keys: Keys
     supervisor: Callable[[], Supervisor]
+    collector: Collector
     closers: tuple[Callable[[], None], ...]
     warnings: tuple[str, ...]
 
@@ -223,6 +225,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         runner_door=RunnerDoor(context, engine, traces, job_files, keys.job_secret), ledger=ledger,
         projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
         traffic=traffic, keys=keys, supervisor=supervisor,
+        collector=Collector(lambda: context.options.traces, value),
         closers=(images.close, indexes.close, traces.release, job_files.close, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
 

@@ -41,7 +41,8 @@ from aegis.core import codec, ids
 from aegis.core.errors import NotFound, UserError
 from aegis.core.plan import Image, JobSpec, Plan, Variable
 from aegis.core.ports import Masker
-from aegis.core.types import JobRun, JobUsage, Run, State
+from aegis.core.spent import JobUsage
+from aegis.core.types import JobRun, Run, State
 from aegis.delivery.credentials import identity_variables
 from aegis.execution.archive import unpack
 from aegis.execution.coordinator import Coordinator

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from aegis.core.errors import Conflict
 from aegis.core.plan import JobSpec, Variable
-from aegis.core.types import JobRun, JobStep, JobUsage, Run, State, StoredFile
+from aegis.core.spent import JobStep, JobUsage
+from aegis.core.types import JobRun, Run, State, StoredFile
 
 _ISOLATED = frozenset({"namespaces", "container", "machine"})
 

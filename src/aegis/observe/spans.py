@@ -179,7 +179,9 @@ def _root(found: Told, plan: Plan, way: Course, ended: datetime, url: str) -> Sp
         begun=found.begun,
         ended=max(ended, found.begun),
         attributes=attributes,
-        links=(Link(trace=trace_id(run.parent), span=span_id(run.id, "trigger"), relation="parent"),) if run.parent else (),
+        links=(Link(trace=trace_id(run.parent), span=span_id(run.id, "trigger"), relation="parent"),)
+        if run.parent
+        else (),
         error=failed,
         message=message,
     )
@@ -252,7 +254,9 @@ def _job_attributes(run: Run, spec: JobSpec | None, job: JobRun, way: Course, ur
         "aegis.job.critical": any(leg.id == job.id for leg in way.legs),
         "aegis.job.queue_seconds": job.queue_seconds,
         "aegis.job.run_seconds": job.run_seconds,
-        "aegis.job.would_save_seconds": next((round(one.seconds, 6) for one in way.savings if one.job == job.name), None),
+        "aegis.job.would_save_seconds": next(
+            (round(one.seconds, 6) for one in way.savings if one.job == job.name), None
+        ),
     }
     if job.usage is not None:
         values |= {

@@ -74,7 +74,9 @@ def read(document: Mapping[str, Any]) -> tuple[Waterfall, ...]:
     try:
         return tuple(_run(one) for one in document["resourceSpans"])
     except (KeyError, TypeError, ValueError, StopIteration) as error:
-        raise UserError("not-a-trace", f"that is no trace of a pipeline: {error}", hint="aegis trace RUN --otlp FILE") from error
+        raise UserError(
+            "not-a-trace", f"that is no trace of a pipeline: {error}", hint="aegis trace RUN --otlp FILE"
+        ) from error
 
 
 def _run(resource: Mapping[str, Any]) -> Waterfall:

@@ -118,7 +118,7 @@ class RunView:
     causes: tuple[Cause, ...] = ()
     release: str | None = None
     isolation: str = ""
-    course: Course = Course()
+    course: Course = field(default_factory=Course)
     """Its critical path, what that waited for, what would have saved most."""
     seq: int = 0
 

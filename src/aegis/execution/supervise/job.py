@@ -16,7 +16,8 @@ from typing import Final, ParamSpec, TypeVar
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
 from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import JobUsage, State, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import State, StoredFile
 from aegis.execution import environment, script, transfer
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import (

@@ -10,7 +10,7 @@ from typing import Final
 
 from aegis.core.errors import AegisError
 from aegis.core.ports import Masker
-from aegis.core.types import JobStep
+from aegis.core.spent import JobStep
 from aegis.execution.runners import Signal, TraceAck
 from aegis.execution.trace import TraceWriter
 

@@ -53,6 +53,7 @@ from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
 from aegis.delivery.tokens import TokenBook
+from aegis.delivery.variable_book import VariableBook
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
 from aegis.execution.resources import UNORDERED
@@ -136,6 +137,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     )
     runner = adopted.runner
     tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options, keys.identity)
+    variables = VariableBook(ledger, threading.RLock(), keys.store)
     engine = Coordinator(
         ledger=ledger,
         blobs=blobs,
@@ -144,7 +146,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         queue=queue,
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
-        resolve_secret=JobSecrets(keys.store, lambda: context.options),
+        resolve_secret=JobSecrets(keys.store, lambda: context.options, variables),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
     context = Context(
@@ -153,7 +155,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         hosted=hosted(lambda: context.options.registries, value),
         signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
+        places=PlaceBook(ledger, threading.Lock()), variables=variables, registry=registry_name(data, url),
         outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)

@@ -63,6 +63,7 @@ from aegis.delivery.commands.operating import (
     ScrubRegistry,
     YankPackage,
 )
+from aegis.delivery.commands.variables import ChangeVariable, CreateVariable, RemoveVariable
 from aegis.delivery.commands.verbs import (
     NAMES,
     VERBS,
@@ -80,6 +81,7 @@ __all__ = [
     "CancelJob",
     "CancelRun",
     "ChangeRunner",
+    "ChangeVariable",
     "CleanUpGitLabRegistry",
     "CleanUpRegistry",
     "CloseMergeRequest",
@@ -91,6 +93,7 @@ __all__ = [
     "CreateBranch",
     "CreateProject",
     "CreateRunner",
+    "CreateVariable",
     "CutRelease",
     "DecideAutomatically",
     "DeleteBranch",
@@ -110,6 +113,7 @@ __all__ = [
     "RefreshMergeRequests",
     "RejectPromotion",
     "RemoveRunner",
+    "RemoveVariable",
     "ResetRunnerToken",
     "ResumePromotions",
     "RetryJob",

@@ -25,6 +25,7 @@ NOUNS: Final = (
     "hosted_registries",
     "packages",
     "retention",
+    "variables",
 )
 
 

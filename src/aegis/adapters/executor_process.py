@@ -22,7 +22,7 @@ from aegis.adapters.control_groups import ControlGroups
 from aegis.adapters.executor_starter import Started, Starter
 from aegis.adapters.shell_interactive import attend
 from aegis.core.errors import ExternalError
-from aegis.core.types import JobUsage
+from aegis.core.spent import JobUsage
 from aegis.execution.images import command
 from aegis.execution.network import NetworkPolicy, told
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink

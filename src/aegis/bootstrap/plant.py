@@ -31,6 +31,7 @@ from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.adapters.workspace_shared import SharedWorkspaces
 from aegis.bootstrap import build_facts
 from aegis.bootstrap.blobs import blobs_of
+from aegis.bootstrap.collector import Collector
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
@@ -54,6 +55,7 @@ from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
 from aegis.delivery.tokens import TokenBook
+from aegis.delivery.variable_book import VariableBook
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.network import NetworkPolicy
 from aegis.execution.network import registries as registries_of
@@ -93,6 +95,7 @@ class Plant:
     traffic: TraefikTraffic
     keys: Keys
     supervisor: Callable[[], Supervisor]
+    collector: Collector
     closers: tuple[Callable[[], None], ...]
     warnings: tuple[str, ...]
 
@@ -138,6 +141,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     )
     runner = adopted.runner
     tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options, keys.identity)
+    variables = VariableBook(ledger, threading.RLock(), keys.store)
     engine = Coordinator(
         ledger=ledger,
         blobs=blobs,
@@ -146,7 +150,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         queue=queue,
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
-        resolve_secret=JobSecrets(keys.store, lambda: context.options),
+        resolve_secret=JobSecrets(keys.store, lambda: context.options, variables),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
     notary = ServerNotary(
@@ -158,7 +162,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         hosted=hosted(lambda: context.options.registries, value),
         signer=keys.artifact, notary=notary, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
+        places=PlaceBook(ledger, threading.Lock()), variables=variables, registry=registry_name(data, url),
         outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
@@ -240,6 +244,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         runner_door=RunnerDoor(context, engine, traces, job_files, keys.job_secret), ledger=ledger,
         projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
         traffic=traffic, keys=keys, supervisor=supervisor,
+        collector=Collector(lambda: context.options.traces, value),
         closers=(images.close, indexes.close, traces.release, job_files.close, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
 

@@ -33,6 +33,7 @@ from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
+from aegis.bootstrap import local_traces
 from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
 from aegis.bootstrap.pipeline import Local
@@ -40,7 +41,8 @@ from aegis.core import codec, ids
 from aegis.core.errors import ExternalError, NotFound, UserError
 from aegis.core.plan import Image, JobSpec, Plan, Variable
 from aegis.core.ports import Masker
-from aegis.core.types import JobRun, JobUsage, Run, State
+from aegis.core.spent import JobUsage
+from aegis.core.types import JobRun, Run, State
 from aegis.delivery.credentials import identity_variables
 from aegis.execution.archive import unpack
 from aegis.execution.coordinator import Coordinator
@@ -232,6 +234,8 @@ class LocalRun:
         self._identity: Key | None = None
         self.options = options
         self.changed = threading.Event()
+        self.course: tuple[str, ...] = ()
+        """Where the time went, in sentences; known once it is laid out."""
         self._project = local
         self._folder = local.directory / FOLDER
         self._clock = SystemClock()
@@ -418,6 +422,9 @@ class LocalRun:
         latest.unlink(missing_ok=True)
         latest.symlink_to(self.id)
         shutil.rmtree(self.directory / "traces", ignore_errors=True)
+        self.course = local_traces.write(
+            self.directory, self._ledger, self._coordinator.plan, (self.id, *self._children.runs())
+        )
         return shown
 
     def _shown(self, job: JobRun) -> LocalJob:

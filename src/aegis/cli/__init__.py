@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("status", "what runs where, since when and why"),
     "template": ("template", "list, show and use pipeline templates"),
     "token": ("token", "issue and revoke tokens"),
+    "trace": ("trace", "show where a run's time went, and export its trace"),
     "up": ("server", "serve everything on one port"),
     "wheel": ("wheel", "build and publish a library"),
     "why": ("runs", "say why a job waits or is slow"),

@@ -330,4 +330,6 @@ def _tell(made: LocalRun, state: Run, jobs: tuple[LocalJob, ...]) -> None:
     if jobs:
         output.say()
     total = sum(job.seconds for job in jobs)
+    for line in made.course if len(jobs) > 1 else ():
+        output.say(line)
     output.say(f"{output.state(state.state.value)}: {len(jobs)} jobs, {total:.1f} s of work, logs in {made.directory}")

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from aegis.config.registries import RegistriesModel, SourceModel
+from aegis.config.outside import IncludesModel, ObserveModel
+from aegis.config.registries import RegistriesModel
 from aegis.config.runner import RunnerModel
 from aegis.config.signing import SigningModel
 from aegis.config.strict import Seconds, Strict, known
@@ -233,29 +234,6 @@ class LedgerModel(Strict):
         return value
 
 
-class IncludesModel(Strict):
-    """What pipelines may include from other hosts; without a word here nothing."""
-
-    hosts: tuple[str, ...] = ()
-    private: tuple[str, ...] = ()
-    gitlab: str | None = None
-
-    @model_validator(mode="after")
-    def _places(self) -> IncludesModel:
-        wrong = next((one for one in self.hosts if "/" in one or ":" in one), None)
-        if wrong is not None:
-            raise ValueError(f"{wrong!r} is no name of a host, such as gitlab.example.org or *.example.org")
-        wrong = next((one for one in self.private if not re.fullmatch(r"[^/:]+:\d{1,5}", one)), None)
-        if wrong is not None:
-            raise ValueError(f"{wrong!r} is not host:port, such as gitlab.lan:443")
-        if self.gitlab is not None:
-            parts = urlsplit(self.gitlab)
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            near = f"{parts.hostname}:{port}" in self.private
-            SourceModel(private=near).check(self.gitlab)
-        return self
-
-
 class Declaration(Strict):
     """The whole of `aegis.yaml`."""
 
@@ -279,6 +257,7 @@ class Declaration(Strict):
     includes: IncludesModel = IncludesModel()
     registries: RegistriesModel = RegistriesModel()
     signing: SigningModel = SigningModel()
+    observe: ObserveModel = ObserveModel()
 
     @model_validator(mode="before")
     @classmethod

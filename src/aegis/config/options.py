@@ -6,6 +6,7 @@ from aegis.access.approvals import ApprovalPolicy
 from aegis.access.identities import Directory, Identity
 from aegis.access.policy import Access, AccessOptions, BranchRule
 from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
+from aegis.config.outside import TracesModel
 from aegis.config.signing import KeylessModel
 from aegis.config.variables import levels
 from aegis.core.errors import UserError
@@ -17,6 +18,7 @@ from aegis.delivery.options import (
     Retention,
     RunnerOptions,
     ScheduleOptions,
+    TraceOptions,
 )
 from aegis.execution.network import Network, NetworkPolicy, place_of
 from aegis.execution.ports import JobLimits
@@ -111,12 +113,20 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
             hosts=declared.includes.hosts, private=declared.includes.private, gitlab=declared.includes.gitlab or ""
         ),
         keyless=_keyless(declared.signing.keyless),
+        traces=_traces(declared.observe.traces),
         retention=Retention(
             logs=declared.retention.logs,
             release_logs=declared.retention.release_logs,
             deployments=declared.retention.deployments,
         ),
     )
+
+
+def _traces(model: TracesModel | None) -> TraceOptions | None:
+    if model is None:
+        return None
+    hosts, private = model.places(model.endpoint)
+    return TraceOptions(endpoint=model.endpoint, headers=model.headers, hosts=hosts, private=private)
 
 
 def registries(declared: Declaration) -> RegistryOptions:

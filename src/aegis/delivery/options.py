@@ -88,6 +88,16 @@ class IncludeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TraceOptions:
+    """The collector of traces: its address, headers by the references of their values, hosts and private `host:port`."""
+
+    endpoint: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """Seconds for which things are kept: logs and artifacts of jobs, those of runs that became releases, deployments."""
 
@@ -119,6 +129,7 @@ class Options:
     includes: IncludeOptions = field(default_factory=IncludeOptions)
     keyless: KeylessRule | None = None
     """The Sigstore that signs images; None: the server's own key does."""
+    traces: TraceOptions | None = None
     gitops_project: str = "aegis/gitops"
 
     def project(self, name: str) -> ProjectOptions:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from aegis.core.plan import Image
-from aegis.core.types import JobUsage, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import StoredFile
 from aegis.execution.network import Network
 
 

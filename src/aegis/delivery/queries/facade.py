@@ -16,7 +16,7 @@ from aegis.delivery import dossiers, views
 from aegis.delivery.context import Context
 from aegis.delivery.handlers.merge_requests import obstacles
 from aegis.delivery.handlers.promotions import promotion_of, release_of
-from aegis.delivery.queries import dossier, fleet, places, waits
+from aegis.delivery.queries import dossier, fleet, insight, places, waits
 from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, ReleaseEntry, RolloutEntry, RunEntry
 from aegis.delivery.queries.explanations import Explanations
 from aegis.delivery.queries.lines import line
@@ -25,6 +25,7 @@ from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor
 from aegis.delivery.why_views import WhyView
 from aegis.execution.ports import TraceStore
+from aegis.observe.spans import RunTrace
 from aegis.supplychain.compare import Difference
 
 WAIT_SECONDS: Final = 2.0
@@ -181,6 +182,7 @@ class Facade:
             causes=self._explanations.causes(entry, plan),
             release=entry.run.release,
             isolation=next((job.isolation for job in entry.jobs.values() if job.isolation), ""),
+            course=insight.course_of(context, entry, plan),
             seq=self._seq(),
         )
 
@@ -189,6 +191,12 @@ class Facade:
         entry = self._run_entry(run)
         self._enter(actor, project=entry.run.project)
         return waits.view(self._context, entry, self._plan(entry), job)
+
+    def spans(self, actor: Actor, run: str) -> RunTrace:
+        """See `Queries`."""
+        entry = self._run_entry(run)
+        self._enter(actor, project=entry.run.project)
+        return insight.trace(self._context, run, self._plan(entry))
 
     def _plan(self, entry: RunEntry) -> Plan:
         return codec.decode(self._context.blobs.get(entry.run.plan), Plan)

@@ -27,6 +27,7 @@ from aegis.delivery.views.shown import (
     TraceChunk,
 )
 from aegis.delivery.why_views import WhyView
+from aegis.observe.spans import RunTrace
 
 
 class Queries(DossierQueries, Protocol):
@@ -49,6 +50,10 @@ class Queries(DossierQueries, Protocol):
 
     def why(self, actor: Actor, run: str, job: str) -> WhyView:
         """Why a job of a run waits or is slow; `NotFound`."""
+        ...
+
+    def spans(self, actor: Actor, run: str) -> RunTrace:
+        """A run as a trace, as far as it has come; `NotFound`."""
         ...
 
     def trace(self, actor: Actor, run: str, job: str, *, offset: int = 0, limit: int = 1 << 20) -> TraceChunk:

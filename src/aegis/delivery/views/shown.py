@@ -20,6 +20,7 @@ from aegis.core.types import (
     Verdict,
     Workload,
 )
+from aegis.observe.course import Course
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,8 @@ class RunView:
     causes: tuple[Cause, ...] = ()
     release: str | None = None
     isolation: str = ""
+    course: Course = field(default_factory=Course)
+    """Its critical path, what that waited for, what would have saved most."""
     seq: int = 0
 
 

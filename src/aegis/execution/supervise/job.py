@@ -17,7 +17,8 @@ from typing import Final, ParamSpec, TypeVar
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
 from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import JobUsage, Run, State, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import Run, State, StoredFile
 from aegis.execution import environment, script, transfer
 from aegis.execution.network import Network, unheard
 from aegis.execution.options import SupervisorOptions
@@ -162,7 +163,7 @@ class JobWork:
         finally:
             await self._leave()
         await self._log.close()
-        result = replace(result, usage=self._course.usage)
+        result = replace(result, usage=self._course.usage, steps=self._log.steps)
         if self._log.broken and result.state is State.SUCCESS:
             result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result

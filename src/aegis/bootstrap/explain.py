@@ -105,14 +105,14 @@ def local_plan(run: str) -> Plan:
 
 def _explained(directory: Path, job: JobRun) -> Explanation:
     tail = _log(directory, job.name)
-    now = _inputs(directory, job.name)
+    now = inputs_in(directory, job.name)
     if now is None:
         return explained(job, tail)
     good: Good | None = None
     history: list[Outcome] = [Outcome(succeeded=False, inputs=digest(now))]
     for earlier in _earlier(directory):
         before = next((one for one in _jobs(earlier) if one.name == job.name), None)
-        inputs = _inputs(earlier, job.name) if before is not None else None
+        inputs = inputs_in(earlier, job.name) if before is not None else None
         if before is None or inputs is None or before.state not in {State.SUCCESS, State.FAILED}:
             continue
         succeeded = before.state is State.SUCCESS
@@ -135,8 +135,8 @@ def _jobs(directory: Path) -> tuple[JobRun, ...]:
     return tuple(codec.convert(one, JobRun) for one in plain)
 
 
-def _inputs(directory: Path, job: str) -> Inputs | None:
-    """What a job of a run was made of; None where the run kept nothing."""
+def inputs_in(directory: Path, job: str) -> Inputs | None:
+    """What a job of the local run in `directory` was made of; None where the run kept nothing."""
     if not (directory / _PLAN).is_file() or not (directory / _INPUTS).is_file():
         return None
     plan = codec.decode((directory / _PLAN).read_bytes(), Plan)

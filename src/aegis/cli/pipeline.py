@@ -81,6 +81,7 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--input", "inputs", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="An input of the file."
         ),
         click.option("--changed", multiple=True, metavar="PATH", help="A changed file. Default: what Git says."),
+        click.option("--since", metavar="REF", help="Changed is what differs from where the work tree left REF."),
         click.option(
             "--local/--no-local",
             default=None,
@@ -104,6 +105,7 @@ def occasion(
     variables: Sequence[tuple[str, str]],
     inputs: Sequence[tuple[str, str]],
     changed: Sequence[str],
+    since: str | None = None,
     declaration: str | None = None,
     local: bool = False,
 ) -> Occasion:
@@ -116,6 +118,8 @@ def occasion(
 
     if tag and (merge_request or ref):
         raise UserError("usage", "--tag cannot be joined with --ref or --merge-request", hint="leave one of them out")
+    if changed and since:
+        raise UserError("usage", "--changed and --since say it differently", hint="leave one of them out")
     if source is not None and source not in SOURCES:
         close = get_close_matches(source, SOURCES, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(SOURCES)}"
@@ -130,6 +134,7 @@ def occasion(
         variables=tuple(Variable(key=name, value=value) for name, value in variables),
         inputs=dict(inputs),
         changed=tuple(changed) if changed else None,
+        since=since,
         predefined={"AEGIS_LOCAL": "true"} if local else None,
         declaration=declaration,
     )

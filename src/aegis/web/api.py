@@ -59,6 +59,12 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         "One run",
     ),
     (
+        "runs/{id}/inputs",
+        views.RunInputs,
+        lambda q, a, r: q.run_inputs(a, r.path_params["id"]),
+        "What the jobs of a run were made of: images, variables, scripts, locked versions",
+    ),
+    (
         "runs/{id}/why",
         WhyView,
         lambda q, a, r: q.why(a, r.path_params["id"], r.query_params.get("job", "")),

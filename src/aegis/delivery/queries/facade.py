@@ -183,6 +183,12 @@ class Facade:
             seq=self._seq(),
         )
 
+    def run_inputs(self, actor: Actor, run: str) -> views.RunInputs:
+        """See `Queries`."""
+        entry = self._run_entry(run)
+        self._enter(actor, project=entry.run.project)
+        return self._explanations.inputs(entry, self._plan(entry))
+
     def why(self, actor: Actor, run: str, job: str) -> WhyView:
         """See `Queries`."""
         entry = self._run_entry(run)

@@ -21,6 +21,7 @@ from aegis.delivery.views.shown import (
     ReleaseView,
     Result,
     RolloutView,
+    RunInputs,
     RunSummary,
     RunView,
     StatusView,
@@ -45,6 +46,10 @@ class Queries(DossierQueries, Protocol):
 
     def run(self, actor: Actor, run: str, *, min_seq: int = 0) -> RunView:
         """One run."""
+        ...
+
+    def run_inputs(self, actor: Actor, run: str) -> RunInputs:
+        """What the jobs of a run were made of; `NotFound`."""
         ...
 
     def why(self, actor: Actor, run: str, job: str) -> WhyView:

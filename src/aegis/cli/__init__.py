@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("projects", "report what would work here and what would not"),
     "completion": ("completion", "print the completion script of a shell"),
     "demo": ("demo", "carry an example from a push to production and show it"),
+    "dev": ("dev", "make and remove the environment of a developer here"),
     "diff": ("pipeline", "compare the pipelines of two revisions"),
     "doctor": ("server", "look for what would keep Aegis from working here"),
     "explain": ("runs", "say why a run or job failed, and the mend"),

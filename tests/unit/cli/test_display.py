@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aegis.adapters.executor_namespace import isolation_available
 from aegis.cli import show
 from aegis.cli.columns import cut, padded, plain, width
 from aegis.cli.folded import FoldedLog
@@ -173,3 +174,26 @@ def test_a_kill_stops_the_jobs_as_well_and_what_kill_9_leaves_goes_with_the_next
     assert terminal.run([*_AEGIS, "run", "fast"], cwd=tmp_path).code == 0
     assert list(tmp_path.glob(".aegis/runs/*/jobs")) == list(tmp_path.glob(".aegis/runs/*/tree")) == []
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+
+
+@pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)
+def test_a_shell_opens_where_a_job_failed_in_its_very_mounts_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".gitlab-ci.yml").write_text(
+        "a: {script: ['echo made > made; echo boom; exit 3'], variables: {MODE: slow}}\n"
+        "b: {script: ['echo $((2+3))-after'], needs: []}\n"
+    )
+    answers = [
+        (b"boom\r\n", b""),
+        (b"$ ", b"echo $MODE-$(cat made)-$((40+2)); pwd; (setsid sleep 617 &)\n"),
+        (b"slow-made-42\r\n/builds/", b"exit\n"),
+    ]
+    session = terminal.run([*_AEGIS, "run", "--shell-on-failure"], answers, cwd=tmp_path)
+    assert session.code == 1
+    assert session.moments[1] - session.moments[0] < 5, "a prompt within a second, where nobody else wants the machine"
+    screen = terminal.Screen()
+    screen.feed(session.out)
+    assert "✗ failed a  " in screen.text
+    assert "✓ success b  " in screen.text
+    assert "sleep 617" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+    assert list(tmp_path.glob(".aegis/runs/*/jobs")) == list(tmp_path.glob(".aegis/runs/*/tree")) == []

@@ -18,6 +18,7 @@ from aegis.core.errors import AegisError, NotFound
 from aegis.core.plan import Plan
 from aegis.core.types import JobRun, State
 from aegis.execution.explain import Explanation, Good, Inputs, Outcome, digest, explained, inputs_of
+from aegis.execution.trace import readable
 from aegis.supplychain.locks import NAMES, packages_of
 
 TAIL: Final = 256 * 1024
@@ -101,6 +102,21 @@ def local_plan(run: str) -> Plan:
     if not file.is_file():
         raise NotFound("no-local-run", f"there is no plan of a local run {run}", hint="aegis run")
     return codec.decode(file.read_bytes(), Plan)
+
+
+def local_log(job: str) -> tuple[str, str]:
+    """The last local run, and the log of its job as readable text; `NotFound`."""
+    latest = runs_folder() / "latest"
+    if not (latest / "run.json").is_file():
+        raise NotFound("no-local-run", "nothing has been run in this working tree", hint="aegis run")
+    directory = latest.resolve()
+    log = directory / f"{log_name(job)}.log"
+    if not log.is_file():
+        known = ", ".join(one.name for one in _jobs(directory) if one.started_at is not None) or "none"
+        raise NotFound(
+            "no-such-job", f"the last local run has no log of {job!r}; it has: {known}", hint="aegis logs JOB"
+        )
+    return directory.name, readable(log.read_bytes())
 
 
 def _explained(directory: Path, job: JobRun) -> Explanation:

@@ -38,7 +38,7 @@ from aegis.bootstrap.leftovers import sweep
 from aegis.bootstrap.local_variables import REFERENCE
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
-from aegis.core.errors import NotFound, UserError
+from aegis.core.errors import UserError
 from aegis.core.plan import Image, JobSpec, Plan
 from aegis.core.ports import Masker
 from aegis.core.types import JobRun, JobUsage, Run, State
@@ -141,41 +141,6 @@ class LocalJob:
     fault: str = ""
     """`error` where the surroundings failed, `failure` where the code did, else empty."""
     usage: JobUsage | None = None
-
-
-def select(plan: Plan, names: tuple[str, ...]) -> Plan:
-    """The part of a plan that was asked for: the named jobs and what they need; all without names.
-
-    A name stands for all its parallel instances (`shard` for `shard 1/3`). A manual job that is named runs; delayed jobs
-    do not wait. `NotFound` for a name that no job has.
-    """
-    jobs = tuple(replace(job, when="on_success") if job.when == "delayed" else job for job in plan.jobs)
-    if not names:
-        return replace(plan, jobs=jobs)
-    by_name = {job.name: job for job in jobs}
-    wanted: dict[str, None] = {}
-    named: set[str] = set()
-    for name in names:
-        hits = [job.name for job in jobs if job.name == name or job.name.startswith((f"{name} ", f"{name}: "))]
-        if not hits:
-            known = ", ".join(by_name) or "none"
-            raise NotFound(
-                "no-such-job", f"the pipeline has no job {name!r} here; it has: {known}", hint="aegis preview"
-            )
-        named.update(hits)
-        wanted.update(dict.fromkeys(hits))
-    stack = list(wanted)
-    while stack:
-        for need in by_name[stack.pop()].needs or ():
-            if need.job in by_name and need.job not in wanted:
-                wanted[need.job] = None
-                stack.append(need.job)
-    kept = tuple(
-        replace(job, when="on_success") if job.name in named and job.when == "manual" else job
-        for job in jobs
-        if job.name in wanted
-    )
-    return replace(plan, jobs=kept)
 
 
 class _Images:

@@ -44,7 +44,8 @@ _MERGED: Final = click.option(
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
-def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The values of an option that takes NAME=VALUE."""
     found = []
     for value in values:
         name, equals, rest = value.partition("=")
@@ -69,7 +70,7 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--target", metavar="BRANCH", help="What the merge request is for. Default: the default branch."),
         click.option("--source", metavar="SOURCE", help="What starts it: push, schedule, web, api, trigger …"),
         click.option(
-            "--var", "variables", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="A pipeline variable."
+            "--var", "variables", multiple=True, callback=pairs, metavar="NAME=VALUE", help="A pipeline variable."
         ),
         click.option(
             "--variables",
@@ -78,7 +79,7 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="An aegis.yaml with variables of the project. Default: that in its root.",
         ),
         click.option(
-            "--input", "inputs", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="An input of the file."
+            "--input", "inputs", multiple=True, callback=pairs, metavar="NAME=VALUE", help="An input of the file."
         ),
         click.option("--changed", multiple=True, metavar="PATH", help="A changed file. Default: what Git says."),
         click.option("--since", metavar="REF", help="Changed is what differs from where the work tree left REF."),

@@ -162,7 +162,8 @@ class _Asking:
         """Read and compiled; `UserError` where the pipeline is not valid or would be empty."""
         from aegis.bootstrap.local_variables import read
         from aegis.bootstrap.pipeline import changes_told, locate, request
-        from aegis.bootstrap.run import FOLDER, masker, select
+        from aegis.bootstrap.run import FOLDER, masker
+        from aegis.bootstrap.selection import select
         from aegis.pipeline.compile import compile_pipeline
 
         local = locate(self.file)

@@ -71,6 +71,12 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         "Why a job (`job`) of a run waits or is slow",
     ),
     (
+        "environments",
+        list[views.JobEnvironment],
+        lambda q, a, r: q.environments(a, project=r.query_params.get("project", "")),
+        "The environments that jobs have deployed",
+    ),
+    (
         "promotions",
         list[views.PromotionView],
         lambda q, a, r: q.promotions(a, waiting=r.query_params.get("waiting") == "true"),

@@ -97,6 +97,11 @@ def test_people_see_what_happens_why_it_failed_and_the_mend(tree: Path) -> None:
     assert "NOT isolated" in seen
     assert "● running broken" in seen
     assert "mend: add the distribution that holds not_there_at_all" in out
+    code, out, _ = _aegis(tree, "logs", "broken")
+    assert (code, "ModuleNotFoundError" in out, "section_" in out) == (0, True, False)
+    found = json.loads(_aegis(tree, "logs", "broken", "--search", "No module", "--json")[1])
+    assert [one["text"] for one in found["lines"]] == ["ModuleNotFoundError: No module named 'not_there_at_all'"]
+    assert json.loads(_aegis(tree, "logs", "nothing", "--json")[1])["error"]["code"] == "no-such-job"
 
 
 def test_wrong_input_is_refused_with_a_mend(tree: Path, tmp_path: Path) -> None:

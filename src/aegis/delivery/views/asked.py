@@ -16,6 +16,7 @@ from aegis.delivery.views.shown import (
     AtView,
     HomeView,
     InboxEntry,
+    JobEnvironment,
     MergeRequestView,
     PromotionView,
     ReleaseView,
@@ -50,6 +51,10 @@ class Queries(DossierQueries, Protocol):
 
     def run_inputs(self, actor: Actor, run: str) -> RunInputs:
         """What the jobs of a run were made of; `NotFound`."""
+        ...
+
+    def environments(self, actor: Actor, *, project: str = "") -> tuple[JobEnvironment, ...]:
+        """The environments that jobs of a project (empty: of every one) have deployed."""
         ...
 
     def why(self, actor: Actor, run: str, job: str) -> WhyView:

@@ -142,6 +142,25 @@ class RunInputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnvironment:
+    """An environment that a job has deployed. `deployed_at` is None until such a job has passed."""
+
+    project: str
+    name: str
+    state: str
+    tier: str = ""
+    url: str = ""
+    ref: str = ""
+    commit: str = ""
+    run: str = ""
+    job: str = ""
+    stop_job: str = ""
+    deployed_at: datetime | None = None
+    stops_at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionView:
     """A promotion with what an approver needs to know. `may_approve` is for the actor who asked; else `why_not`."""
 

@@ -60,6 +60,12 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         "One run",
     ),
     (
+        "runs/{id}/inputs",
+        views.RunInputs,
+        lambda q, a, r: q.run_inputs(a, r.path_params["id"]),
+        "What the jobs of a run were made of: images, variables, scripts, locked versions",
+    ),
+    (
         "runs/{id}/why",
         WhyView,
         lambda q, a, r: q.why(a, r.path_params["id"], r.query_params.get("job", "")),
@@ -70,6 +76,12 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         dict[str, Any],
         lambda q, a, r: otlp.document([q.spans(a, r.path_params["id"])]),
         "A run as a trace, in OTLP's JSON form",
+    ),
+    (
+        "environments",
+        list[views.JobEnvironment],
+        lambda q, a, r: q.environments(a, project=r.query_params.get("project", "")),
+        "The environments that jobs have deployed",
     ),
     (
         "promotions",

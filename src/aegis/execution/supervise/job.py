@@ -209,8 +209,7 @@ class JobWork:
         isolation, network = self._tools.executor.isolation, self._network.policy
         self._log.line(f"Running with aegis on {name} ({isolation}, network: {network})")
         self._say([text] if (text := unheard(self._network, assignment.spec.variables)) else [])
-        timeout = assignment.spec.timeout
-        async with self._deadline(timeout):
+        async with self._deadline(assignment.spec.timeout):
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
         result = self._judged(ended)
@@ -472,6 +471,8 @@ class JobWork:
 
     def stop(self, why: str) -> None:
         """End the script: `cancel`, `timeout`, `abort` (no `after_script`) or `shutdown`. The first reason counts."""
+        if why == "shutdown" and self._course.stop:
+            why = "abort"  # what is being stopped already gets no more time for its `after_script` either
         if not self._course.stop or why == "abort":
             self._course.stop = why
             self._halt_script()

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.cluster_local import LocalCluster
@@ -30,7 +29,7 @@ from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.adapters.workspace_shared import SharedWorkspaces
 from aegis.bootstrap import build_facts
-from aegis.bootstrap.blobs import blobs_of
+from aegis.bootstrap.blobs import stores_of
 from aegis.bootstrap.collector import Collector
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
@@ -60,7 +59,9 @@ from aegis.execution.coordinator import Coordinator
 from aegis.execution.network import NetworkPolicy
 from aegis.execution.network import registries as registries_of
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
+from aegis.execution.ports import CacheEntry
 from aegis.execution.resources import UNORDERED
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.gitops.ports import ImageLayer, PulledImage
 from aegis.ledger.projections import ProjectionRunner
@@ -113,7 +114,7 @@ def private(data: Path) -> Path:
 def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) -> Plant:
     """Put a server together over its data directory."""
     clock, entropy = SystemClock(), SystemEntropy()
-    blobs = blobs_of(data, environ)
+    blobs, shelf = stores_of(data, environ)
     ledger = open_writer(data, adopted.ledger, clock=clock, entropy=entropy, blobs=blobs, waiting=_standby)
     keys = Keys.open(data, environ, entropy)
     host = DirectoryGitHost(data / "git")
@@ -214,7 +215,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                     GitWorkspaces(lambda project: host.repository(project).path), data / "snapshots", executor.owner
                 ),
                 blobs=blobs,
-                caches=DirectoryCacheIndex(data / "caches"),
+                caches=SealedNotes(shelf, keys.note_secret, "cache", CacheEntry),
                 clock=clock,
                 masker=_masker,
                 options=options,

@@ -7,29 +7,27 @@ of execution are those of the server: the same coordinator, the same supervisor.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import json
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Final, Self, cast
+from typing import Final, Self
 
 import aegis
 from aegis.access.id_tokens import Key
 from aegis.adapters.blobs_directory import DirectoryBlobs
-from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
+from aegis.adapters.shelf_directory import DirectoryShelf
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
 from aegis.bootstrap import local_traces
@@ -45,13 +43,14 @@ from aegis.core.ports import Masker
 from aegis.core.spent import JobUsage
 from aegis.core.types import JobRun, Run, State
 from aegis.delivery.credentials import identity_variables
-from aegis.execution.archive import unpack
+from aegis.execution import stored
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH
 from aegis.execution.network import NetworkPolicy, registries
 from aegis.execution.options import SupervisorOptions
-from aegis.execution.ports import Executor, ImageRoot, ImageRoots, Sandbox
+from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox
 from aegis.execution.runners import Assignment, JobCredentials
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.execution.trace import chunks, readable, tail
 from aegis.pipeline.request import CompileRequest
@@ -279,7 +278,7 @@ class LocalRun:
             executor=self.executor,
             workspaces=self._workspaces,
             blobs=self._blobs,
-            caches=DirectoryCacheIndex(self._folder / "caches"),
+            caches=SealedNotes(DirectoryShelf(self._folder / "caches"), b"local", "cache", CacheEntry),
             clock=self._clock,
             masker=masker,
             options=options,
@@ -426,22 +425,12 @@ class LocalRun:
         folder.mkdir(parents=True, exist_ok=True)
         for file in job.files:
             if file.kind == "archive":
-                with _spooled(self._blobs, file.digest) as archive:
-                    unpack(archive, folder)
+                stored.unpack(self._blobs, file.digest, folder)
             else:
                 target = folder / file.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(self._blobs.get(file.digest))
         return folder
-
-
-@contextlib.contextmanager
-def _spooled(blobs: DirectoryBlobs, digest: str) -> Iterator[BinaryIO]:
-    with tempfile.TemporaryFile() as file:
-        for chunk in blobs.open(digest):
-            file.write(chunk)
-        file.seek(0)
-        yield cast("BinaryIO", file)
 
 
 def masker(values: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:

@@ -23,7 +23,7 @@ from aegis.execution import environment, script, transfer
 from aegis.execution.network import Network, unheard
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import (
-    CacheIndex,
+    CacheEntry,
     Executor,
     Exit,
     ImageRoot,
@@ -37,11 +37,12 @@ from aegis.execution.ports import (
 )
 from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.services import requests
 from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
 from aegis.execution.supervise.log import JobLog
-from aegis.execution.supervise.places import empty, give
+from aegis.execution.supervise.places import empty, give, make, tool_cache
 from aegis.execution.supervise.report import report
 
 P = ParamSpec("P")
@@ -59,7 +60,7 @@ class Tools:
     executor: Executor
     workspaces: Workspaces
     blobs: Blobs
-    caches: CacheIndex
+    caches: SealedNotes[CacheEntry]
     clock: Clock
     masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
     options: SupervisorOptions
@@ -103,6 +104,7 @@ class JobWork:
         self._environment = environment.JobEnvironment(variables={})
         self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
+        self._kept = contextlib.ExitStack()
         self._log = self._make_log({})
         self._bug: Exception | None = None
 
@@ -136,13 +138,14 @@ class JobWork:
     async def work(self) -> None:
         """Carry the job out and report its result; only bugs are raised."""
         watching = asyncio.create_task(self._watch())
-        try:
-            result = await self._result()
-        finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
-        await report(self._call, self._tools.source, self._assignment.job.id, result)
+        with self._kept:
+            try:
+                result = await self._result()
+            finally:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+            await report(self._call, self._tools.source, self._assignment.job.id, result)
         if self._bug is not None:
             raise self._bug
 
@@ -226,7 +229,7 @@ class JobWork:
     async def _prepare(self) -> None:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
-        await self._call(self._make_place)
+        await self._call(make, self._place, self._environment.files)
         if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
             async with self._section("prepare_executor"):
                 await self._pull(self._tools.images, spec.image, spec.services)
@@ -286,8 +289,8 @@ class JobWork:
         await self._call(empty, self._place.work)
 
     async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False, services: bool = True) -> Sandbox:
-        writable = await self._call(self._tool_cache)
-        owner = self._tools.executor.owner
+        owner, kept = self._tools.executor.owner, self._options.tool_cache
+        writable = await self._call(tool_cache, kept, self._place, self._cache_name, owner) if kept else {}
         if owner is not None:
             own = (self._place.tmp, self._place.home, self._place.files)
             await self._call(give, own if owned else (self._place.work, *own), owner)
@@ -316,37 +319,15 @@ class JobWork:
         named = {Path(value) for value in self._options.passthrough.values() if value.startswith("/")}
         return tuple(path for path in self._options.read_only if path in named)
 
-    def _make_place(self) -> None:
-        for path in (self._place.root, self._place.work, self._place.tmp, self._place.home, self._place.files):
-            path.mkdir(mode=0o755, parents=True)
-        for name, value in self._environment.files.items():
-            file = self._place.files / name
-            file.write_text(value, encoding="utf-8", errors="surrogateescape")
-            file.chmod(0o600)
-
-    def _tool_cache(self) -> dict[str, Path]:
-        root = self._options.tool_cache
-        if root is None:
-            return {}
+    @property
+    def _cache_name(self) -> str:
         trust = "protected" if self._assignment.trusted else "open"
-        folder = root / self._assignment.run.project.replace("/", "--") / trust
-        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        owner = self._tools.executor.owner
-        if owner is not None and folder.stat().st_uid != owner[0]:
-            give((folder,), owner)
-        cache = self._place.home / ".cache"
-        if self._place.inner_home == str(self._place.home):
-            if not cache.is_symlink():
-                cache.symlink_to(folder)
-            return {}
-        cache.mkdir(exist_ok=True)
-        return {f"{self._place.inner_home}/.cache": folder}
+        return f"{self._assignment.run.project.replace('/', '--')}/{trust}"
 
     @property
     def _caches(self) -> transfer.Caches:
         return transfer.Caches(
-            index=self._tools.caches,
+            notes=self._tools.caches,
             blobs=self._tools.blobs,
             clock=self._tools.clock,
             trusted=self._assignment.trusted,
@@ -424,6 +405,7 @@ class JobWork:
                     )
                 )  # fmt: skip
         if spec.artifacts:
+            self._kept.enter_context(self._tools.blobs.hold())
             async with self._section("upload_artifacts"):
                 files, lines = await self._call(
                     transfer.collect, spec.artifacts, self._place.work, values, self._tools.blobs,

@@ -182,6 +182,11 @@ class ProcessExecutor:
         return False
 
     @property
+    def carries_tools(self) -> bool:
+        """See `Executor`."""
+        return True
+
+    @property
     def carries_services(self) -> bool:
         """See `Executor`."""
         return False
@@ -195,7 +200,9 @@ class ProcessExecutor:
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`. Read-only and writable directories are where they are."""
         if request.image is not None:
-            raise ExternalError("no-isolation", "an image cannot be a job's root here", hint="use --executor namespace")
+            raise ExternalError(
+                "no-isolation", "an image cannot be a job's root here", hint="use --executor namespaces"
+            )
         return StepSandbox(request, {"mode": "process"}, grace=self._grace, starter=self._starter)
 
     async def close(self) -> None:

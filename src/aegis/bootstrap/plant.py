@@ -29,7 +29,7 @@ from aegis.adapters.traffic_traefik import TraefikTraffic, find_binary
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.adapters.workspace_shared import SharedWorkspaces
-from aegis.bootstrap import build_facts
+from aegis.bootstrap import build_facts, engines
 from aegis.bootstrap.blobs import blobs_of
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
@@ -54,6 +54,7 @@ from aegis.delivery.runner_door import RunnerDoor
 from aegis.delivery.tokens import TokenBook
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
+from aegis.execution.ports import Executor
 from aegis.execution.resources import UNORDERED
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.gitops.ports import ImageLayer, PulledImage
@@ -166,8 +167,10 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
 
     def supervisor() -> Supervisor:
         isolated = isolation_available()
-        if isolated.ok:
-            executor: NamespaceExecutor | ProcessExecutor = NamespaceExecutor(read_only=allowed.read_only)
+        if runner.executor != "namespaces" and runner.concurrency:
+            executor: Executor = engines.executor(runner.executor, environ, runner.containers)
+        elif isolated.ok:
+            executor = NamespaceExecutor(read_only=allowed.read_only)
         elif runner.isolation_required and runner.concurrency:
             raise ExternalError(
                 "no-isolation",
@@ -185,6 +188,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
             tool_cache=data / "tool-cache",
             passthrough=allowed.passthrough,
             host_tools=runner.host_tools,
+            image=runner.containers.image,
         )
         return Supervisor(
             Tools(
@@ -204,6 +208,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                     registry=context.registry,
                     mirrors=lambda: context.options.registries.mirrors,
                     repository=entrance.job_image,
+                    environ=environ,
+                    registries=runner.registries,
                 ),
             )
         )

@@ -211,7 +211,7 @@ class _Images:
     def _roots(self) -> ImageRoots:
         from aegis.bootstrap.job_images import local_images  # noqa: PLC0415 - as above
 
-        return local_images(self._project, self._executor)
+        return local_images(self._project, self._executor, os.environ)
 
     def get(self, image: Image, project: str, *, service: bool = False) -> ImageRoot:
         """See `ImageRoots`."""
@@ -243,7 +243,11 @@ class LocalRun:
 
     def _executor(self) -> Executor:
         wanted = self.options.executor
-        if wanted == "namespace" or (wanted is None and isolation_available().ok):
+        if wanted in {"docker", "podman"}:
+            from aegis.bootstrap import engines  # noqa: PLC0415 - only asked for by name
+
+            return engines.executor(wanted, os.environ)
+        if wanted == "namespaces" or (wanted is None and isolation_available().ok):
             return NamespaceExecutor()
         return ProcessExecutor()
 

@@ -34,7 +34,9 @@ _LOG_LINES: Final = 20
 @click.option(
     "--parallel", type=click.IntRange(1, 64), default=None, metavar="N", help="Jobs at once. Default: processors."
 )
-@click.option("--executor", type=click.Choice(["namespace", "process"]), help="How jobs are kept apart.")
+@click.option(
+    "--executor", type=click.Choice(["namespaces", "docker", "podman", "process"]), help="How jobs are kept apart."
+)
 @click.option("--env-file", metavar="FILE", help="Variables, as NAME=VALUE lines.")
 @click.option("--secrets-file", metavar="FILE", help="Masked variables, as NAME=VALUE lines; never kept.")
 @click.option("--host-tools", is_flag=True, help="Run jobs with `image:` with this machine's tools instead.")

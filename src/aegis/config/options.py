@@ -17,6 +17,7 @@ from aegis.delivery.options import (
     RunnerOptions,
     ScheduleOptions,
 )
+from aegis.execution.containers import ContainerPolicy
 from aegis.gates.policy import from_document
 from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
 from aegis.registry.options import CleanUpRule, HostedRule, ImageMirrorRule, IndexRule, RegistryOptions
@@ -157,7 +158,17 @@ def _hosts(declared: Declaration) -> dict[str, tuple[str, ...]]:
 def runner(declared: Declaration) -> RunnerOptions:
     """How the built-in runner works."""
     model = declared.runner
+    containers = model.containers
     return RunnerOptions(
+        executor=model.executor,
+        registries=containers.registries,
+        containers=ContainerPolicy(
+            privileged=containers.privileged,
+            root=containers.root,
+            socket=containers.socket,
+            pull_policies=containers.pull_policies,
+            image=containers.image,
+        ),
         concurrency=model.concurrency,
         tags=model.tags,
         isolation_required=model.isolation == "required",

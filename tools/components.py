@@ -109,7 +109,7 @@ def package_program(name: str) -> pathlib.Path | None:
 
 
 def containers() -> bool:
-    """docker's daemon and podman with runc. Tests start both for themselves; the packages' own services are not needed."""
+    """Docker's daemon and podman with runc. Tests start both for themselves; the packages' own services are not needed."""
     wanted = {"dockerd": "docker.io", "podman": "podman", "runc": "runc", "docker-compose": "docker-compose"}
     missing = [package for name, package in wanted.items() if not found((name,))]
     if missing and not apt(*missing):

@@ -93,7 +93,7 @@ class Services:
         names = ", ".join(service.aliases)
         await self._say(f"Starting the service {service.name} ({names}) ...")
         mine = replace(around, keep_id=False)
-        document = containers.service_document(service, mine, self._policy)
+        document = containers.service_document(service, mine, self._policy, self._request.place)
         container = str((await self._engine.need("POST", "/containers/create", {}, document))["Id"])
         self._ids.append(container)
         here = f"/containers/{container}"

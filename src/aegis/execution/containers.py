@@ -15,7 +15,7 @@ from typing import Any, Final
 from aegis.core.errors import ExternalError, UserError
 from aegis.core.types import JobUsage
 from aegis.execution import images
-from aegis.execution.ports import SandboxRequest, ServiceRequest
+from aegis.execution.ports import Place, SandboxRequest, ServiceRequest
 
 LABEL: Final = "aegis.runner"
 SOCKET: Final = "/var/run/docker.sock"
@@ -131,8 +131,13 @@ def job_document(
     }
 
 
-def service_document(service: ServiceRequest, around: Surroundings, policy: ContainerPolicy) -> dict[str, Any]:
-    """The container of a service: its image's own program and user, in the job's network under its aliases."""
+def service_document(
+    service: ServiceRequest, around: Surroundings, policy: ContainerPolicy, place: Place
+) -> dict[str, Any]:
+    """The container of a service: its image's own program and user, in the job's network under its aliases.
+
+    One with every right sees the job's work tree where the job sees it: an engine in it mounts the job's files.
+    """
     privileged = policy.is_privileged(service.image.name) or policy.is_privileged(service.name)
     document: dict[str, Any] = {
         "Image": service.image.digest,
@@ -143,6 +148,7 @@ def service_document(service: ServiceRequest, around: Surroundings, policy: Cont
         "HostConfig": {
             **_confinement(around, privileged=privileged),
             "CapDrop": [] if privileged else list(_SERVICE_DROPS),
+            "Mounts": [_mount(str(place.work), place.inner_work)] if privileged else [],
         },
         "NetworkingConfig": {"EndpointsConfig": {around.network: {"Aliases": list(service.aliases)}}},
     }

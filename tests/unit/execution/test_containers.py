@@ -63,8 +63,9 @@ def test_privilege_is_for_declared_images_alone() -> None:
     dind = replace(IMAGE, name="docker:24-dind")
     for image, expected in ((dind, True), (IMAGE, False), (replace(IMAGE, name="evil/docker:24-dind"), False)):
         service = ServiceRequest(name=image.name, aliases=("docker",), image=image)
-        host = containers.service_document(service, AROUND, policy)["HostConfig"]
+        host = containers.service_document(service, AROUND, policy, request().place)["HostConfig"]
         assert host["Privileged"] is expected
+        assert [one["Source"] for one in host["Mounts"]] == (["/jobs/1/work"] if expected else [])
         assert ("no-new-privileges" in host["SecurityOpt"]) is not expected
         assert containers.job_document(request(image=image), AROUND, policy, {})["HostConfig"]["Privileged"] is expected
 
@@ -78,11 +79,11 @@ def test_a_root_job_gets_what_installing_packages_takes() -> None:
 
 def test_a_service_is_its_image_unless_the_job_says_otherwise() -> None:
     plain = ServiceRequest(name="a", aliases=("a", "b"), image=IMAGE, variables={"X": "1"})
-    found = containers.service_document(plain, AROUND, ContainerPolicy())
+    found = containers.service_document(plain, AROUND, ContainerPolicy(), request().place)
     assert {"Entrypoint", "Cmd", "User"} & found.keys() == set()
     assert found["NetworkingConfig"]["EndpointsConfig"]["net"]["Aliases"] == ["a", "b"]
     other = replace(plain, entrypoint=("",), command=("serve",), user="70")
-    found = containers.service_document(other, AROUND, ContainerPolicy())
+    found = containers.service_document(other, AROUND, ContainerPolicy(), request().place)
     assert (found["Entrypoint"], found["Cmd"], found["User"]) == ([], ["serve"], "70")
 
 

@@ -167,6 +167,11 @@ class NamespaceExecutor:
         return True
 
     @property
+    def carries_tools(self) -> bool:
+        """See `Executor`."""
+        return True
+
+    @property
     def carries_services(self) -> bool:
         """See `Executor`."""
         return True

@@ -28,7 +28,7 @@ from aegis.adapters.traffic_traefik import TraefikTraffic, find_binary
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.adapters.workspace_shared import SharedWorkspaces
-from aegis.bootstrap import build_facts
+from aegis.bootstrap import build_facts, engines
 from aegis.bootstrap.blobs import stores_of
 from aegis.bootstrap.collector import Collector
 from aegis.bootstrap.declarations import FileDeclarations
@@ -59,7 +59,7 @@ from aegis.execution.coordinator import Coordinator
 from aegis.execution.network import NetworkPolicy
 from aegis.execution.network import registries as registries_of
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
-from aegis.execution.ports import CacheEntry
+from aegis.execution.ports import CacheEntry, Executor
 from aegis.execution.resources import UNORDERED
 from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
@@ -178,10 +178,10 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
 
     def supervisor() -> Supervisor:
         isolated = isolation_available()
-        if isolated.ok:
-            executor: NamespaceExecutor | ProcessExecutor = NamespaceExecutor(
-                read_only=allowed.read_only, environ=environ
-            )
+        if runner.executor != "namespaces" and runner.concurrency:
+            executor: Executor = engines.executor(runner.executor, environ, runner.containers)
+        elif isolated.ok:
+            executor = NamespaceExecutor(read_only=allowed.read_only, environ=environ)
         elif runner.isolation_required and runner.concurrency:
             raise ExternalError(
                 "no-isolation",
@@ -206,6 +206,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
             passthrough=allowed.passthrough,
             host_tools=runner.host_tools,
             limits=runner.limits,
+            image=runner.containers.image,
         )
         return Supervisor(
             Tools(
@@ -226,6 +227,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                     registry=context.registry,
                     mirrors=lambda: context.options.registries.mirrors,
                     repository=entrance.job_image,
+                    environ=environ,
+                    registries=runner.registries,
                 ),
             )
         )

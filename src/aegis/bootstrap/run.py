@@ -157,7 +157,7 @@ class _Images:
     def _roots(self) -> ImageRoots:
         from aegis.bootstrap.job_images import local_images  # noqa: PLC0415 - as above
 
-        return local_images(self._project, self._executor)
+        return local_images(self._project, self._executor, os.environ)
 
     def get(self, image: Image, project: str, *, service: bool = False) -> ImageRoot:
         """See `ImageRoots`."""
@@ -195,12 +195,16 @@ class LocalRun:
 
     def _executor(self) -> Executor:
         wanted = self.options.executor
-        if wanted == "namespace" or (wanted is None and isolation_available().ok):
+        if wanted in {"docker", "podman"}:
+            from aegis.bootstrap import engines  # noqa: PLC0415 - only asked for by name
+
+            return engines.executor(wanted, os.environ)
+        if wanted == "namespaces" or (wanted is None and isolation_available().ok):
             return NamespaceExecutor(environ=os.environ)
         if self.options.network != NetworkPolicy.ALL:
             raise ExternalError(
                 "no-isolation", f"jobs cannot be kept from the network here: {isolation_available().detail}",
-                hint=f"--executor namespace where the system allows it ({isolation_available().mend}), or --network all",
+                hint=f"--executor namespaces where the system allows it ({isolation_available().mend}), or --network all",
             )  # fmt: skip
         return ProcessExecutor()
 

@@ -39,7 +39,9 @@ _NAMED: Final = 8
 @click.option(
     "--parallel", type=click.IntRange(1, 64), default=None, metavar="N", help="Jobs at once. Default: processors."
 )
-@click.option("--executor", type=click.Choice(["namespace", "process"]), help="How jobs are kept apart.")
+@click.option(
+    "--executor", type=click.Choice(["namespaces", "docker", "podman", "process"]), help="How jobs are kept apart."
+)
 @click.option("--network", type=click.Choice(["none", "registries", "all"]), default="all", help="What jobs reach.")
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="Variables, as NAME=VALUE lines.")
 @click.option(

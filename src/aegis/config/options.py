@@ -20,6 +20,7 @@ from aegis.delivery.options import (
     ScheduleOptions,
     TraceOptions,
 )
+from aegis.execution.containers import ContainerPolicy
 from aegis.execution.network import Network, NetworkPolicy, place_of
 from aegis.execution.ports import JobLimits
 from aegis.gates.policy import from_document
@@ -206,7 +207,17 @@ def _keyless(model: KeylessModel | None) -> KeylessRule | None:
 def runner(declared: Declaration) -> RunnerOptions:
     """How the built-in runner works."""
     model = declared.runner
+    containers = model.containers
     return RunnerOptions(
+        executor=model.executor,
+        registries=containers.registries,
+        containers=ContainerPolicy(
+            privileged=containers.privileged,
+            root=containers.root,
+            socket=containers.socket,
+            pull_policies=containers.pull_policies,
+            image=containers.image,
+        ),
         concurrency=model.concurrency,
         tags=model.tags,
         isolation_required=model.isolation == "required",

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from aegis.access.approvals import ApprovalPolicy
 from aegis.core.errors import NotFound
+from aegis.execution.containers import ContainerPolicy
 from aegis.execution.network import Network, NetworkPolicy
 from aegis.execution.ports import JobLimits
 from aegis.gates.policy import GatePolicy
@@ -67,8 +68,14 @@ class EnvironmentOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
-    """The built-in runner (none with `concurrency` 0). `timeout` is seconds of a job that names none."""
+    """The built-in runner (none with `concurrency` 0). `timeout` is seconds of a job that names none.
 
+    `registries` are hosts that a container engine may pull from by itself.
+    """
+
+    executor: str = "namespaces"
+    containers: ContainerPolicy = field(default_factory=ContainerPolicy)
+    registries: tuple[str, ...] = ()
     concurrency: int = 2
     tags: tuple[str, ...] | None = None
     isolation_required: bool = True

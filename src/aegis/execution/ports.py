@@ -352,7 +352,7 @@ class Sandbox(Protocol):
 
 
 class Executor(Protocol):
-    """Runs steps on this machine. `isolation` is recorded in the run (`namespaces`, `process`)."""
+    """Runs steps on this machine. `isolation` is recorded in the run (`namespaces`, `docker`, `podman`, `process`)."""
 
     @property
     def isolation(self) -> str:
@@ -367,6 +367,11 @@ class Executor(Protocol):
     @property
     def carries_images(self) -> bool:
         """Whether a job's root can be an image."""
+        ...
+
+    @property
+    def carries_tools(self) -> bool:
+        """Whether a job without an image has the machine's programs; if not, it needs an image."""
         ...
 
     @property

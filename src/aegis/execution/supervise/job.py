@@ -97,7 +97,7 @@ class JobWork:
     def __init__(self, tools: Tools, assignment: Assignment, call: Callable[..., Awaitable[object]]) -> None:
         self._tools = tools
         self._options = tools.options
-        self._assignment = assignment
+        self._assignment = images.completed(assignment, self._options.image)
         self._call_in_thread = call
         self._course = _Course()
         self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
@@ -203,7 +203,7 @@ class JobWork:
         if wanted and options.host_tools:
             text = f"WARNING: {wanted} is not used: the job runs with the tools of this machine."
             self._log.line(text, colour=_YELLOW)
-        elif wanted:
+        else:
             images.check(assignment.spec, self._tools.executor, fetched=self._tools.images is not None)
 
     async def _carry(self) -> JobResult:

@@ -69,7 +69,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             since = server.head()
             if change:
                 server.commit("team/tools", change, by="ana", message="feat: change")
-            taken, told = server.trees["team/tools"].push("work", server.person("ana"))
+            taken, told = server.trees["team/tools"].push("topic", server.person("ana"))
             assert taken, told
             server.wait("a run", is_type("dev.cdevents.pipelinerun.finished", project="team/tools"), since=since)
             (newest, *_) = made.api("pipelines").json()
@@ -116,7 +116,7 @@ def test_the_zip_that_gitlab_promises_is_made_while_it_is_sent(world: World) -> 
         (name,) = archive.namelist()
         content = archive.read(name)
     assert world.api(f"jobs/{world.jobs[0]['unit']['id']}/artifacts/{name}").content == content
-    assert world.api("jobs/artifacts/work/raw/out/when?job=unit").content != content
+    assert world.api("jobs/artifacts/topic/raw/out/when?job=unit").content != content
     assert world.api(f"jobs/{world.jobs[0]['unit']['id']}/artifacts/no/such").status_code == 404
 
 

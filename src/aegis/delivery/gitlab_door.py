@@ -14,12 +14,13 @@ import yaml
 
 from aegis.core import events, ids
 from aegis.core.errors import NotFound
-from aegis.core.plan import JobSpec, Plan
+from aegis.core.plan import CiVariable, JobSpec, Plan
 from aegis.core.ports import Query
 from aegis.core.types import JobRun, Promotion, PublishedRelease, Run
 from aegis.delivery.artifacts import must_access, present
 from aegis.delivery.context import Context
 from aegis.delivery.files import CommitFiles
+from aegis.delivery.handlers.variables import find, may_manage
 from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleOptions
 from aegis.delivery.queries.sources import Sources
 from aegis.delivery.runner_door import Download, RunnerDoor
@@ -219,6 +220,22 @@ class GitlabDoor:
         records = self._context.ledger.read(limit=RUNS, query=query)
         return tuple(one.data.release for one in records if isinstance(one.data, events.ReleasePublished))
 
+    # -- variables ----------------------------------------------------------------------------------------
+
+    def variables(self, actor: Actor, owner: str) -> tuple[CiVariable, ...]:
+        """The variables that are kept for a project or group, for those who may change them."""
+        may_manage(self._context, actor, owner)
+        return self._context.variables.of(owner)
+
+    def variable(self, actor: Actor, owner: str, key: str, scope: str | None) -> CiVariable:
+        """One of them; `NotFound`, or `Conflict` where several are meant."""
+        may_manage(self._context, actor, owner)
+        return find(self._context, owner, key, scope)
+
+    def variable_value(self, variable: CiVariable) -> str:
+        """The value of one that was answered."""
+        return self._context.variables.value(variable)
+
     # -- schedules ----------------------------------------------------------------------------------------
 
     def next_run(self, schedule: ScheduleOptions) -> datetime | None:
@@ -249,7 +266,7 @@ class GitlabDoor:
         files = there if content is None else _Over(there, content.encode())
         branch = ref or project.default_branch
         protected = self._context.options.is_protected(f"refs/heads/{branch}")
-        own = given(project.variables, protected=protected)
+        own = given(self._context.variables.levels(project), protected=protected)
         request = CompileRequest(
             files=files, root=PIPELINE_FILE, project=project.name, commit=commit, ref=branch,
             default_branch=project.default_branch, protected=protected, project_variables=own.everywhere,

@@ -7,11 +7,15 @@ run (the supervisor sees to that).
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -19,8 +23,17 @@ from typing import BinaryIO, Final
 from aegis.core.errors import UserError
 
 _MAGIC: Final = frozenset("*?[{")
+_NAMES_FAULT: Final = frozenset(
+    {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.ELOOP}
+)
+"""Errors of writing that come from the names in an archive and not from the disk."""
 _CHUNK: Final = 1024 * 1024
 UNPACKED_LIMIT: Final = 16 * 1024 * 1024 * 1024
+ENTRIES_LIMIT: Final = 2_000_000
+"""How many files an archive may hold: each costs memory before the first is read."""
+_ENTRY_SIZE: Final = 46
+"""Bytes of the directory of a zip per entry, at the least (APPNOTE.TXT 4.3.12)."""
+_LINK_SIZE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +107,16 @@ def choose(root: Path, globs: Sequence[str], *, exclude: Sequence[str] = (), ext
             continue
         trouble = _trouble(base, name)
         if trouble:
-            warnings.append(f"{name}: {trouble}")
+            warnings.append(f"{shown(name)}: {trouble}")
         else:
             kept.append(name)
     return Chosen(files=tuple(kept), warnings=tuple(warnings))
+
+
+def shown(name: str) -> str:
+    """A file's name for people: what moves a cursor or is not UTF-8 is written out."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _matching(base: Path, glob: str) -> Iterator[str]:
@@ -140,7 +159,7 @@ def _entries(base: Path, start: Path) -> Iterator[tuple[str, bool]]:
     while stack:
         directory = stack.pop()
         below: list[Path] = []
-        with os.scandir(directory) as entries:
+        with _scanned(directory) as entries:
             for entry in sorted(entries, key=lambda one: one.name):
                 relative = os.path.relpath(entry.path, base)
                 if entry.is_dir(follow_symlinks=False):
@@ -151,6 +170,16 @@ def _entries(base: Path, start: Path) -> Iterator[tuple[str, bool]]:
         stack.extend(reversed(below))
 
 
+def _scanned(directory: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    try:
+        return os.scandir(directory)
+    except OSError as error:
+        name = shown(str(directory))
+        raise UserError(
+            "tree-unreadable", f"{name[:100]}… cannot be looked through: {error.strerror}", hint="narrow the paths"
+        ) from error
+
+
 def _inside(base: Path, path: Path) -> bool:
     real = Path(os.path.realpath(path))
     return real == base or base in real.parents
@@ -158,6 +187,10 @@ def _inside(base: Path, path: Path) -> bool:
 
 def _trouble(base: Path, name: str) -> str:
     path = base / name
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "left out, since its name is not UTF-8"
     if not _inside(base, path.parent):
         return "refused, since a link on its way leads outside the work tree"
     try:
@@ -177,13 +210,14 @@ def open_file(path: Path) -> BinaryIO:
 def unpack(source: BinaryIO, root: Path, *, limit: int = UNPACKED_LIMIT) -> tuple[str, ...]:
     """Write an archive's files under `root`, over what is there; their names.
 
-    `UserError` for a name or a link that leads outside, or for more than `limit` bytes: nothing of that entry is
-    written, what came before it stays.
+    `UserError` for a name or a link that leads outside, for more than `limit` bytes, and for whatever else cannot be
+    unpacked: nothing of that entry is written, what came before it stays.
     """
     target = Target(root)
     written: list[str] = []
     left = limit
     try:
+        _check_entries(source)
         with zipfile.ZipFile(source) as archive:
             for info in archive.infolist():
                 left -= info.file_size
@@ -193,6 +227,9 @@ def unpack(source: BinaryIO, root: Path, *, limit: int = UNPACKED_LIMIT) -> tupl
                     continue
                 mode = info.external_attr >> 16
                 if stat.S_ISLNK(mode):
+                    if info.file_size > _LINK_SIZE:
+                        told = f"the link {shown(info.filename)} has a target of {info.file_size} bytes"
+                        raise UserError("archive-broken", told)
                     target.link(info.filename, archive.read(info))
                 else:
                     with archive.open(info) as packed:
@@ -202,7 +239,31 @@ def unpack(source: BinaryIO, root: Path, *, limit: int = UNPACKED_LIMIT) -> tupl
                 written.append(info.filename)
     except zipfile.BadZipFile as error:
         raise UserError("archive-broken", f"not a zip archive: {error}") from error
+    except (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error) as error:
+        # Encrypted, cut off, packed in a way nobody here knows, with names that are none.
+        raise UserError("archive-broken", f"the archive cannot be unpacked: {error}") from error
+    except OSError as error:
+        if error.errno not in _NAMES_FAULT:
+            raise
+        name = shown(str(error.filename or ""))[-100:]
+        raise UserError("archive-clashes", f"{name} cannot be written: {error.strerror}") from error
     return tuple(written)
+
+
+def _check_entries(source: BinaryIO) -> None:
+    """`UserError` for a directory of more entries than are allowed, before it is read into memory."""
+    size = source.seek(0, os.SEEK_END)
+    source.seek(max(0, size - 65557 - 76))
+    tail = source.read()
+    source.seek(0)
+    at, long = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
+    if at < 0 or len(tail) < at + 22:
+        return
+    held = int.from_bytes(tail[at + 12 : at + 16], "little")
+    if held == 0xFFFFFFFF and 0 <= long <= len(tail) - 48:
+        held = int.from_bytes(tail[long + 40 : long + 48], "little")
+    if held > ENTRIES_LIMIT * 2 * _ENTRY_SIZE:
+        raise UserError("archive-too-large", f"the archive's directory has {held} bytes: too many files")
 
 
 class Target:

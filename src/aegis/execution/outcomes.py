@@ -1,6 +1,7 @@
-"""What the end of a job's last attempt means beyond the job: an environment used, a release wished for. Pure.
+"""What the end of an attempt means: how the job is written down, whether it is tried again, what follows beyond it. Pure.
 
-Decides how an attempt has ended and which events are written together with its end. It carries nothing of it out.
+Decides how an attempt has ended and which events are written together with its end: an environment used, a release wished
+for. It carries nothing of it out.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from aegis.core.plan import JobSpec
 from aegis.core.types import JobRun, Run, State, StoredFile
 from aegis.execution.places import used
 from aegis.execution.runners import JobResult
-from aegis.execution.schedule import tolerated
+from aegis.execution.schedule import retries, tolerated
 
 
-def concluded(before: JobRun, spec: JobSpec, result: JobResult, trace: StoredFile | None, at: datetime) -> JobRun:
-    """The attempt as it has ended. Whoever asked for the end, the server decides that a job being canceled is canceled."""
+def ended(spec: JobSpec, before: JobRun, result: JobResult, trace: StoredFile | None, at: datetime) -> JobRun:
+    """The attempt as it ended."""
+    # Whoever asked for the end, the server decides that a job being canceled is canceled.
     canceled = before.state is State.CANCELING or result.state is State.CANCELED
     state = State.CANCELED if canceled else result.state
     failed = state is State.FAILED
@@ -34,6 +36,7 @@ def concluded(before: JobRun, spec: JobSpec, result: JobResult, trace: StoredFil
         files_until=at + timedelta(seconds=expires) if expires is not None else None,
         coverage=result.coverage,
         usage=result.usage,
+        steps=result.steps,
         reuse=result.reuse,
         allow_failure=tolerated(spec, result.exit_code) if failed else spec.allow_failure,
     )
@@ -44,6 +47,13 @@ def amended(job: JobRun, data: events.ArtifactsKept | events.ArtifactsErased) ->
     if isinstance(data, events.ArtifactsKept):
         return replace(job, files_until=None) if job.id == data.job else job
     return replace(job, files=(), files_until=None) if job.id in data.jobs else job
+
+
+def tried_again(spec: JobSpec, job: JobRun) -> bool:
+    """Whether another attempt follows by itself."""
+    return job.state is State.FAILED and retries(
+        spec.retry, attempt=job.attempt, failure_reason=job.failure_reason or "", exit_code=job.exit_code
+    )
 
 
 def outcomes(run: Run, spec: JobSpec, job: JobRun, *, will_retry: bool) -> tuple[object, ...]:

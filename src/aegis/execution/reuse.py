@@ -38,7 +38,7 @@ CHANGING: Final = frozenset({
     "CI_PIPELINE_CREATED_AT", "CI_PIPELINE_ID", "CI_PIPELINE_IID", "CI_PIPELINE_NAME", "CI_PIPELINE_SCHEDULE_DESCRIPTION",
     "CI_PIPELINE_SOURCE", "CI_PIPELINE_TRIGGERED", "CI_PIPELINE_URL", "CI_PROJECT_DIR", "CI_REGISTRY_PASSWORD",
     "CI_REGISTRY_USER", "CI_RUNNER_DESCRIPTION", "CI_RUNNER_ID", "CI_RUNNER_TAGS", "GITLAB_USER_EMAIL", "GITLAB_USER_ID",
-    "GITLAB_USER_LOGIN", "GITLAB_USER_NAME", "HOME", "PWD", "SOURCE_DATE_EPOCH", "TMPDIR", NEVER,
+    "GITLAB_USER_LOGIN", "GITLAB_USER_NAME", "HOME", "PWD", "SOURCE_DATE_EPOCH", "TMPDIR", "TRACEPARENT", "TRACESTATE", NEVER,
 })  # fmt: skip
 """Variables that are another in every run or attempt and say nothing of what is proven; `CI_MERGE_REQUEST_*` as well."""
 _NAMED: Final = 5
@@ -51,7 +51,7 @@ class Seen:
     """What a job sees, beside what its plan says.
 
     `variables` is the environment of its steps, `files` the contents of file variables by name, `tree` each file of its work tree with
-    a digest, `surroundings` what runs it: the image by digest, or the machine's programs.
+    a digest, `surroundings` what runs it: the image by digest or the machine's programs, its network, its services.
     """
 
     variables: Mapping[str, str]
@@ -59,7 +59,7 @@ class Seen:
     tree: Mapping[str, str]
     dependencies: Sequence[Dependency]
     isolation: str
-    surroundings: str
+    surroundings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def forbidden(variables: Mapping[str, str]) -> bool:
     return variables.get(NEVER, "").strip().lower() in _YES
 
 
-def hindrance(spec: JobSpec, image: str) -> str:
+def hindrance(spec: JobSpec, image: str, *, services: int = 0) -> str:
     """Why a job can never be reused, or empty: it acts on the world, or what it runs in is not known by digest."""
     outward = {
         "deploys": spec.environment is not None, "releases": spec.release is not None, "starts a pipeline": spec.trigger is not None,
@@ -108,8 +108,8 @@ def hindrance(spec: JobSpec, image: str) -> str:
     for what, so in outward.items():
         if so:
             return f"it {what}"
-    if spec.services:
-        return "it has services, which are not known by digest"
+    if len(spec.services) != services:
+        return "its services are not known by digest"
     if spec.image is not None and not image:
         return f"its image {spec.image.name} is not known by digest"
     return ""

@@ -9,19 +9,23 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from aegis.core.errors import AegisError, UserError
 from aegis.core.plan import ArtifactSpec, CacheSpec
 from aegis.core.ports import Blobs, Clock
 from aegis.core.types import StoredFile
 from aegis.execution import cache, parcel, stored, zip_face
-from aegis.execution.archive import choose, open_file, walk
+from aegis.execution.archive import choose, open_file, shown, walk
 from aegis.execution.environment import expand
 from aegis.execution.ports import CacheEntry
 from aegis.execution.runners import Dependency
 from aegis.execution.sealed import SealedNotes
 
 Lines = list[str]
+CACHE_LIMIT: Final = 8 * 1024 * 1024 * 1024
+"""Bytes of a work tree that a cache may hold; a file with holes counts with what it says."""
+_NAME_SIZE: Final = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,7 @@ def save(
             if not found.files:
                 lines.append(f"Nothing to cache under {key}.")
                 continue
+            _check_size(work, found.files, CACHE_LIMIT)
             with caches.blobs.hold():
                 digest, size = _packed(work, found.files, caches.blobs)
                 entry = CacheEntry(digest=digest, size=size, at=caches.clock.now())
@@ -143,8 +148,8 @@ def collect(
         if found.files:
             _check_size(work, found.files, limit)
             digest, size = _packed(work, found.files, blobs)
-            name = expand(spec.name, variables) if spec.name else "artifacts"
-            kept.append(StoredFile(name=f"{name.replace('/', '-')}.zip", kind="archive", digest=digest, size=size))
+            name = _archive_name(expand(spec.name, variables)) if spec.name else "artifacts"
+            kept.append(StoredFile(name=f"{name}.zip", kind="archive", digest=digest, size=size))
             lines.append(f"Uploaded artifacts: {len(found.files)} files, {size} bytes, {digest}.")
         else:
             lines.append("ERROR: No files to upload.")
@@ -156,8 +161,14 @@ def collect(
             with open_file(work / name) as file:
                 digest, size = blobs.put_stream(file)
             kept.append(StoredFile(name=name, kind=kind, digest=digest, size=size))
-            lines.append(f"Uploaded {kind} report {name}: {size} bytes.")
+            lines.append(f"Uploaded {kind} report {shown(name)}: {size} bytes.")
     return tuple(kept), lines
+
+
+def _archive_name(wanted: str) -> str:
+    """A name that is one and stays in one line, wherever the archive is put."""
+    name = "".join(one if one.isprintable() and one not in '/\\"' else "-" for one in wanted)
+    return name[:_NAME_SIZE].strip(". ") or "artifacts"
 
 
 def _check_size(work: Path, files: Sequence[str], limit: int) -> None:
@@ -165,8 +176,8 @@ def _check_size(work: Path, files: Sequence[str], limit: int) -> None:
     if total > limit:
         raise UserError(
             "artifacts-too-large",
-            f"the artifacts hold {total} bytes; {limit} are allowed",
-            hint="narrow artifacts:paths, or exclude what can be made again",
+            f"the files hold {total} bytes; {limit} are allowed",
+            hint="narrow the paths, or exclude what can be made again",
         )
 
 

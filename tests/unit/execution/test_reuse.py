@@ -25,7 +25,7 @@ SPEC = JobSpec(name="unit", stage="test", script=("make test",))
 SEEN = Seen(
     variables={"AEGIS_REUSE": "true", "A": "1", "CI_JOB_ID": "01"}, files={}, tree={"a.py": "1", "doc/b.md": "2"},
     dependencies=(Dependency(job="build", archive=StoredFile(name="a", kind="archive", digest="sha512:1", size=1)),),
-    isolation="namespaces", surroundings="sha256:image",
+    isolation="namespaces", surroundings=("sha256:image",),
 )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def test_another_plan_is_another_fingerprint(change: dict[str, Any], part: str) 
         ({"tree": {"a.py": "1"}}, "inputs"),
         ({"dependencies": ()}, "needs"),
         ({"isolation": "process"}, "image"),
-        ({"surroundings": "sha256:other"}, "image"),
+        ({"surroundings": ("sha256:image", "registries")}, "image"),
     ],
 )
 def test_anything_else_it_sees_is_another_fingerprint(change: dict[str, Any], part: str) -> None:

@@ -33,6 +33,8 @@ from aegis.core.events.building import (
     RunFinished,
     RunRefused,
     RunStarted,
+    VariableRemoved,
+    VariableSet,
     VerdictGiven,
 )
 from aegis.core.events.delivering import (
@@ -137,6 +139,8 @@ __all__ = [
     "SessionOpened",
     "TokenIssued",
     "TokenRevoked",
+    "VariableRemoved",
+    "VariableSet",
     "VerdictGiven",
     "event",
 ]

@@ -60,11 +60,13 @@ from aegis.delivery.commands.operating import (
     MakeLoginLink,
     PromotePackage,
     RemoveRunner,
+    RescanReleases,
     ResetRunnerToken,
     RevokeToken,
     ScrubRegistry,
     YankPackage,
 )
+from aegis.delivery.commands.variables import ChangeVariable, CreateVariable, RemoveVariable
 from aegis.delivery.commands.verbs import (
     NAMES,
     VERBS,
@@ -82,6 +84,7 @@ __all__ = [
     "CancelJob",
     "CancelRun",
     "ChangeRunner",
+    "ChangeVariable",
     "CleanUpGitLabRegistry",
     "CleanUpRegistry",
     "CloseMergeRequest",
@@ -93,6 +96,7 @@ __all__ = [
     "CreateBranch",
     "CreateProject",
     "CreateRunner",
+    "CreateVariable",
     "CutRelease",
     "DecideAutomatically",
     "DeleteBranch",
@@ -114,6 +118,8 @@ __all__ = [
     "RefreshMergeRequests",
     "RejectPromotion",
     "RemoveRunner",
+    "RemoveVariable",
+    "RescanReleases",
     "ResetRunnerToken",
     "ResumePromotions",
     "RetryJob",

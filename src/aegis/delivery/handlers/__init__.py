@@ -21,11 +21,13 @@ NOUNS: Final = (
     "runners",
     "sources",
     "verifications",
+    "rescans",
     "registries",
     "hosted_registries",
     "packages",
     "artifacts",
     "retention",
+    "variables",
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,10 @@ from aegis.core.errors import AegisError
 from aegis.core.plan import Image
 from aegis.core.types import State
 from aegis.execution import environment, reuse, script, transfer
+from aegis.execution.network import unheard
 from aegis.execution.ports import (
     Exit,
+    ImageRoot,
     ImageRoots,
     Place,
     Sandbox,
@@ -27,11 +30,14 @@ from aegis.execution.ports import (
 )
 from aegis.execution.runners import Assignment, JobResult, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
+from aegis.execution.services import requests
+from aegis.execution.supervise import images
+from aegis.execution.supervise.images import Refusal
 from aegis.execution.supervise.log import JobLog
 from aegis.execution.supervise.places import empty, give, make, tool_cache
+from aegis.execution.supervise.report import report
 from aegis.execution.supervise.reused import Reuse
-from aegis.execution.supervise.tools import Course, Refusal, Tools
-from aegis.execution.trace import coverage, readable
+from aegis.execution.supervise.tools import Course, Tools
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,16 +52,18 @@ class JobWork:
     def __init__(self, tools: Tools, assignment: Assignment, call: Callable[..., Awaitable[object]]) -> None:
         self._tools = tools
         self._options = tools.options
-        self._assignment = assignment
+        self._assignment = images.completed(assignment, self._options.image)
         self._call_in_thread = call
         self._course = Course()
         self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
+        self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
         self._kept = contextlib.ExitStack()
         self._reuse: Reuse | None = None
         self._since = tools.clock.monotonic()
         self._log = self._make_log({})
+        self._bug: Exception | None = None
 
     @property
     def place(self) -> Place:
@@ -94,11 +102,11 @@ class JobWork:
                 watching.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await watching
-            with contextlib.suppress(AegisError):
-                # Refused: the server has given the job up. Failed: the lease runs out, and the server says so.
-                await self._call(self._tools.source.finish, self._assignment.job.id, result)
-                if self._reuse is not None:
-                    await self._call(self._reuse.keep, result, self._tools.clock.monotonic() - self._since)
+            await report(self._call, self._tools.source, self._assignment.job.id, result)
+            if self._reuse is not None:
+                await self._call(self._reuse.keep, result, self._tools.clock.monotonic() - self._since)
+        if self._bug is not None:
+            raise self._bug
 
     async def _result(self) -> JobResult:
         try:
@@ -111,11 +119,25 @@ class JobWork:
             result = self._refused(SYSTEM_FAILURE, error.message, error.hint)
         except OSError as error:
             result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
+        except Exception as error:  # noqa: BLE001 - the job ends now and says why, instead of being silent until it is lost
+            self._bug = error
+            result = self._refused(SYSTEM_FAILURE, f"the runner has a bug: {type(error).__name__}: {error}", "")
+        finally:
+            await self._leave()
         await self._log.close()
-        result = replace(result, usage=self._course.usage)
+        result = replace(result, usage=self._course.usage, steps=self._log.steps)
         if self._log.broken and result.state is State.SUCCESS:
             result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result
+
+    async def _leave(self) -> None:
+        """Give the sandbox back, however the job ended."""
+        sandbox, self._course.sandbox = self._course.sandbox, None
+        try:
+            if sandbox is not None:
+                await sandbox.cleanup()
+        except AegisError as error:
+            self._log.line(f"WARNING: {error.message}", colour=_YELLOW)
 
     def _refused(self, reason: str, message: str, mend: str) -> JobResult:
         self._log.line(f"ERROR: {message}", colour=_RED)
@@ -136,35 +158,23 @@ class JobWork:
             assignment, self._place, tool_path=tool_path, passthrough=options.passthrough
         )
         self._log = self._make_log(self._environment.secrets)
-        wanted = [one.name for one in (assignment.spec.image, *assignment.spec.services) if one]
-        names = ", ".join(wanted)
+        wanted = images.names(assignment.spec)
         if wanted and options.host_tools:
-            self._log.line(
-                f"WARNING: {names} is not used: the job runs with the tools of this machine.", colour=_YELLOW
-            )
-        elif assignment.spec.services:
-            services = ", ".join(one.name for one in assignment.spec.services)
-            raise Refusal(
-                "image_pull_failure",
-                f"the job asks for the services {services}, and this runner has no container engine",
-                "run it on a runner with containers, or leave them out and use this machine's tools (--host-tools)",
-            )
-        elif wanted and (self._tools.images is None or not self._tools.executor.carries_images):
-            raise Refusal(
-                "image_pull_failure",
-                f"the job asks for {names}, and this runner ({self._tools.executor.isolation}) cannot run images",
-                "run it with namespaces or on a runner with containers, or allow this machine's tools (--host-tools)",
-            )
+            text = f"WARNING: {wanted} is not used: the job runs with the tools of this machine."
+            self._log.line(text, colour=_YELLOW)
+        else:
+            images.check(assignment.spec, self._tools.executor, fetched=self._tools.images is not None)
 
     async def _carry(self) -> JobResult:
-        assignment = self._assignment
-        name = self._options.name
-        self._log.line(f"Running with aegis on {name} ({self._tools.executor.isolation})")
-        timeout = assignment.spec.timeout
-        async with self._deadline(timeout):
-            await self._pull()
-            earlier = await self._earlier()
-            if earlier is not None:
+        assignment, spec, name = self._assignment, self._assignment.spec, self._options.name
+        isolation, network = self._tools.executor.isolation, self._network.policy
+        self._log.line(f"Running with aegis on {name} ({isolation}, network: {network})")
+        self._say([text] if (text := unheard(self._network, spec.variables)) else [])
+        async with self._deadline(spec.timeout):
+            if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
+                async with self._section("prepare_executor"):
+                    await self._pull(self._tools.images, spec.image, spec.services)
+            if (earlier := await self._earlier()) is not None:
                 return self._told(earlier)
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
@@ -180,8 +190,6 @@ class JobWork:
         if result.state is State.FAILED and self._tools.on_failure is not None and sandbox is not None:
             await self._log.flush()
             await self._tools.on_failure(assignment, sandbox, self._environment.variables)
-        if sandbox is not None:
-            await sandbox.cleanup()
         return self._told(result)
 
     async def _prepare(self) -> None:
@@ -210,33 +218,19 @@ class JobWork:
 
     @property
     def _wish(self) -> WorkspaceRequest:
-        run, checkout = (
-            self._assignment.run,
-            self._environment.variables.get("GIT_STRATEGY", "") not in {"none", "empty"},
-        )
+        run, wanted = self._assignment.run, self._environment.variables.get("GIT_STRATEGY", "")
         return WorkspaceRequest(
-            project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work, checkout=checkout
-        )
+            project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work,
+            checkout=wanted not in {"none", "empty"},
+        )  # fmt: skip
 
     async def _earlier(self) -> JobResult | None:
         """The result of a job like this one, where it asks for that and there is one."""
-        spec, values, notes = self._assignment.spec, self._environment, self._tools.results
+        values, notes = self._environment, self._tools.results
         if notes is None or not reuse.asked(values.variables):
             return None
-        image = self._course.image.digest if self._course.image is not None else ""
-        if why := reuse.hindrance(spec, image):
-            self._log.line(f"Not reused: {why}.")
-            return None
-        isolation = self._tools.executor.isolation
-        self._reuse = Reuse(
-            notes=notes, blobs=self._tools.blobs, clock=self._tools.clock, assignment=self._assignment,
-            isolation=isolation, allowed=self._options.reuse,
-        )  # fmt: skip
-        seen = reuse.Seen(
-            variables=values.variables, files=values.files, dependencies=self._assignment.dependencies, isolation=isolation,
-            tree=await self._call(self._tools.workspaces.files, self._wish), surroundings=image or self._options.machine,
-        )  # fmt: skip
-        found = await self._call(self._reuse.look, seen)
+        self._reuse = Reuse(tools=self._tools, notes=notes, assignment=self._assignment)
+        found = await self._call(self._reuse.look, values, self._wish, self._course, self._network.policy)
         self._said_of_reuse()
         return found
 
@@ -245,33 +239,30 @@ class JobWork:
             self._say(self._reuse.lines)
             self._reuse.lines.clear()
 
-    async def _pull(self) -> None:
-        """The image that will be the job's root, and what it says of the environment."""
-        roots, image = self._tools.images, self._assignment.spec.image
-        if image is not None and roots is not None and not self._options.host_tools:
-            async with self._section("prepare_executor"):
-                await self._pull_image(roots, image)
+    async def _pull(self, roots: ImageRoots, image: Image | None, services: Sequence[Image]) -> None:
+        """The image that will be the job's root, what it says of the environment, and the images of services."""
+        project = self._assignment.run.project
 
-    async def _pull_image(self, roots: ImageRoots, image: Image) -> None:
-        name = environment.expand(image.name, self._environment.variables)
-        self._log.line(f"Using the image {name} ...")
-        try:
-            found = await self._call(roots.get, replace(image, name=name), self._assignment.run.project)
-        except AegisError as error:
-            mend = f"{error.hint}; or use this machine's tools (--host-tools)".removeprefix("; or ")
-            raise Refusal("image_pull_failure", f"the image {name} cannot be used: {error.message}", mend) from error
-        self._course.image = found
-        self._log.line(f"{name} is {found.digest}")
-        if image.user:
-            self._log.line(f"WARNING: the user {image.user} is not used: a job is always `job`.", colour=_YELLOW)
-        passed = {**self._options.passthrough, **image.variables}
-        self._environment = environment.build(
-            self._assignment, self._place, passthrough=passed, image=found.environment
-        )
+        async def get(one: Image, *, service: bool = False) -> ImageRoot:
+            self._log.line(f"Using the image {one.name} ...")
+            found = await self._call(roots.get, one, project, service=service)
+            self._log.line(f"{one.name} is {found.digest}")
+            return found
+
+        if image is not None:
+            self._course.image = found = await images.fetch(get, image, self._environment.variables)
+            passed = {**self._options.passthrough, **image.variables}
+            self._environment = environment.build(
+                self._assignment, self._place, passthrough=passed, image=found.environment
+            )
+        own = functools.partial(get, service=True)
+        got = [(one, await images.fetch(own, one, self._environment.variables)) for one in services]
+        self._course.services, warnings = requests(got, self._environment, self._assignment.variables)
+        self._say(warnings)
 
     async def _before_sources(self, commands: Sequence[str]) -> None:
         """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
-        self._course.sandbox = await self._sandbox(())
+        self._course.sandbox = await self._sandbox((), services=False)
         ended = await self._step("pre_get_sources_script", commands)
         await self._course.sandbox.cleanup()
         self._course.sandbox, self._course.begun = None, False
@@ -279,13 +270,14 @@ class JobWork:
             raise Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
         await self._call(empty, self._place.work)
 
-    async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False) -> Sandbox:
+    async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False, services: bool = True) -> Sandbox:
         owner, kept = self._tools.executor.owner, self._options.tool_cache
         writable = await self._call(tool_cache, kept, self._place, self._cache_name, owner) if kept else {}
         if owner is not None:
             own = (self._place.tmp, self._place.home, self._place.files)
             await self._call(give, own if owned else (self._place.work, *own), owner)
         image, asked = self._course.image, self._assignment.spec.image
+        values = self._environment.variables
         ours = (*self._options.read_only, *self._options.tool_paths) if image is None else self._passed_files()
         return await self._tools.executor.prepare(
             SandboxRequest(
@@ -296,6 +288,11 @@ class JobWork:
                 limits=self._options.limits,
                 image=image,
                 entrypoint=asked.entrypoint if asked is not None else None,
+                user=environment.expand(asked.user or "", values) if asked is not None and image is not None else "",
+                services=self._course.services if services else (),
+                log=self._log,
+                network=self._network,
+                show_services=values.get("CI_DEBUG_SERVICES", "").lower() in {"true", "1"},
             )
         )
 
@@ -333,6 +330,9 @@ class JobWork:
                 ended = await sandbox.run(script.render(commands), values, self._log)
             finally:
                 self._course.running = False
+        if ended.out_of_memory:
+            self._course.starved = self._options.limits.used_up
+            self._log.line(f"WARNING: {self._course.starved}", colour=_YELLOW)
         if ended.usage is not None:
             self._course.usage = ended.usage if self._course.usage is None else self._course.usage + ended.usage
         return ended
@@ -371,7 +371,7 @@ class JobWork:
             state=State.FAILED,
             exit_code=ended.code,
             failure_reason="script_failure",
-            message=f"the script ended with exit code {ended.code}",
+            message=self._course.starved or f"the script ended with exit code {ended.code}",
         )
 
     async def _keep(self, result: JobResult) -> JobResult:
@@ -397,21 +397,8 @@ class JobWork:
                 result = replace(result, files=files)
         if spec.coverage:
             await self._log.flush()
-            result = replace(result, coverage=self._coverage(spec.coverage))
+            result = replace(result, coverage=self._log.coverage(spec.coverage))
         return result
-
-    def _coverage(self, expression: str) -> float | None:
-        import re2  # noqa: PLC0415 - only jobs with `coverage:` need it
-
-        try:
-            pattern = re2.compile(f"(?m){expression.strip('/')}")
-        except re2.error as error:
-            self._log.line(f"WARNING: coverage: {expression} is not a regular expression: {error}", colour=_YELLOW)
-            return None
-        return coverage(
-            readable(self._log.tail),
-            lambda text: [found.group(1 if pattern.groups else 0) or "" for found in pattern.finditer(text)],
-        )
 
     def _told(self, result: JobResult) -> JobResult:
         if result.state is State.SUCCESS:
@@ -448,6 +435,8 @@ class JobWork:
 
     def stop(self, why: str) -> None:
         """End the script: `cancel`, `timeout`, `abort` (no `after_script`) or `shutdown`. The first reason counts."""
+        if why == "shutdown" and self._course.stop:
+            why = "abort"  # what is being stopped already gets no more time for its `after_script` either
         if not self._course.stop or why == "abort":
             self._course.stop = why
             self._halt_script()

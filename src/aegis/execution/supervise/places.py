@@ -50,7 +50,55 @@ def remove(root: Path) -> None:
                     one.chmod(stat.S_IRWXU)
             function(path)
 
-    shutil.rmtree(root, onerror=again)
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(root, onerror=again)
+    if root.is_dir() and not root.is_symlink():
+        _remove_flat(root)
+
+
+def _remove_flat(root: Path) -> None:
+    """Remove a tree of any depth: each directory is moved up to the root before it is emptied, so no path becomes long."""
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchmod(top, stat.S_IRWXU)
+        moved = 0
+        while names := os.listdir(top):  # noqa: PTH208 - by its descriptor: the path may be too long
+            for name in names:
+                if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=top)
+                    continue
+                os.chmod(name, stat.S_IRWXU, dir_fd=top)
+                moved = _emptied(top, name, moved)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    root.rmdir()
+
+
+def _emptied(top: int, name: str, moved: int) -> int:
+    """Take everything out of one directory: files are gone, directories lie in `top` under a free number beyond `moved`."""
+    inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+    try:
+        for one in os.listdir(inside):  # noqa: PTH208 - as above
+            if not stat.S_ISDIR(os.stat(one, dir_fd=inside, follow_symlinks=False).st_mode):
+                os.unlink(one, dir_fd=inside)
+                continue
+            os.chmod(one, stat.S_IRWXU, dir_fd=inside)
+            moved += 1
+            while _there(top, f"{moved}.gone"):
+                moved += 1
+            os.rename(one, f"{moved}.gone", src_dir_fd=inside, dst_dir_fd=top)
+    finally:
+        os.close(inside)
+    return moved
+
+
+def _there(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def make(place: Place, files: Mapping[str, str]) -> None:

@@ -8,41 +8,52 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from aegis.core.errors import AegisError
-from aegis.core.ports import Blobs, Clock
 from aegis.core.reuse import JobReuse
 from aegis.core.types import State
 from aegis.execution import reuse, stored
+from aegis.execution.environment import JobEnvironment
+from aegis.execution.ports import WorkspaceRequest
 from aegis.execution.reuse import Fingerprint, Proven
 from aegis.execution.runners import Assignment, JobResult
 from aegis.execution.sealed import SealedNotes
+from aegis.execution.supervise.tools import Course, Tools
 
 TRUSTED, OPEN = "protected", "open"
 
 
 @dataclass(slots=True, kw_only=True)
 class Reuse:
-    """One attempt's view of what was proven. `allowed` False works everything anew and compares."""
+    """One attempt's view of what was proven."""
 
+    tools: Tools
     notes: SealedNotes[Proven]
-    blobs: Blobs
-    clock: Clock
     assignment: Assignment
-    isolation: str
-    allowed: bool
     lines: list[str] = field(default_factory=list)
     """What the log is to say."""
     _made: Fingerprint | None = None
     _earlier: Proven | None = None
 
-    def look(self, seen: reuse.Seen) -> JobResult | None:
+    def look(self, values: JobEnvironment, wish: WorkspaceRequest, course: Course, network: str) -> JobResult | None:
         """The result of an earlier job that this one may take over; None: it is to be worked."""
-        assignment = self.assignment
+        assignment, options = self.assignment, self.tools.options
+        image = course.image.digest if course.image is not None else ""
+        if why := reuse.hindrance(assignment.spec, image, services=len(course.services)):
+            self.lines.append(f"Not reused: {why}.")
+            return None
+        beside = [
+            (one.aliases, one.image.digest, one.entrypoint, one.command, one.variables) for one in course.services
+        ]
+        seen = reuse.Seen(
+            variables=values.variables, files=values.files, tree=self.tools.workspaces.files(wish),
+            dependencies=assignment.dependencies, isolation=self.tools.executor.isolation,
+            surroundings=(image or options.machine, network, *map(repr, beside)),
+        )  # fmt: skip
         self._made = reuse.fingerprint(assignment.spec, seen, self._keyed)
         found = self._earlier = self._proven(self._made.whole)
         if found is None:
             self._why_not()
             return None
-        if not self.allowed or reuse.forbidden(seen.variables):
+        if not options.reuse or reuse.forbidden(seen.variables):
             self.lines.append(f"Run {found.run} has proven this already; it is worked again, since that was asked for.")
             return None
         self.lines.append(
@@ -87,8 +98,8 @@ class Reuse:
         if made is None or result.state is not State.SUCCESS or (result.reuse is not None and result.reuse.run):
             return
         proven = Proven(
-            fingerprint=made, run=run.id, job=self.assignment.job.id, commit=run.commit, at=self.clock.now(),
-            trusted=self.assignment.trusted, isolation=self.isolation, files=result.files, coverage=result.coverage,
+            fingerprint=made, run=run.id, job=self.assignment.job.id, commit=run.commit, at=self.tools.clock.now(),
+            trusted=self.assignment.trusted, isolation=self.tools.executor.isolation, files=result.files, coverage=result.coverage,
             seconds=seconds,
         )  # fmt: skip
         trust = TRUSTED if self.assignment.trusted else OPEN
@@ -103,7 +114,7 @@ class Reuse:
             found = self._note(f"{whole}/{trust}")
             if found is None or not reuse.usable(found, trusted=self.assignment.trusted):
                 continue
-            if all(stored.is_whole(self.blobs, one.digest) for one in found.files):
+            if all(stored.is_whole(self.tools.blobs, one.digest) for one in found.files):
                 return found
             self.lines.append(f"Not reused: files of run {found.run} are gone.")
         return None

@@ -1,4 +1,4 @@
-"""What a job is worked with, what it has by now, and why it cannot go on."""
+"""What a job is worked with, and what it has by now."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import JobUsage, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import Run, StoredFile
+from aegis.execution.network import Network
 from aegis.execution.options import SupervisorOptions
-from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox, Workspaces
+from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox, ServiceRequest, Workspaces
 from aegis.execution.reuse import Proven
 from aegis.execution.runners import Assignment, JobSource
 from aegis.execution.sealed import SealedNotes
@@ -33,15 +35,8 @@ class Tools:
     """Where `image:` comes from; None: jobs with images are refused."""
     on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
     """Called while the failed job's sandbox still exists: for a shell in it."""
-
-
-@dataclass(slots=True)
-class Refusal(Exception):
-    """The job cannot go on, for a reason that is not its script's."""
-
-    reason: str
-    message: str
-    mend: str = ""
+    network: Callable[[Run], Network] = lambda _: Network()
+    """The widest network that jobs of a run may have."""
 
 
 @dataclass(slots=True)
@@ -52,6 +47,9 @@ class Course:
     """`cancel`, `timeout`, `abort`, `shutdown`: why its script is to end; empty while it is not."""
     sandbox: Sandbox | None = None
     image: ImageRoot | None = None
+    services: tuple[ServiceRequest, ...] = ()
+    starved: str = ""
+    """What is said where a process of it was ended for want of memory."""
     running: bool = False
     begun: bool = False
     """Whether the script was started: without it there is nothing to clean up by `after_script`."""

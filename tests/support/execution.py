@@ -33,6 +33,7 @@ from aegis.execution.reuse import Proven
 from aegis.execution.runners import JobCredentials
 from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
+from aegis.execution.supervise.timings import Durations, Timings
 from aegis.secrets.masking import SecretMasker
 from support.clock import SeededEntropy
 
@@ -170,6 +171,9 @@ class Engine:
             workspaces=GitWorkspaces(lambda _: self.root / "data" / "repo.git"),
             blobs=self.blobs,
             caches=SealedNotes(DirectoryShelf(self.root / "data" / "caches"), b"key", "cache", CacheEntry),
+            timings=Timings(
+                SealedNotes(DirectoryShelf(self.root / "data" / "caches"), b"key", "durations", Durations), self.blobs
+            ),
             results=SealedNotes(DirectoryShelf(self.root / "data" / "caches"), b"key", "result", Proven),
             clock=self.clock,
             masker=masker,

@@ -64,6 +64,7 @@ from aegis.execution.resources import UNORDERED
 from aegis.execution.reuse import Proven
 from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
+from aegis.execution.supervise.timings import Durations, Timings
 from aegis.gitops.ports import ImageLayer, PulledImage
 from aegis.ledger.projections import ProjectionRunner
 from aegis.notify.inbox import Inbox
@@ -221,6 +222,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                 ),
                 blobs=blobs,
                 caches=caches,
+                timings=Timings(SealedNotes(shelf, keys.note_secret, "durations", Durations), blobs),
                 results=SealedNotes(shelf, keys.note_secret, "result", Proven),
                 clock=clock,
                 masker=_masker,

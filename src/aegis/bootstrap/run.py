@@ -55,7 +55,9 @@ from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, S
 from aegis.execution.reuse import Proven
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.sealed import SealedNotes
+from aegis.execution.shards import Test, slowest
 from aegis.execution.supervise import Supervisor, Tools
+from aegis.execution.supervise.timings import Durations, Timings
 from aegis.execution.trace import chunks, readable, tail
 from aegis.pipeline.request import CompileRequest
 from aegis.secrets.masking import SecretMasker
@@ -308,6 +310,9 @@ class LocalRun:
             workspaces=self._workspaces,
             blobs=self._blobs,
             caches=SealedNotes(DirectoryShelf(self._folder / "caches"), b"local", "cache", CacheEntry),
+            timings=Timings(
+                SealedNotes(DirectoryShelf(self._folder / "results"), b"local", "durations", Durations), self._blobs
+            ),
             results=SealedNotes(DirectoryShelf(self._folder / "results"), b"local", "result", Proven),
             clock=self._clock,
             masker=masker,
@@ -405,6 +410,10 @@ class LocalRun:
     def log_piece(self, job: JobRun, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of a job's log from `offset`; empty at what is its end now."""
         return self._traces.read(job.id, offset, limit)
+
+    def slow_tests(self, run: Run, count: int) -> tuple[tuple[str, Test], ...]:
+        """The slowest tests of the jobs' reports, with the jobs' names."""
+        return slowest(self._blobs, run.jobs, count)
 
     def tail_of(self, job: JobRun, size: int = 65536) -> bytes:
         """The end of a finished job's log."""

@@ -7,7 +7,7 @@ Runner API that translates for `gitlab-runner`). Nothing here performs anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -101,6 +101,12 @@ class Assignment:
     """Whether the job belongs to a protected branch or tag: it then shares nothing with jobs that do not."""
     resolve_failure: str = ""
     """Why the job cannot begin (a secret that did not resolve); the runner only writes it down and finishes."""
+
+
+def with_file(assignment: Assignment, name: str, content: str) -> Assignment:
+    """The assignment with a file variable beneath those that it has."""
+    given = Variable(key=name, value=content, file=True, raw=True)
+    return replace(assignment, variables=(given, *assignment.variables))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,10 @@ from aegis.execution.ports import (
     SandboxRequest,
     WorkspaceRequest,
 )
-from aegis.execution.runners import Assignment, JobResult, Signal
+from aegis.execution.runners import Assignment, JobResult, Signal, with_file
 from aegis.execution.schedule import SYSTEM_FAILURE
 from aegis.execution.services import requests
+from aegis.execution.shards import FILE_VARIABLE
 from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
 from aegis.execution.supervise.log import JobLog
@@ -103,6 +104,9 @@ class JobWork:
                 with contextlib.suppress(asyncio.CancelledError):
                     await watching
             await report(self._call, self._tools.source, self._assignment.job.id, result)
+            if self._tools.timings is not None and result.state is State.SUCCESS:
+                with contextlib.suppress(AegisError):
+                    await self._call(self._tools.timings.keep, self._assignment, result.files)
             if self._reuse is not None:
                 await self._call(self._reuse.keep, result, self._tools.clock.monotonic() - self._since)
         if self._bug is not None:
@@ -154,6 +158,8 @@ class JobWork:
         if assignment.resolve_failure:
             raise Refusal("unmet_prerequisites", assignment.resolve_failure)
         tool_path = [str(path) for path in options.tool_paths]
+        if self._tools.timings is not None and (told := await self._call(self._tools.timings.given, assignment)):
+            assignment = self._assignment = with_file(assignment, FILE_VARIABLE, told)
         self._environment = environment.build(
             assignment, self._place, tool_path=tool_path, passthrough=options.passthrough
         )

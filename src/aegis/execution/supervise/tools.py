@@ -15,6 +15,7 @@ from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, S
 from aegis.execution.reuse import Proven
 from aegis.execution.runners import Assignment, JobSource
 from aegis.execution.sealed import SealedNotes
+from aegis.execution.supervise.timings import Timings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Tools:
     options: SupervisorOptions
     results: SealedNotes[Proven] | None = None
     """What jobs have proven; None: nothing is reused."""
+    timings: Timings | None = None
+    """How long tests took; None: no job is told."""
     images: ImageRoots | None = None
     """Where `image:` comes from; None: jobs with images are refused."""
     on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -24,6 +25,7 @@ from aegis.adapters.blobs_directory import CHUNK, hasher
 from aegis.adapters.s3_objects import S3Objects, absent, failed
 from aegis.core.errors import Conflict, ExternalError, NotFound
 
+_WRITERS: Final = 3
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _PART: Final = 64 * 1024 * 1024
 
@@ -75,15 +77,15 @@ class S3Blobs:
         return digest, size
 
     def put_each(self, parts: Iterable[bytes]) -> Iterator[str]:
-        """See `Blobs`: at most two contents are in memory beside the one that is being made."""
-        with ThreadPoolExecutor(1, thread_name_prefix="blobs") as pool:
-            written: Future[str] | None = None
+        """See `Blobs`. A few are written at once: waiting for one to be durable keeps nobody from writing the next."""
+        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="blobs") as pool:
+            waiting: deque[Future[str]] = deque()
             for part in parts:
-                if written is not None:
-                    yield written.result()
-                written = pool.submit(self.put, part)
-            if written is not None:
-                yield written.result()
+                if len(waiting) == _WRITERS:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(self.put, part))
+            while waiting:
+                yield waiting.popleft().result()
 
     def get(self, digest: str) -> bytes:
         """The bytes; `NotFound`; `ExternalError` when what is stored no longer matches its digest."""

@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aegis.cli import COMMANDS
-from aegis.config.declaration import Declaration, Seconds, seconds
+from aegis.config.declaration import Declaration
+from aegis.config.strict import Seconds, seconds
 from aegis.config.load import load
 from aegis.delivery.flow import FLOW
 from aegis.gates.policy import GatePolicy, from_document

@@ -16,7 +16,7 @@ from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.cluster_local import LocalCluster
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available, networks_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.git_http_backend import GitHttpBackend
 from aegis.adapters.githost_directory import DirectoryGitHost
@@ -169,24 +169,19 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
 
     def supervisor() -> Supervisor:
         isolated = isolation_available()
-        if isolated.ok:
-            executor: NamespaceExecutor | ProcessExecutor = NamespaceExecutor(
-                read_only=allowed.read_only, environ=environ
-            )
-        elif runner.isolation_required and runner.concurrency:
+        kept = runner.network.policy is NetworkPolicy.ALL or networks_available()
+        if runner.concurrency and not (kept and (isolated.ok or not runner.isolation_required)):
+            wanted = "isolated here" if not isolated.ok and runner.isolation_required else "kept from the network here"
             raise ExternalError(
                 "no-isolation",
-                f"jobs cannot be isolated here: {isolated.detail}",
-                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional}}`",
+                f"jobs cannot be {wanted}: {isolated.detail}",
+                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional, network: all}}`".removeprefix(
+                    "; or "
+                ),
             )
-        elif runner.network.policy is not NetworkPolicy.ALL and runner.concurrency:
-            raise ExternalError(
-                "no-isolation",
-                f"jobs cannot be kept from the network here, as the policy `{runner.network.policy}` wants: {isolated.detail}",
-                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional, network: all}}`",
-            )
-        else:
-            executor = ProcessExecutor()
+        executor: NamespaceExecutor | ProcessExecutor = (
+            NamespaceExecutor(read_only=allowed.read_only, environ=environ) if isolated.ok else ProcessExecutor()
+        )
         options = SupervisorOptions(
             directory=data / "jobs",
             concurrency=runner.concurrency,

@@ -27,7 +27,7 @@ from aegis.access.id_tokens import Key
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available, networks_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
@@ -245,14 +245,20 @@ class LocalRun:
 
     def _executor(self) -> Executor:
         wanted = self.options.executor
-        if wanted == "namespace" or (wanted is None and isolation_available().ok):
-            return NamespaceExecutor(environ=os.environ)
-        if self.options.network != NetworkPolicy.ALL:
+        found = isolation_available()
+        if wanted == "namespace" or (wanted is None and found.ok):
+            if self.options.network != NetworkPolicy.ALL:
+                self._can_keep_network(ok=networks_available())
+            return NamespaceExecutor(environ=os.environ, groups=False)
+        self._can_keep_network(ok=False)
+        return ProcessExecutor()
+
+    def _can_keep_network(self, *, ok: bool) -> None:
+        if not ok and self.options.network != NetworkPolicy.ALL:
             raise ExternalError(
                 "no-isolation", f"jobs cannot be kept from the network here: {isolation_available().detail}",
                 hint=f"--executor namespace where the system allows it ({isolation_available().mend}), or --network all",
             )  # fmt: skip
-        return ProcessExecutor()
 
     # -- life -----------------------------------------------------------------------------------------------------
 

@@ -32,8 +32,10 @@ def map_identity(uid: int, gid: int) -> None:
     """Let this process be `INNER_ID` in its user namespace."""
     for name, text in (("setgroups", "deny"), ("uid_map", f"{INNER_ID} {uid} 1"), ("gid_map", f"{INNER_ID} {gid} 1")):
         try:
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                file.write(text)
+            # Without a codec: those that are not loaded yet lie outside of the step's root by now.
+            handle = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(handle, text.encode())
+            os.close(handle)
         except OSError as error:
             raise StageError(
                 f"write {name}", os.strerror(error.errno or 0), errno.errorcode.get(error.errno or 0, "")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aegis.core.types import JobUsage
+from aegis.core.spent import JobUsage
 from aegis.execution.ports import JobLimits
 
 _PERIOD: Final = 100_000

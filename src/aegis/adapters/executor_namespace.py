@@ -176,6 +176,11 @@ class NamespaceExecutor:
         return True
 
     @property
+    def carries_tools(self) -> bool:
+        """See `Executor`."""
+        return True
+
+    @property
     def carries_services(self) -> bool:
         """See `Executor`."""
         return True

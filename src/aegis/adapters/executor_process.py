@@ -22,7 +22,7 @@ from aegis.adapters.control_groups import ControlGroups
 from aegis.adapters.executor_starter import Started, Starter
 from aegis.adapters.shell_interactive import attend
 from aegis.core.errors import ExternalError
-from aegis.core.types import JobUsage
+from aegis.core.spent import JobUsage
 from aegis.execution.images import command
 from aegis.execution.network import NetworkPolicy, told
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink
@@ -211,6 +211,11 @@ class ProcessExecutor:
         return False
 
     @property
+    def carries_tools(self) -> bool:
+        """See `Executor`."""
+        return True
+
+    @property
     def carries_services(self) -> bool:
         """See `Executor`."""
         return False
@@ -224,11 +229,13 @@ class ProcessExecutor:
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`. Read-only and writable directories are where they are."""
         if request.image is not None:
-            raise ExternalError("no-isolation", "an image cannot be a job's root here", hint="use --executor namespace")
+            raise ExternalError(
+                "no-isolation", "an image cannot be a job's root here", hint="use --executor namespaces"
+            )
         if request.network.policy is not NetworkPolicy.ALL:
             raise ExternalError(
                 "no-isolation", f"without namespaces a job's network is the machine's, not {request.network.policy}",
-                hint="use --executor namespace, or allow it: --network all, runner: {network: all}",
+                hint="use --executor namespaces, or allow it: --network all, runner: {network: all}",
             )  # fmt: skip
         return StepSandbox(request, {"mode": "process"}, grace=self._grace, starter=self._starter)
 

@@ -1,4 +1,4 @@
-"""What the declaration says of the built-in runner: how many jobs, how isolated, which network, how much of the machine."""
+"""What the declaration says of the built-in runner: how jobs are kept apart, how many, their network and limits."""
 
 from __future__ import annotations
 
@@ -19,9 +19,22 @@ class LimitsModel(Strict):
     processes: int = Field(4096, ge=16)
 
 
+class ContainersModel(Strict):
+    """What jobs may have of a container engine. `registries` are hosts that it may pull from by itself."""
+
+    image: str = ""
+    registries: tuple[str, ...] = ()
+    pull_policies: tuple[Literal["always", "if-not-present", "never"], ...] = Field(("always",), min_length=1)
+    privileged: tuple[str, ...] = ()
+    root: bool = False
+    socket: bool = False
+
+
 class RunnerModel(Strict):
     """The built-in runner; `concurrency: 0` leaves every job to remote runners, `tags` the jobs with other tags."""
 
+    executor: Literal["namespaces", "docker", "podman"] = "namespaces"
+    containers: ContainersModel = ContainersModel()
     concurrency: int = Field(2, ge=0, le=64)
     tags: tuple[str, ...] | None = None
     isolation: Literal["required", "optional"] = "required"

@@ -1,8 +1,9 @@
-"""How every part of the declaration is read: strictly, with durations and sizes as people write them."""
+"""What all models of `aegis.yaml` stand on: no unknown keys, durations and sizes, names that must be declared."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -42,3 +43,11 @@ def size(value: object) -> object:
 
 
 Size = Annotated[int, BeforeValidator(size), Field(ge=0)]
+
+
+def known(names: tuple[str, ...], declared: Collection[str], where: str) -> None:
+    """`ValueError` for the first name that is not declared."""
+    missing = [name for name in names if name not in declared]
+    if missing:
+        choices = ", ".join(sorted(declared)) or "nothing yet"
+        raise ValueError(f"{where}: {missing[0]!r} is not declared; declared are: {choices}")

@@ -6,14 +6,15 @@ called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from aegis.core.plan import Image
-from aegis.core.types import JobUsage, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import StoredFile
 from aegis.execution.network import Network
 
 
@@ -154,15 +155,26 @@ class CacheEntry:
     at: datetime
 
 
-class CacheIndex(Protocol):
-    """Which archive holds the cache of a project under a key. The last writer wins; losing it costs only time."""
+class Shelf(Protocol):
+    """Small values by name (`folder/file` of `[0-9a-z.]`), written whole: a reader sees an old value or a new one.
 
-    def lookup(self, project: str, key: str) -> CacheEntry | None:
-        """The entry, or None."""
+    Nobody answers for who wrote a value. The last writer wins. Losing it costs only time. `ExternalError` where it fails.
+    """
+
+    def get(self, name: str) -> bytes | None:
+        """The value, or None."""
         ...
 
-    def store(self, project: str, key: str, entry: CacheEntry) -> None:
+    def put(self, name: str, data: bytes) -> None:
         """Keep it."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Forget it; no error when it is not there."""
+        ...
+
+    def names(self) -> Iterator[tuple[str, float]]:
+        """What there is, each with the Unix time of its last change."""
         ...
 
 
@@ -340,7 +352,7 @@ class Sandbox(Protocol):
 
 
 class Executor(Protocol):
-    """Runs steps on this machine. `isolation` is recorded in the run (`namespaces`, `process`)."""
+    """Runs steps on this machine. `isolation` is recorded in the run (`namespaces`, `docker`, `podman`, `process`)."""
 
     @property
     def isolation(self) -> str:
@@ -355,6 +367,11 @@ class Executor(Protocol):
     @property
     def carries_images(self) -> bool:
         """Whether a job's root can be an image."""
+        ...
+
+    @property
+    def carries_tools(self) -> bool:
+        """Whether a job without an image has the machine's programs; if not, it needs an image."""
         ...
 
     @property

@@ -17,12 +17,13 @@ from typing import Final, ParamSpec, TypeVar
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
 from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import JobUsage, Run, State, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import Run, State, StoredFile
 from aegis.execution import environment, script, transfer
 from aegis.execution.network import Network, unheard
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import (
-    CacheIndex,
+    CacheEntry,
     Executor,
     Exit,
     ImageRoot,
@@ -36,11 +37,13 @@ from aegis.execution.ports import (
 )
 from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.services import requests
 from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
 from aegis.execution.supervise.log import JobLog
-from aegis.execution.supervise.places import empty, give
+from aegis.execution.supervise.places import empty, give, make, tool_cache
+from aegis.execution.supervise.report import report
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,7 +60,7 @@ class Tools:
     executor: Executor
     workspaces: Workspaces
     blobs: Blobs
-    caches: CacheIndex
+    caches: SealedNotes[CacheEntry]
     clock: Clock
     masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
     options: SupervisorOptions
@@ -94,14 +97,16 @@ class JobWork:
     def __init__(self, tools: Tools, assignment: Assignment, call: Callable[..., Awaitable[object]]) -> None:
         self._tools = tools
         self._options = tools.options
-        self._assignment = assignment
+        self._assignment = images.completed(assignment, self._options.image)
         self._call_in_thread = call
         self._course = _Course()
         self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
         self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
+        self._kept = contextlib.ExitStack()
         self._log = self._make_log({})
+        self._bug: Exception | None = None
 
     @property
     def place(self) -> Place:
@@ -133,15 +138,16 @@ class JobWork:
     async def work(self) -> None:
         """Carry the job out and report its result; only bugs are raised."""
         watching = asyncio.create_task(self._watch())
-        try:
-            result = await self._result()
-        finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
-        with contextlib.suppress(AegisError):
-            # Refused: the server has given the job up. Failed: the lease runs out, and the server says so.
-            await self._call(self._tools.source.finish, self._assignment.job.id, result)
+        with self._kept:
+            try:
+                result = await self._result()
+            finally:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+            await report(self._call, self._tools.source, self._assignment.job.id, result)
+        if self._bug is not None:
+            raise self._bug
 
     async def _result(self) -> JobResult:
         try:
@@ -154,10 +160,13 @@ class JobWork:
             result = self._refused(SYSTEM_FAILURE, error.message, error.hint)
         except OSError as error:
             result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
+        except Exception as error:  # noqa: BLE001 - the job ends now and says why, instead of being silent until it is lost
+            self._bug = error
+            result = self._refused(SYSTEM_FAILURE, f"the runner has a bug: {type(error).__name__}: {error}", "")
         finally:
             await self._leave()
         await self._log.close()
-        result = replace(result, usage=self._course.usage)
+        result = replace(result, usage=self._course.usage, steps=self._log.steps)
         if self._log.broken and result.state is State.SUCCESS:
             result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result
@@ -194,7 +203,7 @@ class JobWork:
         if wanted and options.host_tools:
             text = f"WARNING: {wanted} is not used: the job runs with the tools of this machine."
             self._log.line(text, colour=_YELLOW)
-        elif wanted:
+        else:
             images.check(assignment.spec, self._tools.executor, fetched=self._tools.images is not None)
 
     async def _carry(self) -> JobResult:
@@ -203,8 +212,7 @@ class JobWork:
         isolation, network = self._tools.executor.isolation, self._network.policy
         self._log.line(f"Running with aegis on {name} ({isolation}, network: {network})")
         self._say([text] if (text := unheard(self._network, assignment.spec.variables)) else [])
-        timeout = assignment.spec.timeout
-        async with self._deadline(timeout):
+        async with self._deadline(assignment.spec.timeout):
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
         result = self._judged(ended)
@@ -221,7 +229,7 @@ class JobWork:
     async def _prepare(self) -> None:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
-        await self._call(self._make_place)
+        await self._call(make, self._place, self._environment.files)
         if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
             async with self._section("prepare_executor"):
                 await self._pull(self._tools.images, spec.image, spec.services)
@@ -281,8 +289,8 @@ class JobWork:
         await self._call(empty, self._place.work)
 
     async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False, services: bool = True) -> Sandbox:
-        writable = await self._call(self._tool_cache)
-        owner = self._tools.executor.owner
+        owner, kept = self._tools.executor.owner, self._options.tool_cache
+        writable = await self._call(tool_cache, kept, self._place, self._cache_name, owner) if kept else {}
         if owner is not None:
             own = (self._place.tmp, self._place.home, self._place.files)
             await self._call(give, own if owned else (self._place.work, *own), owner)
@@ -311,37 +319,15 @@ class JobWork:
         named = {Path(value) for value in self._options.passthrough.values() if value.startswith("/")}
         return tuple(path for path in self._options.read_only if path in named)
 
-    def _make_place(self) -> None:
-        for path in (self._place.root, self._place.work, self._place.tmp, self._place.home, self._place.files):
-            path.mkdir(mode=0o755, parents=True)
-        for name, value in self._environment.files.items():
-            file = self._place.files / name
-            file.write_text(value, encoding="utf-8", errors="surrogateescape")
-            file.chmod(0o600)
-
-    def _tool_cache(self) -> dict[str, Path]:
-        root = self._options.tool_cache
-        if root is None:
-            return {}
+    @property
+    def _cache_name(self) -> str:
         trust = "protected" if self._assignment.trusted else "open"
-        folder = root / self._assignment.run.project.replace("/", "--") / trust
-        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        owner = self._tools.executor.owner
-        if owner is not None and folder.stat().st_uid != owner[0]:
-            give((folder,), owner)
-        cache = self._place.home / ".cache"
-        if self._place.inner_home == str(self._place.home):
-            if not cache.is_symlink():
-                cache.symlink_to(folder)
-            return {}
-        cache.mkdir(exist_ok=True)
-        return {f"{self._place.inner_home}/.cache": folder}
+        return f"{self._assignment.run.project.replace('/', '--')}/{trust}"
 
     @property
     def _caches(self) -> transfer.Caches:
         return transfer.Caches(
-            index=self._tools.caches,
+            notes=self._tools.caches,
             blobs=self._tools.blobs,
             clock=self._tools.clock,
             trusted=self._assignment.trusted,
@@ -419,6 +405,7 @@ class JobWork:
                     )
                 )  # fmt: skip
         if spec.artifacts:
+            self._kept.enter_context(self._tools.blobs.hold())
             async with self._section("upload_artifacts"):
                 files, lines = await self._call(
                     transfer.collect, spec.artifacts, self._place.work, values, self._tools.blobs,
@@ -466,6 +453,8 @@ class JobWork:
 
     def stop(self, why: str) -> None:
         """End the script: `cancel`, `timeout`, `abort` (no `after_script`) or `shutdown`. The first reason counts."""
+        if why == "shutdown" and self._course.stop:
+            why = "abort"  # what is being stopped already gets no more time for its `after_script` either
         if not self._course.stop or why == "abort":
             self._course.stop = why
             self._halt_script()

@@ -264,7 +264,9 @@ class LocalRun:
             recorded_by="aegis run",
         )
         self._queue = SqliteQueue()
-        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree", self.executor.owner)
+        self._workspaces = CopyWorkspaces(
+            self._project.directory, self.directory / "tree", self.executor.owner, kept=self._folder / "tree"
+        )
         self._coordinator = Coordinator(
             ledger=self._ledger,
             blobs=self._blobs,

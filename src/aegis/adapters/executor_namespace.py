@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from aegis.adapters.executor_process import StepSandbox, outside_places
-from aegis.adapters.executor_starter import Starter
+from aegis.adapters.executor_starter import INIT, Starter
 from aegis.core.errors import ExternalError
 from aegis.execution.ports import Place, Sandbox, SandboxRequest
 
 JOB_ID: Final = 61357
 """User and group of jobs on a machine where Aegis is root: in the range that distributions leave free."""
-_INIT: Final = Path(__file__).with_name("executor_namespace_init.py")
 _MACHINES: Final = frozenset({"x86_64", "aarch64", "riscv64"})
 _SETTINGS: Final = (
     (
@@ -103,7 +102,7 @@ def _try(mode: str) -> str:
         }  # fmt: skip
         try:
             subprocess.run(
-                [sys.executable, "-I", "-S", str(_INIT)],
+                INIT,
                 input=marshal.dumps(document), capture_output=True, env={}, pass_fds=(writer,), timeout=20, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,6 +1,6 @@
 """`Executor` without isolation: a job is a process tree of this user. For local runs where nothing better is there.
 
-`StepSandbox` is shared with the namespace executor: both have `executor_namespace_init.py` carry out every step. On Linux a subreaper finds descendants that made sessions of their own; elsewhere only the step's
+`StepSandbox` is shared with the namespace executor: both have `executor_init` carry out every step. On Linux a subreaper finds descendants that made sessions of their own; elsewhere only the step's
 process group is ended.
 """
 

@@ -16,7 +16,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -195,7 +195,19 @@ class NamespaceExecutor:
         }
         if request.image is not None:
             settings["image"] = self._layers(request.image.path, place.root)
-        return StepSandbox(request, settings, grace=self._grace, starter=self._starter)
+        ground = self._ground(settings) if self._mode == "root" and request.image is None else b""
+        return StepSandbox(request, settings, grace=self._grace, starter=self._starter, ground=ground)
+
+    @staticmethod
+    def _ground(settings: Mapping[str, Any]) -> bytes:
+        """What the steps of this job have in common with those of every job like it."""
+        return marshal.dumps(
+            {
+                "root": str(Path(settings["root"]).parents[1]),
+                "read_only": settings["read_only"],
+                "targets": [target for target, _ in settings["writable"]],
+            }
+        )
 
     def _layers(self, image: Path, root: Path) -> str:
         """The overlay of an image: what a job changes is kept beside it, from one step to the next."""

@@ -42,7 +42,16 @@ def outside_places(root: Path) -> dict[str, Path]:
 class StepSandbox:
     """Runs the steps of one job through the init program. `settings` are its request, apart from the step."""
 
-    def __init__(self, request: SandboxRequest, settings: Mapping[str, Any], *, grace: float, starter: Starter) -> None:
+    def __init__(
+        self,
+        request: SandboxRequest,
+        settings: Mapping[str, Any],
+        *,
+        grace: float,
+        starter: Starter,
+        ground: bytes = b"",
+    ) -> None:
+        self._ground = ground
         self._starter = starter
         self._request = request
         self._settings = settings
@@ -59,7 +68,7 @@ class StepSandbox:
         name = f".step-{self._steps}"
         (place.files / name).write_bytes(script)
         document = self._document(f"{place.inner_files}/{name}", environment)
-        started = await self._starter.take()
+        started = await self._starter.take(self._ground)
         self._process = started
         if self._stopped:
             self._terminate()

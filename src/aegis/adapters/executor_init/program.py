@@ -2,7 +2,7 @@
 
 Run as a program of its own (`python -I -S`), with nothing but the standard library. With the number of a socket as its
 argument it is the keeper: for each message with three descriptors (request, output, report) it forks a step and answers its
-process id. With `terminal` and a descriptor it is a shell for a person, whose request is read there. Without, it is one
+process id; the message may describe the ground that the step stands on (see `ground`). With `terminal` and a descriptor it is a shell for a person, whose request is read there. Without, it is one
 step, with the request on standard input. The request is one marshalled mapping (the same
 interpreter wrote it); what happened is told on the report: `used <seconds> <memory> <read> <written>`
 (bytes) and `exit <code>`, or `error <stage>: <text>` when the step could not be started.
@@ -20,6 +20,7 @@ import os
 import resource
 import sys
 
+from aegis.adapters.executor_init.ground import Grounds, step_onto
 from aegis.adapters.executor_init.rights import become, limit, map_identity
 from aegis.adapters.executor_init.root import world
 from aegis.adapters.executor_init.system import (
@@ -110,7 +111,7 @@ def ended(request: dict[str, Any], code: int) -> None:
     report(request, f"used {used.ru_utime + used.ru_stime:.6f} {numbers}\nexit {code}")
 
 
-def first_process(request: dict[str, Any], life: int) -> NoReturn:
+def first_process(request: dict[str, Any], life: int, ground: int) -> NoReturn:
     """Process 1 of the namespace."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.set_blocking(life, False)
@@ -120,7 +121,10 @@ def first_process(request: dict[str, Any], life: int) -> NoReturn:
     except BlockingIOError:
         pass  # the starter lives
     try:
-        world(request)
+        if ground < 0:
+            world(request)
+        else:
+            step_onto(ground, request)
         become(request)
     except StageError as error:
         report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
@@ -132,9 +136,11 @@ def first_process(request: dict[str, Any], life: int) -> NoReturn:
     os._exit(0)
 
 
-def isolated(request: dict[str, Any]) -> NoReturn:
+def isolated(request: dict[str, Any], ground: int) -> NoReturn:
     """Start process 1 in new namespaces and wait for it."""
-    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
+    flags = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
+    if ground < 0:
+        flags |= CLONE_NEWNS
     try:
         if request["mode"] == "user":
             uid, gid = os.geteuid(), os.getegid()
@@ -149,7 +155,7 @@ def isolated(request: dict[str, Any]) -> NoReturn:
     child = os.fork()
     if child == 0:
         os.close(held)
-        first_process(request, life)
+        first_process(request, life, ground)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for descriptor in (0, 1, 2, request["report"]):
@@ -190,8 +196,8 @@ def plain(request: dict[str, Any]) -> NoReturn:
     os._exit(0)
 
 
-def step(given: int) -> NoReturn:
-    """Read one request and carry it out."""
+def step(given: int, ground: int = -1) -> NoReturn:
+    """Read one request and carry it out, on the ground that was made for it."""
     parts = []
     while part := os.read(given, 1 << 20):
         parts.append(part)
@@ -210,7 +216,7 @@ def step(given: int) -> NoReturn:
             os._exit(1)
     if request["mode"] == "process":
         plain(request)
-    isolated(request)
+    isolated(request, ground)
 
 
 def keep(number: int) -> NoReturn:
@@ -230,10 +236,15 @@ def keep(number: int) -> NoReturn:
 
     signal.signal(signal.SIGCHLD, reap)
     door = socket.socket(fileno=number)
+    grounds = Grounds()
     while True:
-        message, given, _, _ = socket.recv_fds(door, 1, 3)
-        if not message or len(given) != 3:
+        message, given, _, _ = socket.recv_fds(door, 4, 3)
+        if len(message) != 4 or len(given) != 3:
             os._exit(0)
+        wish = b""
+        while missing := int.from_bytes(message) - len(wish):
+            wish += door.recv(missing) or os._exit(0)
+        ground = grounds.get(wish)
         child = os.fork()
         if child == 0:
             door.close()
@@ -244,7 +255,7 @@ def keep(number: int) -> NoReturn:
             os.close(given[1])
             # The number that the request names, whatever it is here.
             os.dup2(given[2], REPORT, inheritable=False)
-            step(given[0])
+            step(given[0], ground)
         for descriptor in given:
             os.close(descriptor)
         door.send(b"%10d" % child)

@@ -22,6 +22,7 @@ from aegis.adapters.shell_interactive import attend
 from aegis.core.errors import ExternalError
 from aegis.core.types import JobUsage
 from aegis.execution.images import command
+from aegis.execution.network import NetworkPolicy, told
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink
 
 _READ: Final = 64 * 1024
@@ -81,11 +82,12 @@ class StepSandbox:
             started.close()
 
     def _document(self, script: str, environment: Mapping[str, str]) -> dict[str, Any]:
-        limits = self._request.limits
+        request, limits = self._request, self._request.limits
+        names = [name for one in request.services for name in one.aliases]
         return {
             **self._settings,
             "argv": self._argv(script),
-            "environment": dict(environment),
+            "environment": told(request.network, environment, names),
             "directory": self._request.place.inner_work,
             "grace": self._grace,
             "limits": {"memory": limits.memory, "processes": limits.processes, "files": limits.files},
@@ -190,6 +192,11 @@ class ProcessExecutor:
         """See `Executor`. Without namespaces there is no root but the machine's."""
         return False
 
+    @property
+    def carries_services(self) -> bool:
+        """See `Executor`."""
+        return False
+
     def place(self, root: Path, project: str) -> Place:  # noqa: ARG002 - the project is not part of the paths here
         """See `Executor`. Inside is outside."""
         paths = outside_places(root)
@@ -200,6 +207,11 @@ class ProcessExecutor:
         """See `Executor`. Read-only and writable directories are where they are."""
         if request.image is not None:
             raise ExternalError("no-isolation", "an image cannot be a job's root here", hint="use --executor namespace")
+        if request.network.policy is not NetworkPolicy.ALL:
+            raise ExternalError(
+                "no-isolation", f"without namespaces a job's network is the machine's, not {request.network.policy}",
+                hint="use --executor namespace, or allow it: --network all, runner: {network: all}",
+            )  # fmt: skip
         return StepSandbox(request, {"mode": "process"}, grace=self._grace, starter=self._starter)
 
     async def close(self) -> None:

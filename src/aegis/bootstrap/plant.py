@@ -46,6 +46,7 @@ from aegis.delivery.credentials import JobSecrets, JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
+from aegis.delivery.job_network import job_network
 from aegis.delivery.options import Options
 from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
@@ -53,6 +54,8 @@ from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
 from aegis.delivery.tokens import TokenBook
 from aegis.execution.coordinator import Coordinator
+from aegis.execution.network import NetworkPolicy
+from aegis.execution.network import registries as registries_of
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
 from aegis.execution.resources import UNORDERED
 from aegis.execution.supervise import Supervisor, Tools
@@ -162,17 +165,25 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     inbox, metrics = Inbox(), Metrics()
     for projection in (context.world, inbox, metrics):
         projections.follow(projection)
-    allowed = machine(environ, whole_path=False)
+    allowed, near = machine(environ, whole_path=False), registries_of(environ)
 
     def supervisor() -> Supervisor:
         isolated = isolation_available()
         if isolated.ok:
-            executor: NamespaceExecutor | ProcessExecutor = NamespaceExecutor(read_only=allowed.read_only)
+            executor: NamespaceExecutor | ProcessExecutor = NamespaceExecutor(
+                read_only=allowed.read_only, environ=environ
+            )
         elif runner.isolation_required and runner.concurrency:
             raise ExternalError(
                 "no-isolation",
                 f"jobs cannot be isolated here: {isolated.detail}",
                 hint=f"{isolated.mend}; or declare `runner: {{isolation: optional}}`",
+            )
+        elif runner.network.policy is not NetworkPolicy.ALL and runner.concurrency:
+            raise ExternalError(
+                "no-isolation",
+                f"jobs cannot be kept from the network here, as the policy `{runner.network.policy}` wants: {isolated.detail}",
+                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional, network: all}}`",
             )
         else:
             executor = ProcessExecutor()
@@ -198,6 +209,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                 clock=clock,
                 masker=_masker,
                 options=options,
+                network=lambda run: job_network(context, near, run),
                 images=server_images(
                     data / "roots",
                     executor,

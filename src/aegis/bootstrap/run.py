@@ -37,7 +37,7 @@ from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
-from aegis.core.errors import NotFound, UserError
+from aegis.core.errors import ExternalError, NotFound, UserError
 from aegis.core.plan import Image, JobSpec, Plan, Variable
 from aegis.core.ports import Masker
 from aegis.core.types import JobRun, JobUsage, Run, State
@@ -45,6 +45,7 @@ from aegis.delivery.credentials import identity_variables
 from aegis.execution.archive import unpack
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH, dotenv
+from aegis.execution.network import NetworkPolicy, registries
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import Executor, ImageRoot, ImageRoots, Sandbox
 from aegis.execution.runners import Assignment, JobCredentials
@@ -143,6 +144,7 @@ class LocalOptions:
     host_tools: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
     shell_on_failure: bool = False
+    network: str = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +215,9 @@ class _Images:
 
         return local_images(self._project, self._executor)
 
-    def get(self, image: Image, project: str) -> ImageRoot:
+    def get(self, image: Image, project: str, *, service: bool = False) -> ImageRoot:
         """See `ImageRoots`."""
-        return self._roots.get(image, project)
+        return self._roots.get(image, project, service=service)
 
 
 class LocalRun:
@@ -244,7 +246,12 @@ class LocalRun:
     def _executor(self) -> Executor:
         wanted = self.options.executor
         if wanted == "namespace" or (wanted is None and isolation_available().ok):
-            return NamespaceExecutor()
+            return NamespaceExecutor(environ=os.environ)
+        if self.options.network != NetworkPolicy.ALL:
+            raise ExternalError(
+                "no-isolation", f"jobs cannot be kept from the network here: {isolation_available().detail}",
+                hint=f"--executor namespace where the system allows it ({isolation_available().mend}), or --network all",
+            )  # fmt: skip
         return ProcessExecutor()
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -299,6 +306,7 @@ class LocalRun:
 
     def _work(self) -> None:
         here = machine(os.environ, whole_path=True, hide=self._folder)
+        network = replace(registries(os.environ), policy=NetworkPolicy(self.options.network))
         options = SupervisorOptions(
             directory=self.directory / "jobs",
             name="this machine",
@@ -321,6 +329,7 @@ class LocalRun:
             options=options,
             images=_Images(self._project.directory, self.executor),
             on_failure=self._shell if self.options.shell_on_failure else None,
+            network=lambda _: network,
         )
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(Supervisor(tools, drain_seconds=0.0).run(self._stop))

@@ -35,6 +35,7 @@ _LOG_LINES: Final = 20
     "--parallel", type=click.IntRange(1, 64), default=None, metavar="N", help="Jobs at once. Default: processors."
 )
 @click.option("--executor", type=click.Choice(["namespace", "process"]), help="How jobs are kept apart.")
+@click.option("--network", type=click.Choice(["none", "registries", "all"]), default="all", help="What jobs reach.")
 @click.option("--env-file", metavar="FILE", help="Variables, as NAME=VALUE lines.")
 @click.option("--secrets-file", metavar="FILE", help="Masked variables, as NAME=VALUE lines; never kept.")
 @click.option("--host-tools", is_flag=True, help="Run jobs with `image:` with this machine's tools instead.")
@@ -51,6 +52,7 @@ def run(
     *,
     parallel: int | None,
     executor: str | None,
+    network: str,
     env_file: str | None,
     secrets_file: str | None,
     host_tools: bool,
@@ -83,6 +85,7 @@ def run(
     chosen = LocalOptions(
         parallel=1 if shell_on_failure else parallel or _processors(),
         executor=executor,
+        network=network,
         host_tools=host_tools,
         shell_on_failure=shell_on_failure,
     )

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from aegis.core.errors import AegisError
 from aegis.core.ids import is_name, is_project
 from aegis.execution.cron import parse
+from aegis.execution.network import place
 from aegis.gates.policy import from_document
 
 _CREDENTIAL = re.compile(r"\$AEGIS_REGISTRY_[A-Z0-9_]+|secret://registries/[A-Za-z0-9][A-Za-z0-9_/-]*#[A-Za-z0-9_]+")
@@ -115,7 +116,7 @@ class ScheduleModel(Strict):
 class ProjectModel(Strict):
     """A repository. `service` names the service it builds, `index` the package index it reads and releases to.
 
-    Without `index` it is the one named after the project's group.
+    Without `index` it is the one named after the project's group. `network` can only tighten what the runner gives.
     """
 
     kind: Literal["library", "service", "platform"]
@@ -125,6 +126,7 @@ class ProjectModel(Strict):
     resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
     schedules: dict[str, ScheduleModel] = {}
     variables: Variables = {}
+    network: Literal["none", "registries", "all"] = "all"
 
 
 class BranchModel(Strict):
@@ -235,6 +237,16 @@ class RunnerModel(Strict):
     isolation: Literal["required", "optional"] = "required"
     timeout: Seconds = 3600.0
     host_tools: bool = False
+    network: Literal["none", "registries", "all"] = "registries"
+    network_hosts: tuple[str, ...] = ()
+
+    @field_validator("network_hosts")
+    @classmethod
+    def _places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(place(one) for one in value)
+        except AegisError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from error
 
 
 class RetentionModel(Strict):

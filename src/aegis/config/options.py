@@ -17,6 +17,7 @@ from aegis.delivery.options import (
     RunnerOptions,
     ScheduleOptions,
 )
+from aegis.execution.network import Network, NetworkPolicy, place_of
 from aegis.gates.policy import from_document
 from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
 from aegis.registry.options import CleanUpRule, HostedRule, ImageMirrorRule, IndexRule, RegistryOptions
@@ -84,6 +85,7 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
                     for label, each in one.schedules.items()
                 },
                 variables=levels(declared, name),
+                network=NetworkPolicy(one.network),
             )
             for name, one in declared.projects.items()
         },
@@ -163,7 +165,17 @@ def runner(declared: Declaration) -> RunnerOptions:
         isolation_required=model.isolation == "required",
         host_tools=model.host_tools,
         timeout=model.timeout,
+        network=_network(declared),
     )
+
+
+def _network(declared: Declaration) -> Network:
+    """What jobs may reach beside the server and what the machine itself names."""
+    hosts = [one for one in (model.mirror for model in declared.registries.packages.values()) if one]
+    hosts += [one.url for one in declared.registries.mirrors.values()]
+    mirrors = [found for found in map(place_of, hosts) if found is not None]
+    policy = NetworkPolicy(declared.runner.network)
+    return Network(policy=policy, private=tuple(dict.fromkeys((*declared.runner.network_hosts, *mirrors))))
 
 
 def _environment(name: str, model: EnvironmentModel) -> EnvironmentOptions:

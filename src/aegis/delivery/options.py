@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from aegis.access.approvals import ApprovalPolicy
 from aegis.core.errors import NotFound
+from aegis.execution.network import Network, NetworkPolicy
 from aegis.gates.policy import GatePolicy
 from aegis.gitops.overlay import ServiceSpec
 from aegis.pipeline.declared import DeclaredVariable
@@ -42,6 +43,8 @@ class ProjectOptions:
     schedules: Mapping[str, ScheduleOptions] = field(default_factory=dict)
     variables: tuple[tuple[DeclaredVariable, ...], ...] = ()
     """Level by level, the lowest first: everybody's, the groups', its own."""
+    network: NetworkPolicy = NetworkPolicy.ALL
+    """The widest that its jobs may have, where the runner gives that much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,7 @@ class RunnerOptions:
     isolation_required: bool = True
     host_tools: bool = False
     timeout: float = 3600.0
+    network: Network = Network(policy=NetworkPolicy.REGISTRIES)  # noqa: RUF009 - a value that nothing changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

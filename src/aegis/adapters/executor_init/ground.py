@@ -22,9 +22,7 @@ from aegis.adapters.executor_init.root import (
     tools,
 )
 from aegis.adapters.executor_init.system import (
-    CLONE_NEWIPC,
     CLONE_NEWNS,
-    CLONE_NEWUTS,
     MS_PRIVATE,
     MS_REC,
     StageError,
@@ -138,7 +136,7 @@ def step_onto(ground: int, request: dict[str, Any]) -> None:
         for target, source in sorted([*inside, *places.items()], key=by_depth)
     ]
     call("enter the ground", libc.setns(ground, CLONE_NEWNS))
-    call("namespaces", libc.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS))
+    call("namespaces", libc.unshare(CLONE_NEWNS))
     os.close(ground)
     for target, tree, directory in taken:
         foothold(target, directory=directory)

@@ -21,10 +21,12 @@ import resource
 import sys
 
 from aegis.adapters.executor_init.ground import Grounds, step_onto
+from aegis.adapters.executor_init.network import connected, joined
 from aegis.adapters.executor_init.rights import become, limit, map_identity
 from aegis.adapters.executor_init.root import world
 from aegis.adapters.executor_init.system import (
     CLONE_NEWIPC,
+    CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUSER,
@@ -136,13 +138,27 @@ def die_with(life: int) -> None:
         return
 
 
+def apart(request: dict[str, Any]) -> None:
+    """Leave the machine's namespaces, all but those of mounts and processes, which the ground and the keeper give."""
+    flags, within = CLONE_NEWIPC | CLONE_NEWUTS, request.get("within")
+    if within:
+        joined(within, user=False)
+    elif request.get("network") is not None:
+        flags |= CLONE_NEWNET
+    call("namespaces", libc.unshare(flags))
+
+
 def first_process(request: dict[str, Any], ground: int = -1) -> NoReturn:
     """Process 1 of the namespace."""
     try:
-        if ground < 0:
-            world(request)
-        else:
+        if ground >= 0:
+            apart(request)
+        if request.get("network") is not None and not request.get("within"):
+            connected(request["network"])
+        if ground >= 0:
             step_onto(ground, request)
+        else:
+            world(request)
         become(request)
     except StageError as error:
         report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
@@ -166,8 +182,13 @@ def first_process(request: dict[str, Any], ground: int = -1) -> NoReturn:
 def isolated(request: dict[str, Any]) -> NoReturn:
     """Start process 1 in new namespaces and wait for it."""
     flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
+    within = request.get("within")
+    if request.get("network") is not None and not within:
+        flags |= CLONE_NEWNET
     try:
-        if request["mode"] == "user":
+        if within:
+            joined(within, user=request["mode"] == "user")
+        if request["mode"] == "user" and not within:
             uid, gid = os.geteuid(), os.getegid()
             call("user namespace", libc.unshare(CLONE_NEWUSER | flags))
             map_identity(uid, gid)

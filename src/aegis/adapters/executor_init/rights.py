@@ -8,9 +8,11 @@ import os
 import resource
 import struct
 
+from aegis.adapters.executor_init.calls import filtered
 from aegis.adapters.executor_init.system import (
     CLONE_NEWUSER,
     INNER_ID,
+    MACHINE,
     PR_CAPBSET_DROP,
     PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
@@ -46,7 +48,7 @@ def powerless() -> None:
         if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break
     header, data = struct.pack("Ii", 0x20080522, 0), struct.pack("IIIIII", 0, 0, 0, 0, 0, 0)
-    call("capset", libc.syscall(SYS_CAPSET[os.uname().machine], header, data))
+    call("capset", libc.syscall(SYS_CAPSET[MACHINE], header, data))
 
 
 def become(request: dict[str, Any]) -> None:
@@ -60,6 +62,10 @@ def become(request: dict[str, Any]) -> None:
         call("user namespace", libc.unshare(CLONE_NEWUSER))
         map_identity(uid, gid)
     powerless()
+    filtered()
+    # What the first process holds is not the job's to read, although both are the same user. A program that is started
+    # can be read again.
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     # A change of identity forgets who must not be outlived.
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

@@ -10,6 +10,7 @@ import os
 
 from aegis.adapters.executor_init.system import (
     INNER_ID,
+    MACHINE,
     MNT_DETACH,
     MS_BIND,
     MS_NODEV,
@@ -163,7 +164,7 @@ def enter(root: str) -> None:
     """Leave everything that is not the new root."""
     os.chdir(root)
     here = ctypes.c_char_p(b".")
-    call("pivot_root", libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], here, here))
+    call("pivot_root", libc.syscall(SYS_PIVOT_ROOT[MACHINE], here, here))
     call("leave the old root", libc.umount2(b".", MNT_DETACH))
     os.chdir("/")
 

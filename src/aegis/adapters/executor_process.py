@@ -40,6 +40,14 @@ def outside_places(root: Path) -> dict[str, Path]:
     return {name: root / name for name in ("work", "tmp", "home", "files")}
 
 
+def _lay(file: Path, script: bytes) -> None:
+    """Write a script where nothing is: an earlier step of the job may have put a link there, to be written through."""
+    file.unlink(missing_ok=True)
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    with os.fdopen(handle, "wb") as made:
+        made.write(script)
+
+
 class StepSandbox:
     """Runs the steps of one job through the init program. `settings` are its request, apart from the step."""
 
@@ -67,7 +75,7 @@ class StepSandbox:
         self._stopped = False
         self._steps += 1
         name = f".step-{self._steps}"
-        (place.files / name).write_bytes(script)
+        _lay(place.files / name, script)
         document = self._document(f"{place.inner_files}/{name}", environment)
         started = await self._starter.take(self._ground)
         self._process = started

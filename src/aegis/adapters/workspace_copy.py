@@ -41,6 +41,7 @@ class CopyWorkspaces:
         self._shares = True
         self._lock = threading.Lock()
         self._ready: WorkspaceReady | None = None
+        self._mounted: dict[Path, tuple[object, ...] | None] = {}
 
     def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
         """See `Workspaces`."""
@@ -48,15 +49,25 @@ class CopyWorkspaces:
             if self._ready is None:
                 self._ready = self._take(request.commit)
         if not request.checkout:
+            self.release(request.destination)
             return WorkspaceReady(note="No files, as GIT_STRATEGY asks.")
+        if request.destination in self._mounted:
+            return replace(self._ready, owned=True)
         if self._shares and workspace_overlay.mount(self._snapshot, request.destination, self._owner):
+            self._mounted[request.destination] = workspace_overlay.changes(request.destination)
             return replace(self._ready, owned=True)
         self._shares = False
         shutil.copytree(self._snapshot, request.destination, symlinks=True, dirs_exist_ok=True)
         return self._ready
 
+    def untouched(self, destination: Path) -> bool:
+        """See `Workspaces`."""
+        found = self._mounted.get(destination)
+        return found is not None and found == workspace_overlay.changes(destination)
+
     def release(self, destination: Path) -> None:
         """See `Workspaces`."""
+        self._mounted.pop(destination, None)
         workspace_overlay.unmount(destination)
 
     def close(self) -> None:

@@ -60,6 +60,10 @@ class GitWorkspaces:
         """A project's branches and tags as they are now, as its trees have them."""
         return packed_refs(self._repository(project))
 
+    def untouched(self, destination: Path) -> bool:  # noqa: ARG002 - whatever it is
+        """See `Workspaces`. To look at every file costs more than to make it anew."""
+        return False
+
     def release(self, destination: Path) -> None:
         """See `Workspaces`. A tree of this kind is only files."""
 

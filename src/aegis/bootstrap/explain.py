@@ -18,7 +18,6 @@ from aegis.core.errors import AegisError, NotFound
 from aegis.core.plan import Plan
 from aegis.core.types import JobRun, State
 from aegis.execution.explain import Explanation, Good, Inputs, Outcome, digest, explained, inputs_of
-from aegis.supplychain.locks import NAMES, packages_of
 
 TAIL: Final = 256 * 1024
 _PLAN: Final = "plan.json"
@@ -26,6 +25,7 @@ _INPUTS: Final = "inputs.json"
 _REMEMBERED: Final = 50
 """Earlier runs that are looked at."""
 _FILES: Final = 20_000
+_LOCK_ENDINGS: Final = (".lock", ".txt", "pylock.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,13 @@ def _top(directory: Path) -> dict[str, str]:
 
 def locks_in(root: Path, files: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """The versions that the lock files among `files` name; a lock that cannot be read is compared as a file."""
+    named = [path for path in files if path.endswith(_LOCK_ENDINGS)]
+    if not named:
+        return {}
+    from aegis.supplychain.locks import NAMES, packages_of  # noqa: PLC0415 - only trees with locks need it
+
     found = {}
-    for path in files:
+    for path in named:
         name = path.rsplit("/", 1)[-1]
         if name in NAMES or (name.startswith("requirements") and name.endswith((".txt", ".lock"))):
             try:

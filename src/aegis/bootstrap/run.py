@@ -20,10 +20,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Final, Self, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
 import aegis
-from aegis.access.id_tokens import Key
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
@@ -41,7 +40,6 @@ from aegis.core.errors import ExternalError, NotFound, UserError
 from aegis.core.plan import Image, JobSpec, Plan, Variable
 from aegis.core.ports import Masker
 from aegis.core.types import JobRun, JobUsage, Run, State
-from aegis.delivery.credentials import identity_variables
 from aegis.execution.archive import unpack
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH, dotenv
@@ -50,9 +48,11 @@ from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import Executor, ImageRoot, ImageRoots, Sandbox
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.supervise import Supervisor, Tools
-from aegis.execution.trace import chunks
 from aegis.pipeline.request import CompileRequest
 from aegis.secrets.masking import SecretMasker
+
+if TYPE_CHECKING:
+    from aegis.access.id_tokens import Key
 
 FOLDER: Final = ".aegis"
 LOCAL_ISSUER: Final = "https://aegis.invalid/local-run"
@@ -68,6 +68,8 @@ _FILES: Final = frozenset(
     | {"PIP_CERT", "PIP_FIND_LINKS", "UV_FIND_LINKS"}
 )
 _REFERENCE: Final = "file:"
+_PACE: Final = 0.05
+"""Seconds between two looks at a run that goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +234,8 @@ class LocalRun:
         self._identity: Key | None = None
         self.options = options
         self.changed = threading.Event()
+        self.idle = threading.Event()
+        """Set when nothing waits for a runner and nothing runs: worth a look at once."""
         self._project = local
         self._folder = local.directory / FOLDER
         self._clock = SystemClock()
@@ -282,7 +286,7 @@ class LocalRun:
             queue=self._queue,
             credentials=self._credentials,
             resolve_secret=self._resolve,
-            on_change=lambda _: self.changed.set(),
+            on_change=self._noticed,
         )
         self._children = Children(self._coordinator, self._blobs, self._request)
         self._thread.start()
@@ -343,8 +347,10 @@ class LocalRun:
         """No token of a server; `id_tokens` are signed by a key of this run alone, which nobody trusts."""
         if not spec.id_tokens:
             return JobCredentials(token="")
+        from aegis.delivery.credentials import identity_variables  # noqa: PLC0415 - only jobs with id_tokens need it
+
         if self._identity is None:
-            from aegis.adapters.signer_rsa import fleeting  # noqa: PLC0415 - only jobs with id_tokens need it
+            from aegis.adapters.signer_rsa import fleeting  # noqa: PLC0415 - as above
 
             self._identity = fleeting()
         made = identity_variables(self._identity, LOCAL_ISSUER, self._clock, run, spec, job, trusted=False)
@@ -363,7 +369,6 @@ class LocalRun:
     def start(self) -> None:
         """Submit the plan."""
         plan = self.plan
-        remember(self.directory, self._project, plan)
         run = Run(
             id=self.id,
             project=plan.project,
@@ -375,6 +380,8 @@ class LocalRun:
             started_by="local",
         )
         self._coordinator.submit(run, plan, actor="local")
+        # While the first jobs begin.
+        remember(self.directory, self._project, plan)
 
     def state(self) -> Run:
         """The run as it is, with the jobs of its child pipelines under their names; first what they ask for is done."""
@@ -387,6 +394,11 @@ class LocalRun:
         self._coordinator.cancel(self.id, "local", "interrupted")
         self._children.cancel("interrupted")
         return self.state()
+
+    def _noticed(self, _run: str) -> None:
+        if self._coordinator.depth() == (0, 0):
+            self.idle.set()
+        self.changed.set()
 
     def wait(self, seconds: float) -> bool:
         """Wait for something to happen; whether it did."""
@@ -425,9 +437,7 @@ class LocalRun:
     def _shown(self, job: JobRun) -> LocalJob:
         log = self.log(job)
         if job.started_at is not None:
-            with log.open("wb") as file:
-                for chunk in chunks(self._traces, job.id):
-                    file.write(chunk)
+            self._traces.hand_over(job.id, log)
         return LocalJob(
             name=job.name,
             stage=job.stage,
@@ -477,12 +487,13 @@ def watch(run: LocalRun, seen: Callable[[Run], None], *, every: float) -> Run:
     """Call `seen` whenever something happened and at least every `every` seconds, until the run is at rest."""
     while True:
         begun = time.monotonic()
+        run.idle.clear()
         state = run.state()
         seen(state)
         if run.at_rest(state):
             return state
-        # A look costs in proportion to the jobs: of a large run not every event is looked at by itself.
-        time.sleep(min(0.5, 4 * (time.monotonic() - begun)))
+        # A look costs in proportion to the jobs, and takes the time from them: not every event is looked at by itself.
+        run.idle.wait(min(0.5, max(_PACE, 10 * (time.monotonic() - begun))))
         deadline = time.monotonic() + every
         while not run.wait(0.1) and time.monotonic() < deadline:
             continue

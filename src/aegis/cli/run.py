@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -76,6 +77,8 @@ def run(
       aegis run unit --parallel 4 --secrets-file .secrets
       aegis run unit --watch
     """
+    # What is loaded and compiled lives to the end: to look through it again and again is in vain.
+    gc.disable()
     from aegis.bootstrap.run import LocalOptions
 
     if watching and as_json:
@@ -143,6 +146,8 @@ def _once(prepared: _Prepared, chosen: LocalOptions, told: _Telling) -> int:
     if not told.as_json:
         output.note("reading the pipeline …")
     plan, secrets, local, asked = prepared()
+    gc.freeze()
+    gc.enable()
     there = _server_run(told) if told.compare else None
     show = _Show(plan, live=not told.plain and not told.as_json and sys.stderr.isatty(), quiet=told.as_json)
     with LocalRun(local, plan, replace(chosen, secrets=secrets), asked) as made:

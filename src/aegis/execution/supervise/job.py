@@ -31,6 +31,7 @@ from aegis.execution.ports import (
     Sandbox,
     SandboxRequest,
     ServiceRequest,
+    WorkspaceReady,
     WorkspaceRequest,
     Workspaces,
 )
@@ -78,6 +79,8 @@ class _Course:
     sandbox: Sandbox | None = None
     image: ImageRoot | None = None
     services: tuple[ServiceRequest, ...] = ()
+    placed: bool = False
+    shown: tuple[Path, ...] = ()
     running: bool = False
     begun: bool = False
     """Whether the script was started: without it there is nothing to clean up by `after_script`."""
@@ -89,13 +92,15 @@ class _Course:
 class JobWork:
     """Works one assignment. `stop` may be called at any moment from the same loop."""
 
-    def __init__(self, tools: Tools, assignment: Assignment, call: Callable[..., Awaitable[object]]) -> None:
+    def __init__(
+        self, tools: Tools, assignment: Assignment, root: Path, call: Callable[..., Awaitable[object]]
+    ) -> None:
         self._tools = tools
         self._options = tools.options
         self._assignment = assignment
         self._call_in_thread = call
         self._course = _Course()
-        self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
+        self._place = tools.executor.place(root, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
         self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
@@ -105,6 +110,11 @@ class JobWork:
     def place(self) -> Place:
         """Where the job lives; whoever owns this object removes it afterwards."""
         return self._place
+
+    @property
+    def shown(self) -> Sequence[Path]:
+        """What of the machine the job was shown beside its place."""
+        return self._course.shown
 
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._call_in_thread(function, *args, **kwargs)  # type: ignore[return-value]
@@ -128,8 +138,11 @@ class JobWork:
 
     # -- the course ---------------------------------------------------------------------------------------------
 
-    async def work(self) -> None:
-        """Carry the job out and report its result; only bugs are raised."""
+    async def work(self, freed: Callable[[], None], leave: Callable[[], None]) -> None:
+        """Carry the job out and report its result; only bugs are raised.
+
+        When only the report is left, `freed` is called, and `leave`, in a thread, since the place is not needed any more.
+        """
         watching = asyncio.create_task(self._watch())
         try:
             result = await self._result()
@@ -137,9 +150,32 @@ class JobWork:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
+        freed()
+        if await self._call(self._reported, leave, result, *await self._log.end()):
+            return
+        # The end of the log could not be stored at once: it is tried again, and decides what the result is.
+        await self._log.close()
+        if self._log.broken and result.state is State.SUCCESS:
+            result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
+        await self._call(self._finish, result)
+
+    def _reported(self, leave: Callable[[], None], result: JobResult, offset: int, data: bytes) -> bool:
+        """Store the end of the log and report the result in one go, in a thread; whether the log could be stored."""
+        leave()
+        if self._log.broken:
+            return False
+        try:
+            if data:
+                self._tools.source.trace(self._assignment.job.id, offset, data)
+        except AegisError:
+            return False
+        self._finish(result)
+        return True
+
+    def _finish(self, result: JobResult) -> None:
         with contextlib.suppress(AegisError):
             # Refused: the server has given the job up. Failed: the lease runs out, and the server says so.
-            await self._call(self._tools.source.finish, self._assignment.job.id, result)
+            self._tools.source.finish(self._assignment.job.id, result)
 
     async def _result(self) -> JobResult:
         try:
@@ -154,11 +190,7 @@ class JobWork:
             result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
         finally:
             await self._leave()
-        await self._log.close()
-        result = replace(result, usage=self._course.usage)
-        if self._log.broken and result.state is State.SUCCESS:
-            result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
-        return result
+        return replace(result, usage=self._course.usage)
 
     async def _leave(self) -> None:
         """Give the sandbox back, however the job ended."""
@@ -219,7 +251,6 @@ class JobWork:
     async def _prepare(self) -> None:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
-        await self._call(self._make_place)
         if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
             async with self._section("prepare_executor"):
                 await self._pull(self._tools.images, spec.image, spec.services)
@@ -230,7 +261,8 @@ class JobWork:
             wish = WorkspaceRequest(
                 project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work, checkout=checkout
             )
-            ready = await self._call(self._tools.workspaces.prepare, wish)
+            untouched = not spec.cache and not self._assignment.dependencies
+            ready, owned = await self._call(self._sources, wish, own=untouched)
             self._log.line(ready.note)
         if (spec.artifacts and spec.artifacts.untracked) or any(one.untracked for one in spec.cache):
             self._before = await self._call(transfer.listing, self._place.work)
@@ -244,8 +276,14 @@ class JobWork:
                 self._say(
                     await self._call(transfer.fetch, self._assignment.dependencies, self._place.work, self._tools.blobs)
                 )
-        untouched = ready.owned and not spec.cache and not self._assignment.dependencies
-        self._course.sandbox = await self._sandbox(ready.read_only, owned=untouched)
+        writable = owned if owned is not None else await self._call(self._own, work=True)
+        self._course.sandbox = await self._sandbox(ready.read_only, writable)
+
+    def _sources(self, wish: WorkspaceRequest, *, own: bool) -> tuple[WorkspaceReady, Mapping[str, Path] | None]:
+        """The place and the work tree, in a thread; with `own` also what `_own` does, since nothing more comes into them."""
+        self._make_place()
+        ready = self._tools.workspaces.prepare(wish)
+        return ready, self._own(work=not ready.owned) if own else None
 
     async def _pull(self, roots: ImageRoots, image: Image | None, services: Sequence[Image]) -> None:
         """The image that will be the job's root, what it says of the environment, and the images of services."""
@@ -270,7 +308,8 @@ class JobWork:
 
     async def _before_sources(self, commands: Sequence[str]) -> None:
         """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
-        self._course.sandbox = await self._sandbox((), services=False)
+        await self._call(self._make_place)
+        self._course.sandbox = await self._sandbox((), await self._call(self._own, work=True), services=False)
         ended = await self._step("pre_get_sources_script", commands)
         await self._course.sandbox.cleanup()
         self._course.sandbox, self._course.begun = None, False
@@ -278,20 +317,26 @@ class JobWork:
             raise Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
         await self._call(empty, self._place.work)
 
-    async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False, services: bool = True) -> Sandbox:
-        writable = await self._call(self._tool_cache)
-        owner = self._tools.executor.owner
+    def _own(self, *, work: bool) -> dict[str, Path]:
+        """Give the place to whom the job is, in a thread; the directories of tools that it has beside it."""
+        writable, owner = self._tool_cache(), self._tools.executor.owner
         if owner is not None:
             own = (self._place.tmp, self._place.home, self._place.files)
-            await self._call(give, own if owned else (self._place.work, *own), owner)
+            give((self._place.work, *own) if work else own, owner)
+        return writable
+
+    async def _sandbox(
+        self, read_only: Sequence[Path], writable: Mapping[str, Path], *, services: bool = True
+    ) -> Sandbox:
         image, asked = self._course.image, self._assignment.spec.image
         values = self._environment.variables
         ours = (*self._options.read_only, *self._options.tool_paths) if image is None else self._passed_files()
+        self._course.shown = (*ours, *read_only)
         return await self._tools.executor.prepare(
             SandboxRequest(
                 job_id=self._assignment.job.id,
                 place=self._place,
-                read_only=(*ours, *read_only),
+                read_only=self._course.shown,
                 writable=writable,
                 limits=self._options.limits,
                 image=image,
@@ -310,8 +355,11 @@ class JobWork:
         return tuple(path for path in self._options.read_only if path in named)
 
     def _make_place(self) -> None:
+        if self._course.placed:
+            return
+        self._course.placed = True
         for path in (self._place.root, self._place.work, self._place.tmp, self._place.home, self._place.files):
-            path.mkdir(mode=0o755, parents=True)
+            path.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name, value in self._environment.files.items():
             file = self._place.files / name
             file.write_text(value, encoding="utf-8", errors="surrogateescape")

@@ -41,7 +41,7 @@ from aegis.execution.services import requests
 from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
 from aegis.execution.supervise.log import JobLog
-from aegis.execution.supervise.places import empty, give
+from aegis.execution.supervise.places import empty, give, give_one
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -321,8 +321,9 @@ class JobWork:
         """Give the place to whom the job is, in a thread; the directories of tools that it has beside it."""
         writable, owner = self._tool_cache(), self._tools.executor.owner
         if owner is not None:
-            own = (self._place.tmp, self._place.home, self._place.files)
+            own = (self._place.home, self._place.files)
             give((self._place.work, *own) if work else own, owner)
+            give_one(str(self._place.tmp), owner)
         return writable
 
     async def _sandbox(

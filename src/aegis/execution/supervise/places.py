@@ -122,13 +122,14 @@ def give(paths: Sequence[Path], owner: tuple[int, int]) -> None:
     What belongs to it already is left alone: in a shared tree a change of owner would copy the file.
     """
     for path in paths:
-        _give_one(str(path), owner)
+        give_one(str(path), owner)
         for folder, directories, files in os.walk(path):
             for name in (*directories, *files):
-                _give_one(os.path.join(folder, name), owner)  # noqa: PTH118 - thousands of files
+                give_one(os.path.join(folder, name), owner)  # noqa: PTH118 - thousands of files
 
 
-def _give_one(path: str, owner: tuple[int, int]) -> None:
+def give_one(path: str, owner: tuple[int, int]) -> None:
+    """The same for one file or directory, whatever is below it."""
     found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - as above
     if (found.st_uid, found.st_gid) != owner:
         os.chown(path, *owner, follow_symlinks=False)

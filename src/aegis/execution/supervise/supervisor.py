@@ -42,7 +42,7 @@ class Supervisor:
         )
         # Only where nothing of a job outlives it can the next have its place.
         again = tools.executor.isolation == "namespaces" and not options.keep_places
-        self._places = Places(options.directory, tools.executor.owner, options.concurrency) if again else None
+        self._places = Places(options.directory, tools.executor.owner, 2 * options.concurrency + 4) if again else None
         self._threads: ThreadPoolExecutor | None = None
         self._stopping = False
         self._acquiring = False

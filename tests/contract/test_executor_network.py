@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not isolation_available().ok, reason=isolation_a
 
 
 def only(*places: str) -> Network:
-    return Network(policy=NetworkPolicy.REGISTRIES, private=places)
+    return Network(policy=NetworkPolicy.REGISTRIES, places=places)
 
 
 class _Answering(http.server.BaseHTTPRequestHandler):

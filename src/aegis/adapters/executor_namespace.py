@@ -1,7 +1,8 @@
 """`Executor` on Linux namespaces: a job sees its work tree, the machine's programs and nothing else.
 
 Each step gets user, mount, pid, ipc and uts namespaces, a root made of named directories only, an unprivileged
-identity, no capabilities and few system calls; unless it may reach everything, a network of its own, from which the relay leads out. With an image, the image is the root, and the machine's programs are not there. Memory is bounded per process, not per job. As root, jobs
+identity, no capabilities and few system calls; unless it may reach everything, a network of its own, from which the relay leads out. With an image, the image is the root, and the machine's programs are not there. Control groups bound the job as a whole where they can be
+made, else each process is bounded. As root, jobs
 run as an identity that owns nothing else; as an ordinary user, as that user without sight of its files.
 """
 
@@ -18,15 +19,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from aegis.adapters.control_groups import control_groups
 from aegis.adapters.executor_process import StepSandbox, outside_places
+from aegis.adapters.executor_services import ServedSandbox, Services, Surroundings
 from aegis.adapters.executor_starter import INIT, Starter
 from aegis.adapters.relay import Relay
 from aegis.core.errors import ExternalError
-from aegis.execution.network import PROXY, Network, NetworkPolicy, refusal
+from aegis.execution.network import EVERYWHERE, PROXY, Network, NetworkPolicy, refusal
 from aegis.execution.ports import Place, Sandbox, SandboxRequest
 
 JOB_ID: Final = 61357
@@ -144,6 +147,7 @@ class NamespaceExecutor:
         self._grace = grace
         self._starter = Starter()
         self._relay = Relay(environ or {})
+        self._groups = control_groups()
         foreign = found.mode == "root" and all(_world_readable(path) for path in self._read_only)
         self._mode = mode or (found.mode if foreign or found.mode == "user" else "user")
 
@@ -163,9 +167,14 @@ class NamespaceExecutor:
         return True
 
     @property
+    def carries_tools(self) -> bool:
+        """See `Executor`."""
+        return True
+
+    @property
     def carries_services(self) -> bool:
         """See `Executor`."""
-        return False
+        return True
 
     def place(self, root: Path, project: str) -> Place:
         """See `Executor`. Jobs see stable paths: `/builds/<project>`, `/tmp`, `/home/job`."""
@@ -181,6 +190,9 @@ class NamespaceExecutor:
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
+        if request.services and request.network.policy is NetworkPolicy.ALL:
+            # Services have to be found in a network of the job's own, out of which only the relay leads.
+            request = replace(request, network=Network(policy=NetworkPolicy.REGISTRIES, places=(EVERYWHERE,)))
         place = request.place
         root = _real(place.root.parent)
         # An image is the whole of what its jobs find: no programs of this machine beside it.
@@ -214,8 +226,18 @@ class NamespaceExecutor:
             settings["image"] = self._layers(request.image.path, place.root)
         if request.network.policy is not NetworkPolicy.ALL:
             settings["network"] = await self._network(request.network)
-        ground = self._ground(settings) if self._mode == "root" and request.image is None else b""
-        return StepSandbox(request, settings, grace=self._grace, starter=self._starter, ground=ground)
+        if not request.services:
+            return StepSandbox(
+                request, settings, grace=self._grace, starter=self._starter, groups=self._groups,
+                ground=self._ground(settings) if self._mode == "root" and request.image is None else b"",
+            )  # fmt: skip
+        around = Surroundings(settings=settings, network=request.network, overlay=self._layers, grace=self._grace)
+        services = Services(request, around, self._starter)
+        served = ServedSandbox(
+            request, settings, services, grace=self._grace, starter=self._starter, groups=self._groups
+        )
+        await served.start()
+        return served
 
     @staticmethod
     def _ground(settings: Mapping[str, Any]) -> bytes:
@@ -245,7 +267,7 @@ class NamespaceExecutor:
             return {}
         doors = [(address, where) for where in network.near for address in _listening(where)]
         rules = {
-            "hosts": network.hosts, "private": network.private, "doors": [where for _, where in doors], "hint": refusal("{}"),
+            "places": network.places, "doors": [where for _, where in doors], "hint": refusal("{}"),
         }  # fmt: skip
         return {
             "relay": await self._relay.path(),
@@ -257,6 +279,8 @@ class NamespaceExecutor:
         """See `Executor`."""
         await self._starter.close()
         await self._relay.close()
+        if self._groups is not None:
+            self._groups.close()
 
 
 def _address(where: str) -> list[str | int]:

@@ -110,7 +110,7 @@ class DirectoryImageRoots:
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self._roots))
         try:
             with tempfile.TemporaryFile(dir=fresh) as file:
-                _fetch(source, manifest.config, _DOCUMENT, cast("BinaryIO", file))
+                fetch(source, manifest.config, _DOCUMENT, cast("BinaryIO", file))
                 settings = images.read_settings(file.read(), name, self._machine)
             root = fresh / "root"
             root.mkdir(mode=0o755)
@@ -119,7 +119,7 @@ class DirectoryImageRoots:
             tree = Tree(root, self._owner)
             for layer in manifest.layers:
                 with tempfile.TemporaryFile(dir=fresh) as file:
-                    _fetch(source, layer.digest, layer.size, cast("BinaryIO", file))
+                    fetch(source, layer.digest, layer.size, cast("BinaryIO", file))
                     tree.add(cast("BinaryIO", file), layer.media_type)
             (fresh / _ABOUT).write_text(json.dumps(asdict(settings)), encoding="utf-8")
             place = self._place(digest)
@@ -184,8 +184,8 @@ class DirectoryImageRoots:
                 shutil.rmtree(place, ignore_errors=True)
 
 
-def _fetch(source: ImageSource, digest: str, limit: int, file: BinaryIO) -> None:
-    """Write a blob, verified, and go back to its beginning."""
+def fetch(source: ImageSource, digest: str, limit: int, file: BinaryIO) -> None:
+    """Write a blob of at most `limit` bytes, verified, and go back to its beginning."""
     hashed, size = hashlib.sha256(), 0
     pieces: Iterator[bytes] = source.blob(digest)
     for piece in pieces:

@@ -20,4 +20,4 @@ def job_network(context: Context, machine: Network, run: Run) -> Network:
     places = [found for found in map(place_of, urls) if found is not None]
     project = context.options.projects.get(run.project)
     policy = declared.policy if project is None else declared.policy.tighter(project.network)
-    return replace(declared.joined((*machine.private, *places)), policy=policy, hosts=machine.hosts)
+    return replace(declared.joined((*places, *machine.places)), policy=policy)

@@ -21,6 +21,8 @@ WISH: Final = "AEGIS_NETWORK"
 """The variable by which a job asks for less than it would get."""
 PROXY: Final = "http://127.0.0.1:61357"
 """Where a job with the policy `registries` finds its way out."""
+EVERYWHERE: Final = "*"
+"""As a place: every one. Nobody can declare it."""
 _PLACE: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?):([0-9]{1,5})")
 _PORTS: Final = {"https": 443, "http": 80}
 _PROXY_NAMES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
@@ -62,24 +64,22 @@ class NetworkPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What a job may reach. All places are `host:port`.
+    """What a job may reach: under `registries` the `places` (`host:port`), each of which somebody named.
 
-    `hosts` must have public addresses, `private` may have any: somebody named them. Places of this machine's loopback in
-    `private` are reached at the same place inside. Under `none` and `all` neither means anything.
+    Those of this machine's loopback are reached at the same place inside.
     """
 
     policy: NetworkPolicy = NetworkPolicy.ALL
-    hosts: tuple[str, ...] = ()
-    private: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
     @property
     def near(self) -> tuple[str, ...]:
         """The places of this machine's loopback."""
-        return tuple(one for one in self.private if on_loopback(one))
+        return tuple(one for one in self.places if on_loopback(one))
 
     def joined(self, places: Iterable[str]) -> Network:
-        """The same with more places that somebody named."""
-        return replace(self, private=tuple(dict.fromkeys((*self.private, *places))))
+        """The same with more places."""
+        return replace(self, places=tuple(dict.fromkeys((*self.places, *places))))
 
     def tightened(self, variables: Iterable[Variable]) -> Network:
         """The network of a job with these variables: what it asks for by `WISH`, never wider; none for an unknown word."""
@@ -138,18 +138,14 @@ def on_loopback(where: str) -> bool:
 
 def registries(environ: Mapping[str, str]) -> Network:
     """The places of the package registries as the machine's own variables name them; else those that tools know."""
-    public: dict[str, None] = {}
-    named: dict[str, None] = {}
+    reached: dict[str, None] = {}
     for language, places in _PUBLIC.items():
         values = [environ[name] for name in _NAMED_BY.get(language, ()) if environ.get(name)]
         # `UV_INDEX` may hold several, each perhaps with a name: `internal=https://…`.
-        urls = [
-            word.rpartition("=")[2] if "=http" in word else word for one in values for word in re.split(r"[\s,|]+", one)
-        ]
-        found = [one for one in map(place_of, urls) if one is not None]
-        named |= dict.fromkeys(found)
-        public |= dict.fromkeys(() if found else places)
-    return Network(policy=NetworkPolicy.REGISTRIES, hosts=tuple(public), private=tuple(named))
+        words = [word for one in values for word in re.split(r"[\s,|]+", one)]
+        urls = [word.rpartition("=")[2] if "=http" in word else word for word in words]
+        reached |= dict.fromkeys([one for one in map(place_of, urls) if one is not None] or places)
+    return Network(policy=NetworkPolicy.REGISTRIES, places=tuple(reached))
 
 
 def told(network: Network, environment: Mapping[str, str], aliases: Iterable[str] = ()) -> dict[str, str]:

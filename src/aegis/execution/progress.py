@@ -16,7 +16,7 @@ from aegis.core import events, ids
 from aegis.core.errors import Conflict, NotFound
 from aegis.core.events import Record
 from aegis.core.plan import JobSpec, Plan, Variable
-from aegis.core.types import JobRun, Run, State
+from aegis.core.types import TRIGGER, JobRun, Run, State
 from aegis.execution.runners import Runner
 from aegis.execution.schedule import depths, feeders
 from aegis.execution.status import Board, Step
@@ -24,7 +24,7 @@ from aegis.execution.status import Board, Step
 Steps = tuple[Step, ...]
 RETRIED: Final = "retried"
 PLAYED: Final = "played"
-BRIDGE: Final = Runner(name="trigger", isolation="none")
+BRIDGE: Final = Runner(name=TRIGGER, isolation="none")
 """Who is written down as the runner of a job that starts another pipeline."""
 
 

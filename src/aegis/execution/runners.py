@@ -13,7 +13,8 @@ from typing import Protocol
 
 from aegis.core.errors import Conflict
 from aegis.core.plan import JobSpec, Variable
-from aegis.core.types import JobRun, JobUsage, Run, State, StoredFile
+from aegis.core.spent import JobStep, JobUsage
+from aegis.core.types import JobRun, Run, State, StoredFile
 
 _ISOLATED = frozenset({"namespaces", "container", "machine"})
 
@@ -112,6 +113,7 @@ class JobResult:
     files: tuple[StoredFile, ...] = ()
     coverage: float | None = None
     usage: JobUsage | None = None
+    steps: tuple[JobStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

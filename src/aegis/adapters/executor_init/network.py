@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import _socket
 import ctypes
+import errno
 import os
 import struct
+import time
 
 from aegis.adapters.executor_init.system import CLONE_NEWNET, CLONE_NEWUSER, StageError, call, libc
 
@@ -47,6 +49,7 @@ def listener(host: str, port: int) -> Any | None:
 def connected(wanted: dict[str, Any]) -> None:
     """Loopback and the way out, as the request says. Called in the step's own network, before its root is made."""
     loopback()
+    low_ports()
     if not wanted.get("relay"):
         return
     made = [listener(host, port) for host, port in wanted["listen"]]
@@ -66,6 +69,38 @@ def connected(wanted: dict[str, Any]) -> None:
     for one in opened:
         one.close()
     _held.append(relay)
+
+
+def low_ports() -> None:
+    """Let programs without rights listen on every port of this network, which is nobody else's."""
+    try:
+        handle = os.open("/proc/sys/net/ipv4/ip_unprivileged_port_start", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # the system shows its settings read-only: ports below 1024 stay closed
+    try:
+        os.write(handle, b"0")
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EACCES, errno.EROFS}:
+            raise
+    os.close(handle)
+
+
+def accepts(host: str, port: int, seconds: float) -> bool:
+    """Whether somebody listens there within some seconds. Asked in the network of whoever asks."""
+    until = time.monotonic() + seconds
+    while True:
+        asking = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        asking.settimeout(1.0)
+        try:
+            asking.connect((host, port))
+        except OSError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.03)
+        else:
+            return True
+        finally:
+            asking.close()
 
 
 def joined(path: str, *, user: bool) -> None:

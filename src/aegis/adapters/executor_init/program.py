@@ -21,8 +21,8 @@ import resource
 import sys
 
 from aegis.adapters.executor_init.ground import Grounds, step_onto
-from aegis.adapters.executor_init.network import connected, joined
-from aegis.adapters.executor_init.rights import become, limit, map_identity
+from aegis.adapters.executor_init.network import accepts, connected, joined
+from aegis.adapters.executor_init.rights import become, first_to_go, limit, map_identity
 from aegis.adapters.executor_init.root import world
 from aegis.adapters.executor_init.system import (
     CLONE_NEWIPC,
@@ -138,9 +138,18 @@ def die_with(life: int) -> None:
         return
 
 
+def grouped(request: dict[str, Any]) -> None:
+    """Enter the job's control groups."""
+    for path in request.get("groups", ()):
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(handle, b"0")
+        os.close(handle)
+
+
 def apart(request: dict[str, Any]) -> None:
     """Leave the machine's namespaces, all but those of mounts and processes, which the ground and the keeper give."""
     flags, within = CLONE_NEWIPC | CLONE_NEWUTS, request.get("within")
+    grouped(request)
     if within:
         joined(within, user=False)
     elif request.get("network") is not None:
@@ -159,6 +168,7 @@ def first_process(request: dict[str, Any], ground: int = -1) -> NoReturn:
             step_onto(ground, request)
         else:
             world(request)
+        first_to_go()
         become(request)
     except StageError as error:
         report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
@@ -179,6 +189,38 @@ def first_process(request: dict[str, Any], ground: int = -1) -> NoReturn:
     os._exit(0)
 
 
+def holding(request: dict[str, Any]) -> NoReturn:
+    """Keep a network for a job and its services, until somebody ends this process."""
+    try:
+        if request["mode"] == "user":
+            uid, gid = os.geteuid(), os.getegid()
+            call("user namespace", libc.unshare(CLONE_NEWUSER | CLONE_NEWNET))
+            map_identity(uid, gid)
+        else:
+            call("network namespace", libc.unshare(CLONE_NEWNET))
+        connected(request["network"])
+    except StageError as error:
+        report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
+        os._exit(1)
+    report(request, f"holds {os.getpid()}")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    while True:
+        signal.pause()
+
+
+def probing(request: dict[str, Any]) -> NoReturn:
+    """Say whether a port of the job's network accepts."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    try:
+        joined(request["within"], user=request["mode"] == "user")
+        report(request, f"exit {0 if accepts(*request['probe']) else 1}")
+    except (StageError, OSError) as error:
+        report(request, f"error {error}")
+    os._exit(0)
+
+
 def isolated(request: dict[str, Any]) -> NoReturn:
     """Start process 1 in new namespaces and wait for it."""
     flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
@@ -186,6 +228,7 @@ def isolated(request: dict[str, Any]) -> NoReturn:
     if request.get("network") is not None and not within:
         flags |= CLONE_NEWNET
     try:
+        grouped(request)
         if within:
             joined(within, user=request["mode"] == "user")
         if request["mode"] == "user" and not within:
@@ -196,6 +239,9 @@ def isolated(request: dict[str, Any]) -> NoReturn:
             call("namespaces", libc.unshare(flags))
     except StageError as error:
         report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
+        os._exit(1)
+    except OSError as error:
+        report(request, f"error {error.filename or 'control group'}: {error.strerror}")
         os._exit(1)
     life, held = os.pipe()
     child = os.fork()
@@ -267,6 +313,10 @@ def step(given: int) -> NoReturn:
         libc.prctl(PR_SET_PDEATHSIG, death, 0, 0, 0)
         if os.getppid() != request["parent"]:
             os._exit(1)
+    if request.get("hold"):
+        holding(request)
+    if request.get("probe"):
+        probing(request)
     if request["mode"] == "process":
         plain(request)
     isolated(request)

@@ -80,3 +80,13 @@ def limit(request: dict[str, Any]) -> None:
         hard = resource.getrlimit(kind)[1]
         value = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(kind, (value, value))
+
+
+def first_to_go() -> None:
+    """Where the machine's memory is used up, rather a job's process than its server's."""
+    try:
+        handle = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # not everywhere is it there
+    os.write(handle, b"500")
+    os.close(handle)

@@ -96,7 +96,7 @@ def identity_files(root: str, *, machine: bool) -> None:
         "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
         "group": f"root:x:0:\njob:x:{INNER_ID}:\nnogroup:x:65534:\n",
     }
-    os.makedirs(root + "/run/identity", 0o755)
+    os.makedirs(root + "/run/identity", 0o755, exist_ok=True)
     for name, text in files.items():
         path = f"{root}/run/identity/{name}"
         with open(path, "wb") as file:
@@ -130,12 +130,19 @@ def clear_way(root: str, target: str, *, directory: bool = True) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
 
 
-def image_root(root: str, layers: str) -> None:
-    """The image as the new root: what the job changes is kept beside it, the image itself is never written."""
+def image_root(root: str, layers: str, *, service: bool) -> None:
+    """The image as the new root: what the job changes is kept beside it, the image itself is never written.
+
+    A service finds its `/run` and `/home` as the image has them, and may write to the usual places.
+    """
     mount("overlay", root, "overlay", MS_NOSUID | MS_NODEV, layers)
     for name in ("dev", "proc", "tmp", "run", "var/tmp", "home", "builds", "etc"):
         clear_way(root, name)
-    for name in ("run", "home", "builds"):
+    if service:
+        clear_way(root, "run/identity")
+        for name in ("run", "tmp", "var/tmp"):
+            os.chmod(f"{root}/{name}", 0o1777)  # noqa: S103 - the service's own
+    for name in ("run/identity",) if service else ("run", "home", "builds"):
         mount("tmpfs", f"{root}/{name}", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4m")
     for name in ("passwd", "group"):
         clear_way(root, f"etc/{name}", directory=False)
@@ -180,7 +187,7 @@ def world(request: dict[str, Any]) -> None:
     mount("", "/", "", MS_REC | MS_PRIVATE)
     shown: list[str] = []
     if image:
-        image_root(root, image)
+        image_root(root, image, service=request.get("service", False))
         paths = (*request["read_only"], "/etc/resolv.conf", "/etc/hosts")
         wanted = [(path, path) for path in paths if os.path.exists(path)]
     else:
@@ -188,7 +195,11 @@ def world(request: dict[str, Any]) -> None:
         wanted = tools(request["read_only"])
     identity_files(root, machine=not image)
     writable = {target for target, _ in request["writable"]}
-    wanted += [(target, source) for target, source in request["writable"]]
+    given = dict(request.get("given", ()))
+    wanted = [(target, given.get(target, source)) for target, source in (*wanted, *request["writable"])]
+    for target, source in given.items() if not image else ():
+        # The machine's directory is shown already; this file of it is another one for the job.
+        bind(source, root, target)
     for target, source in sorted(wanted, key=by_depth):
         if target in writable or not covered(target, shown):
             if image:

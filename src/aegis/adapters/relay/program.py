@@ -4,8 +4,8 @@ A program of its own, so that what jobs send is read by nobody who holds keys. S
 processes know: each hands in listeners of its own network, its output, and its rules, and is forgotten when it ends. The first
 listener is a proxy (CONNECT, and whole addresses for plain HTTP); the others lead to one place each.
 
-A place that must be public is resolved here, once, and connected to at the address that was looked at. Nothing is resolved for a
-place that is not allowed, so names tell nobody anything. Where the machine has a proxy of its own the way leads through that one, which
+A name is resolved here, once, and connected to at the address that was looked at; one that leads to this machine or its link, where
+clouds keep what they know of it, is refused. Nothing is resolved for a place that is not allowed, so names tell nobody anything. Where the machine has a proxy of its own the way leads through that one, which
 then resolves. What is refused is answered with 403 and said once in the step's output.
 """
 
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from aegis.adapters.addresses import is_nearby, is_public
+from aegis.adapters.addresses import is_nearby
 
 HEAD_LIMIT: Final = 32 * 1024
 _CHUNK: Final = 256 * 1024
@@ -49,10 +49,9 @@ class _Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What one step may reach: `hosts` in public, `private` wherever they are; `doors` are the listeners after the first."""
+    """What one step may reach; `doors` are the places that the listeners after the first lead to."""
 
-    hosts: frozenset[str]
-    private: frozenset[str]
+    places: frozenset[str]
     doors: tuple[str, ...]
     hint: str
 
@@ -98,32 +97,27 @@ class Out:
         """A connection towards a place, and the proxy that is at its other end, if any. `_Refused` where it may not be."""
         host, port = split(where)
         name = joined(host, port)
-        named = name in self._rules.private
-        if not named and name not in self._rules.hosts:
+        if name not in self._rules.places and "*" not in self._rules.places:
             raise _Refused("403 Forbidden", self._rules.hint.replace("{}", name), name)
         parent = self._machine.proxy(scheme, host)
         if parent:
-            if not named and _literal(host) and not is_public(host):
-                raise _Refused("403 Forbidden", f"{name} is not a public address", name)
             parts = urlsplit(parent)
             reader, writer = await _connect([(parts.hostname or "", parts.port or 3128)], name)
             return reader, writer, parent
-        addresses = await self._addresses(host, port, name, named=named)
+        addresses = await self._addresses(host, port, name)
         return *await _connect([(one, port) for one in addresses], name), ""
 
-    async def _addresses(self, host: str, port: int, name: str, *, named: bool) -> list[str]:
+    async def _addresses(self, host: str, port: int, name: str) -> list[str]:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise _Refused("502 Bad Gateway", f"{host} has no address") from error
         addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
-        for address in addresses:
-            if named and (_literal(host) or host == "localhost" or not is_nearby(address)):
-                continue
-            if named or not is_public(address):
-                told = f"{host} has the address {address}, which is not a public one"
-                mend = "" if named else f"; where that is meant, declare it: runner: {{network_hosts: [{name}]}}"
-                raise _Refused("403 Forbidden", told + mend, name)
+        if not _literal(host) and host != "localhost":
+            for address in addresses:
+                if is_nearby(address):
+                    told = f"{host} has the address {address}, which is this machine or its link; a name must not lead there"
+                    raise _Refused("403 Forbidden", told, name)
         return addresses
 
 
@@ -309,7 +303,7 @@ def rules_of(body: bytes) -> Rules:
     """A step's rules, as its executor wrote them."""
     document = json.loads(body)
     return Rules(
-        hosts=frozenset(document["hosts"]), private=frozenset(document["private"]), doors=tuple(document["doors"]),
+        places=frozenset(document["places"]), doors=tuple(document["doors"]),
         hint=document["hint"],
     )  # fmt: skip
 

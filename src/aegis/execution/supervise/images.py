@@ -9,6 +9,7 @@ from aegis.core.errors import AegisError
 from aegis.core.plan import Image, JobSpec
 from aegis.execution import environment
 from aegis.execution.ports import Executor, ImageRoot
+from aegis.execution.runners import Assignment
 
 _TOOLS = "or use this machine's tools (--host-tools)"
 
@@ -22,6 +23,13 @@ class Refusal(Exception):
     mend: str = ""
 
 
+def completed(assignment: Assignment, image: str) -> Assignment:
+    """The assignment with the runner's own image where the job names none, and the runner has one."""
+    if assignment.spec.image is not None or not image:
+        return assignment
+    return replace(assignment, spec=replace(assignment.spec, image=Image(name=image)))
+
+
 def names(spec: JobSpec) -> str:
     """The images that a job asks for, for a sentence; empty where it asks for none."""
     return ", ".join(one.name for one in (spec.image, *spec.services) if one)
@@ -30,6 +38,12 @@ def names(spec: JobSpec) -> str:
 def check(spec: JobSpec, executor: Executor, *, fetched: bool) -> None:
     """Refuse what cannot be run here. `fetched`: whether there is anywhere to take images from."""
     kind = executor.isolation
+    if spec.image is None and not executor.carries_tools:
+        raise Refusal(
+            "image_pull_failure",
+            f"the job names no image, and this runner ({kind}) has no tools of its own",
+            "image: NAME in the job or under `default:`; or `runner: {containers: {image: NAME}}` of a server",
+        )
     if spec.services and not executor.carries_services:
         services = ", ".join(one.name for one in spec.services)
         raise Refusal(

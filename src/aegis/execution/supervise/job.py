@@ -16,14 +16,11 @@ from typing import Final, ParamSpec, TypeVar
 
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
-from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import JobUsage, Run, State, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import State, StoredFile
 from aegis.execution import environment, script, transfer
-from aegis.execution.network import Network, unheard
-from aegis.execution.options import SupervisorOptions
+from aegis.execution.network import unheard
 from aegis.execution.ports import (
-    CacheIndex,
-    Executor,
     Exit,
     ImageRoot,
     ImageRoots,
@@ -33,41 +30,22 @@ from aegis.execution.ports import (
     ServiceRequest,
     WorkspaceReady,
     WorkspaceRequest,
-    Workspaces,
 )
-from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
+from aegis.execution.runners import Assignment, JobResult, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
 from aegis.execution.services import requests
 from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
 from aegis.execution.supervise.log import JobLog
-from aegis.execution.supervise.places import empty, give, give_one
+from aegis.execution.supervise.places import empty, make, own
+from aegis.execution.supervise.report import at_once, report
+from aegis.execution.supervise.tools import Tools
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _RED: Final = "31;1"
 _GREEN: Final = "32;1"
 _YELLOW: Final = "33;1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What every job is worked with. `masker` makes a masker for named secrets; it knows which it cannot mask."""
-
-    source: JobSource
-    executor: Executor
-    workspaces: Workspaces
-    blobs: Blobs
-    caches: CacheIndex
-    clock: Clock
-    masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
-    options: SupervisorOptions
-    images: ImageRoots | None = None
-    """Where `image:` comes from; None: jobs with images are refused."""
-    on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
-    """Called while the failed job's sandbox still exists: for a shell in it."""
-    network: Callable[[Run], Network] = lambda _: Network()
-    """The widest network that jobs of a run may have."""
 
 
 @dataclass(slots=True)
@@ -79,6 +57,8 @@ class _Course:
     sandbox: Sandbox | None = None
     image: ImageRoot | None = None
     services: tuple[ServiceRequest, ...] = ()
+    starved: str = ""
+    """What is said where a process of it was ended for want of memory."""
     placed: bool = False
     shown: tuple[Path, ...] = ()
     running: bool = False
@@ -97,14 +77,16 @@ class JobWork:
     ) -> None:
         self._tools = tools
         self._options = tools.options
-        self._assignment = assignment
+        self._assignment = images.completed(assignment, self._options.image)
         self._call_in_thread = call
         self._course = _Course()
         self._place = tools.executor.place(root, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
         self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
+        self._kept = contextlib.ExitStack()
         self._log = self._make_log({})
+        self._bug: Exception | None = None
 
     @property
     def place(self) -> Place:
@@ -144,38 +126,25 @@ class JobWork:
         When only the report is left, `freed` is called, and `leave`, in a thread, since the place is not needed any more.
         """
         watching = asyncio.create_task(self._watch())
-        try:
-            result = await self._result()
-        finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
-        freed()
-        if await self._call(self._reported, leave, result, *await self._log.end()):
-            return
-        # The end of the log could not be stored at once: it is tried again, and decides what the result is.
-        await self._log.close()
-        if self._log.broken and result.state is State.SUCCESS:
-            result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
-        await self._call(self._finish, result)
-
-    def _reported(self, leave: Callable[[], None], result: JobResult, offset: int, data: bytes) -> bool:
-        """Store the end of the log and report the result in one go, in a thread; whether the log could be stored."""
-        leave()
-        if self._log.broken:
-            return False
-        try:
-            if data:
-                self._tools.source.trace(self._assignment.job.id, offset, data)
-        except AegisError:
-            return False
-        self._finish(result)
-        return True
-
-    def _finish(self, result: JobResult) -> None:
-        with contextlib.suppress(AegisError):
-            # Refused: the server has given the job up. Failed: the lease runs out, and the server says so.
-            self._tools.source.finish(self._assignment.job.id, result)
+        with self._kept:
+            try:
+                result = await self._result()
+            finally:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+            freed()
+            offset, rest = await self._log.end()
+            source, job = self._tools.source, self._assignment.job.id
+            said = None
+            if not self._log.broken:
+                said = await self._call(at_once, source, job, result, offset=offset, rest=rest, leave=leave)
+            if said is None:
+                result = await self._with_log(result)
+            if said is not True:
+                await report(self._call, source, job, result)
+        if self._bug is not None:
+            raise self._bug
 
     async def _result(self) -> JobResult:
         try:
@@ -188,9 +157,19 @@ class JobWork:
             result = self._refused(SYSTEM_FAILURE, error.message, error.hint)
         except OSError as error:
             result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
+        except Exception as error:  # noqa: BLE001 - the job ends now and says why, instead of being silent until it is lost
+            self._bug = error
+            result = self._refused(SYSTEM_FAILURE, f"the runner has a bug: {type(error).__name__}: {error}", "")
         finally:
             await self._leave()
-        return replace(result, usage=self._course.usage)
+        return replace(result, usage=self._course.usage, steps=self._log.steps)
+
+    async def _with_log(self, result: JobResult) -> JobResult:
+        """The result, once the rest of the log is stored; a job whose log cannot be stored is no success."""
+        await self._log.close()
+        if self._log.broken and result.state is State.SUCCESS:
+            return JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
+        return result
 
     async def _leave(self) -> None:
         """Give the sandbox back, however the job ended."""
@@ -224,7 +203,7 @@ class JobWork:
         if wanted and options.host_tools:
             text = f"WARNING: {wanted} is not used: the job runs with the tools of this machine."
             self._log.line(text, colour=_YELLOW)
-        elif wanted:
+        else:
             images.check(assignment.spec, self._tools.executor, fetched=self._tools.images is not None)
 
     async def _carry(self) -> JobResult:
@@ -233,8 +212,7 @@ class JobWork:
         isolation, network = self._tools.executor.isolation, self._network.policy
         self._log.line(f"Running with aegis on {name} ({isolation}, network: {network})")
         self._say([text] if (text := unheard(self._network, assignment.spec.variables)) else [])
-        timeout = assignment.spec.timeout
-        async with self._deadline(timeout):
+        async with self._deadline(assignment.spec.timeout):
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
         result = self._judged(ended)
@@ -262,7 +240,7 @@ class JobWork:
                 project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work, checkout=checkout
             )
             untouched = not spec.cache and not self._assignment.dependencies
-            ready, owned = await self._call(self._sources, wish, own=untouched)
+            ready, owned = await self._call(self._sources, wish, own_now=untouched)
             self._log.line(ready.note)
         if (spec.artifacts and spec.artifacts.untracked) or any(one.untracked for one in spec.cache):
             self._before = await self._call(transfer.listing, self._place.work)
@@ -279,11 +257,20 @@ class JobWork:
         writable = owned if owned is not None else await self._call(self._own, work=True)
         self._course.sandbox = await self._sandbox(ready.read_only, writable)
 
-    def _sources(self, wish: WorkspaceRequest, *, own: bool) -> tuple[WorkspaceReady, Mapping[str, Path] | None]:
-        """The place and the work tree, in a thread; with `own` also what `_own` does, since nothing more comes into them."""
-        self._make_place()
+    def _sources(self, wish: WorkspaceRequest, *, own_now: bool) -> tuple[WorkspaceReady, Mapping[str, Path] | None]:
+        """The place and the work tree, in a thread; also what `_own` does where nothing more comes into them."""
+        self._make()
         ready = self._tools.workspaces.prepare(wish)
-        return ready, self._own(work=not ready.owned) if own else None
+        return ready, self._own(work=not ready.owned) if own_now else None
+
+    def _make(self) -> None:
+        if not self._course.placed:
+            self._course.placed = True
+            make(self._place, self._environment.files)
+
+    def _own(self, *, work: bool) -> Mapping[str, Path]:
+        cache = (kept, self._cache_name) if (kept := self._options.tool_cache) else None
+        return own(self._place, self._tools.executor.owner, cache, work=work)
 
     async def _pull(self, roots: ImageRoots, image: Image | None, services: Sequence[Image]) -> None:
         """The image that will be the job's root, what it says of the environment, and the images of services."""
@@ -301,14 +288,14 @@ class JobWork:
             self._environment = environment.build(
                 self._assignment, self._place, passthrough=passed, image=found.environment
             )
-        own = functools.partial(get, service=True)
-        got = [(one, await images.fetch(own, one, self._environment.variables)) for one in services]
+        served = functools.partial(get, service=True)
+        got = [(one, await images.fetch(served, one, self._environment.variables)) for one in services]
         self._course.services, warnings = requests(got, self._environment, self._assignment.variables)
         self._say(warnings)
 
     async def _before_sources(self, commands: Sequence[str]) -> None:
         """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
-        await self._call(self._make_place)
+        await self._call(self._make)
         self._course.sandbox = await self._sandbox((), await self._call(self._own, work=True), services=False)
         ended = await self._step("pre_get_sources_script", commands)
         await self._course.sandbox.cleanup()
@@ -316,15 +303,6 @@ class JobWork:
         if ended.code != 0 and not self._course.stop:
             raise Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
         await self._call(empty, self._place.work)
-
-    def _own(self, *, work: bool) -> dict[str, Path]:
-        """Give the place to whom the job is, in a thread; the directories of tools that it has beside it."""
-        writable, owner = self._tool_cache(), self._tools.executor.owner
-        if owner is not None:
-            own = (self._place.home, self._place.files)
-            give((self._place.work, *own) if work else own, owner)
-            give_one(str(self._place.tmp), owner)
-        return writable
 
     async def _sandbox(
         self, read_only: Sequence[Path], writable: Mapping[str, Path], *, services: bool = True
@@ -355,40 +333,15 @@ class JobWork:
         named = {Path(value) for value in self._options.passthrough.values() if value.startswith("/")}
         return tuple(path for path in self._options.read_only if path in named)
 
-    def _make_place(self) -> None:
-        if self._course.placed:
-            return
-        self._course.placed = True
-        for path in (self._place.root, self._place.work, self._place.tmp, self._place.home, self._place.files):
-            path.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for name, value in self._environment.files.items():
-            file = self._place.files / name
-            file.write_text(value, encoding="utf-8", errors="surrogateescape")
-            file.chmod(0o600)
-
-    def _tool_cache(self) -> dict[str, Path]:
-        root = self._options.tool_cache
-        if root is None:
-            return {}
+    @property
+    def _cache_name(self) -> str:
         trust = "protected" if self._assignment.trusted else "open"
-        folder = root / self._assignment.run.project.replace("/", "--") / trust
-        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        owner = self._tools.executor.owner
-        if owner is not None and folder.stat().st_uid != owner[0]:
-            give((folder,), owner)
-        cache = self._place.home / ".cache"
-        if self._place.inner_home == str(self._place.home):
-            if not cache.is_symlink():
-                cache.symlink_to(folder)
-            return {}
-        cache.mkdir(exist_ok=True)
-        return {f"{self._place.inner_home}/.cache": folder}
+        return f"{self._assignment.run.project.replace('/', '--')}/{trust}"
 
     @property
     def _caches(self) -> transfer.Caches:
         return transfer.Caches(
-            index=self._tools.caches,
+            notes=self._tools.caches,
             blobs=self._tools.blobs,
             clock=self._tools.clock,
             trusted=self._assignment.trusted,
@@ -409,6 +362,9 @@ class JobWork:
                 ended = await sandbox.run(script.render(commands), values, self._log)
             finally:
                 self._course.running = False
+        if ended.out_of_memory:
+            self._course.starved = self._options.limits.used_up
+            self._log.line(f"WARNING: {self._course.starved}", colour=_YELLOW)
         if ended.usage is not None:
             self._course.usage = ended.usage if self._course.usage is None else self._course.usage + ended.usage
         return ended
@@ -447,7 +403,7 @@ class JobWork:
             state=State.FAILED,
             exit_code=ended.code,
             failure_reason="script_failure",
-            message=f"the script ended with exit code {ended.code}",
+            message=self._course.starved or f"the script ended with exit code {ended.code}",
         )
 
     async def _keep(self, result: JobResult) -> JobResult:
@@ -463,6 +419,7 @@ class JobWork:
                     )
                 )  # fmt: skip
         if spec.artifacts:
+            self._kept.enter_context(self._tools.blobs.hold())
             async with self._section("upload_artifacts"):
                 files, lines = await self._call(
                     transfer.collect, spec.artifacts, self._place.work, values, self._tools.blobs,
@@ -510,6 +467,8 @@ class JobWork:
 
     def stop(self, why: str) -> None:
         """End the script: `cancel`, `timeout`, `abort` (no `after_script`) or `shutdown`. The first reason counts."""
+        if why == "shutdown" and self._course.stop:
+            why = "abort"  # what is being stopped already gets no more time for its `after_script` either
         if not self._course.stop or why == "abort":
             self._course.stop = why
             self._halt_script()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from aegis.core.errors import AegisError
 from aegis.core.ports import Masker
+from aegis.core.spent import JobStep
 from aegis.execution.runners import Signal, TraceAck
 from aegis.execution.trace import TraceWriter, coverage, readable
 
@@ -40,6 +42,9 @@ class JobLog:
         self._rest = b""
         self.signal = Signal.CONTINUE
         self.broken = ""
+        self.steps: tuple[JobStep, ...] = ()
+        """The sections that have been closed, and how long each took."""
+        self._begun: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin to send by itself."""
@@ -59,10 +64,14 @@ class JobLog:
 
     def section(self, name: str, at: float) -> None:
         """Open a foldable section."""
+        self._begun[name] = at
         self._writer.section(name, at)
 
     def section_end(self, name: str, at: float) -> None:
         """Close it."""
+        begun = self._begun.pop(name, at)
+        step = JobStep(name=name, started_at=datetime.fromtimestamp(begun, UTC), seconds=round(at - begun, 6))
+        self.steps = (*self.steps, step)
         self._writer.section_end(name, at)
 
     @property

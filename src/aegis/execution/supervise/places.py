@@ -1,8 +1,4 @@
-"""The directories of jobs: whose they are, when the next job may have them, and how they are removed whatever a job made of them.
-
-To make and remove directories costs a short job more than its script. A place in which a job has left nothing is as good as
-a fresh one: every directory is empty and has the owner, mode and attributes that it was given. Anything else is removed whole.
-"""
+"""The directories of jobs: whose they are, and how they are removed whatever a job made of them."""
 
 from __future__ import annotations
 
@@ -10,110 +6,10 @@ import contextlib
 import os
 import shutil
 import stat
-import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from aegis.execution.ports import Place
-
-_NAMES: Final = frozenset({"work", "tmp", "files", "home", "root", ".overlay"})
-_MODE: Final = 0o755
-_SCRIPTS: Final = ".step-"
-_CACHE: Final = ".cache"
-_OWN_ATTRIBUTES: Final = frozenset({"security.selinux"})
-_Way = dict[str, "_Way"]
-
-
-class Places:
-    """Hands out places below `folder`, which is this object's alone; places that come back clean are handed out again.
-
-    Only jobs of the same project get them; `keep` of them wait at most. `owner` is whose the jobs' directories are, None for
-    this process's user. Thread-safe.
-    """
-
-    def __init__(self, folder: Path, owner: tuple[int, int] | None, keep: int) -> None:
-        self._folder = folder
-        self._owner = owner or (os.geteuid(), os.getegid())
-        self._keep = keep
-        self._lock = threading.Lock()
-        self._free: list[tuple[str, Path]] = []
-        self._made = 0
-
-    def take(self, project: str) -> Path:
-        """A place that no job has: either absent or clean."""
-        with self._lock:
-            for index in range(len(self._free) - 1, -1, -1):
-                if self._free[index][0] == project:
-                    return self._free.pop(index)[1]
-            self._made += 1
-            return self._folder / str(self._made)
-
-    def give_back(self, project: str, root: Path) -> Path | None:
-        """The next job may have this clean place; one that is to be removed instead, if too many wait."""
-        with self._lock:
-            self._free.append((project, root))
-            return self._free.pop(0)[1] if len(self._free) > self._keep else None
-
-    def close(self) -> list[Path]:
-        """The places that nobody has; they are not handed out any more."""
-        with self._lock:
-            free, self._free, self._keep = self._free, [], 0
-        return [root for _, root in free]
-
-    def clean(self, place: Place, shown: Sequence[Path]) -> bool:
-        """Clear away the scripts of steps; whether nothing else is left of the job, its work tree apart.
-
-        What was `shown` in the job's directories has left the way to it there, which no job can write to.
-        """
-        if sys.platform != "linux":
-            return False
-        try:
-            if not _NAMES.issuperset(one.name for one in place.root.iterdir()):
-                return False
-            for one in list(place.files.iterdir()):
-                if one.name.startswith(_SCRIPTS) and stat.S_ISREG(one.lstat().st_mode):
-                    one.unlink()
-            return (
-                self._untouched(place.files, {})
-                and self._untouched(place.home, {_CACHE: {}}, theirs=True)
-                and self._untouched(place.tmp, _way(shown, place.inner_tmp))
-            )
-        except OSError:
-            return False
-
-    def _untouched(self, path: Path, inside: _Way, *, theirs: bool = False) -> bool:
-        """Whether a directory is as it was made, with nothing but the directories `inside`, which are ours or `theirs`."""
-        own = self._owner if theirs else (os.geteuid(), os.getegid())
-        return (
-            self._plain(path, self._owner)
-            and (not inside or own != self._owner or theirs)
-            and all(one.name in inside and self._below(one, inside[one.name], own) for one in path.iterdir())
-        )
-
-    def _below(self, path: Path, inside: _Way, owner: tuple[int, int]) -> bool:
-        return self._plain(path, owner) and all(
-            one.name in inside and self._below(one, inside[one.name], owner) for one in path.iterdir()
-        )
-
-    @staticmethod
-    def _plain(path: Path, owner: tuple[int, int]) -> bool:
-        found = path.lstat()
-        kind = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == _MODE
-        bare = sys.platform != "linux" or _OWN_ATTRIBUTES.issuperset(os.listxattr(path, follow_symlinks=False))
-        return kind and bare and (found.st_uid, found.st_gid) == owner
-
-
-def _way(shown: Sequence[Path], folder: str) -> _Way:
-    """The directories between a directory of the job and what is shown in it."""
-    way: _Way = {}
-    for path in shown:
-        if path.is_relative_to(folder):
-            here = way
-            for part in path.relative_to(folder).parts:
-                here = here.setdefault(part, {})
-    return way
 
 
 def give(paths: Sequence[Path], owner: tuple[int, int]) -> None:
@@ -155,4 +51,88 @@ def remove(root: Path) -> None:
                     one.chmod(stat.S_IRWXU)
             function(path)
 
-    shutil.rmtree(root, onerror=again)
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(root, onerror=again)
+    if root.is_dir() and not root.is_symlink():
+        _remove_flat(root)
+
+
+def _remove_flat(root: Path) -> None:
+    """Remove a tree of any depth: each directory is moved up to the root before it is emptied, so no path becomes long."""
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchmod(top, stat.S_IRWXU)
+        moved = 0
+        while names := os.listdir(top):  # noqa: PTH208 - by its descriptor: the path may be too long
+            for name in names:
+                if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=top)
+                    continue
+                os.chmod(name, stat.S_IRWXU, dir_fd=top)
+                moved = _emptied(top, name, moved)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    root.rmdir()
+
+
+def _emptied(top: int, name: str, moved: int) -> int:
+    """Take everything out of one directory: files are gone, directories lie in `top` under a free number beyond `moved`."""
+    inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+    try:
+        for one in os.listdir(inside):  # noqa: PTH208 - as above
+            if not stat.S_ISDIR(os.stat(one, dir_fd=inside, follow_symlinks=False).st_mode):
+                os.unlink(one, dir_fd=inside)
+                continue
+            os.chmod(one, stat.S_IRWXU, dir_fd=inside)
+            moved += 1
+            while _there(top, f"{moved}.gone"):
+                moved += 1
+            os.rename(one, f"{moved}.gone", src_dir_fd=inside, dst_dir_fd=top)
+    finally:
+        os.close(inside)
+    return moved
+
+
+def _there(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def make(place: Place, files: Mapping[str, str]) -> None:
+    """The directories of a job, and the files that its variables name."""
+    for path in (place.root, place.work, place.tmp, place.home, place.files):
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for name, value in files.items():
+        file = place.files / name
+        file.write_text(value, encoding="utf-8", errors="surrogateescape")
+        file.chmod(0o600)
+
+
+def tool_cache(root: Path, place: Place, name: str, owner: tuple[int, int] | None) -> dict[str, Path]:
+    """The tools' cache of a project and trust, shown to the job as `~/.cache`; what of it has to be mounted."""
+    folder = root / name
+    folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if owner is not None and folder.stat().st_uid != owner[0]:
+        give((folder,), owner)
+    cache = place.home / ".cache"
+    if place.inner_home == str(place.home):
+        if not cache.is_symlink():
+            cache.symlink_to(folder)
+        return {}
+    cache.mkdir(exist_ok=True)
+    return {f"{place.inner_home}/.cache": folder}
+
+
+def own(place: Place, owner: tuple[int, int] | None, cache: tuple[Path, str] | None, *, work: bool) -> dict[str, Path]:
+    """Give a place to whom the job is, with or without its `work` tree; what of the tools' cache has to be mounted."""
+    writable = tool_cache(cache[0], place, cache[1], owner) if cache is not None else {}
+    if owner is not None:
+        give((place.home, place.files, *((place.work,) if work else ())), owner)
+        # What is shown below it has left the way to it there, which is not the job's.
+        give_one(str(place.tmp), owner)
+    return writable

@@ -12,8 +12,10 @@ from typing import Final, ParamSpec, TypeVar
 
 from aegis.core.errors import AegisError
 from aegis.execution.runners import Assignment, Runner
-from aegis.execution.supervise.job import JobWork, Tools
-from aegis.execution.supervise.places import Places, remove
+from aegis.execution.supervise.job import JobWork
+from aegis.execution.supervise.places import remove
+from aegis.execution.supervise.pool import Places
+from aegis.execution.supervise.tools import Tools
 
 P = ParamSpec("P")
 T = TypeVar("T")

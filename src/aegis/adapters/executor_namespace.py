@@ -18,6 +18,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from aegis.execution.ports import Place, Sandbox, SandboxRequest
 
 JOB_ID: Final = 61357
 """User and group of jobs on a machine where Aegis is root: in the range that distributions leave free."""
+_TRYING: Final = threading.Lock()
 _MACHINES: Final = frozenset({"x86_64", "aarch64", "riscv64"})
 _SETTINGS: Final = (
     (
@@ -72,9 +74,14 @@ class Isolation:
     mode: str = ""
 
 
-@functools.cache
 def isolation_available() -> Isolation:
     """Try it: start an empty step in every mode that could work here. The answer is kept for the process's life."""
+    with _TRYING:
+        return _isolation()
+
+
+@functools.cache
+def _isolation() -> Isolation:
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         where = f"{platform.system()} on {platform.machine()}"
         return Isolation(ok=False, detail=f"namespaces need Linux, this is {where}", mend="use --executor process")
@@ -187,6 +194,10 @@ class NamespaceExecutor:
             inner_home="/home/job",
             inner_files=f"{work}.tmp",
         )
+
+    async def warm(self) -> None:
+        """See `Executor`."""
+        await self._starter.warm()
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""

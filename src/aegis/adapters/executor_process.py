@@ -236,6 +236,10 @@ class ProcessExecutor:
         inner = {f"inner_{name}": str(path) for name, path in paths.items()}
         return Place(root=root, **paths, **inner)  # type: ignore[arg-type]
 
+    async def warm(self) -> None:
+        """See `Executor`."""
+        await self._starter.warm()
+
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`. Read-only and writable directories are where they are."""
         if request.image is not None:

@@ -163,6 +163,14 @@ class Starter:
         self._keeper: asyncio.subprocess.Process | None = None
         self._asking = asyncio.Lock()
 
+    async def warm(self) -> None:
+        """Start the keeper before it is needed; what fails fails again when it is."""
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                async with self._asking:
+                    if self._door is None:
+                        await self._open()
+
     async def take(self, ground: bytes = b"") -> Started:
         """A started process; `ExternalError` where none can be started. `ground` describes the one that its step stands on."""
         try:

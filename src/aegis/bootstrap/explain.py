@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aegis.adapters import files_worktree
 from aegis.bootstrap.pipeline import Local
@@ -17,8 +17,10 @@ from aegis.core import codec
 from aegis.core.errors import AegisError, NotFound
 from aegis.core.plan import Plan
 from aegis.core.types import JobRun, State
-from aegis.execution.explain import Explanation, Good, Inputs, Outcome, digest, explained, inputs_of
 from aegis.execution.trace import readable
+
+if TYPE_CHECKING:
+    from aegis.execution.explain import Explanation, Inputs
 
 TAIL: Final = 256 * 1024
 _PLAN: Final = "plan.json"
@@ -125,6 +127,8 @@ def local_log(job: str) -> tuple[str, str]:
 
 
 def _explained(directory: Path, job: JobRun) -> Explanation:
+    from aegis.execution.explain import Good, Outcome, digest, explained  # noqa: PLC0415 - a run does without
+
     tail = _log(directory, job.name)
     now = inputs_in(directory, job.name)
     if now is None:
@@ -161,6 +165,8 @@ def inputs_in(directory: Path, job: str) -> Inputs | None:
     if not (directory / _PLAN).is_file() or not (directory / _INPUTS).is_file():
         return None
     plan = codec.decode((directory / _PLAN).read_bytes(), Plan)
+    from aegis.execution.explain import inputs_of  # noqa: PLC0415 - a run does without
+
     made = codec.decode((directory / _INPUTS).read_bytes(), dict[str, Any])
     try:
         spec = plan.job(job)

@@ -104,6 +104,10 @@ def run(
     """
     # What is loaded and compiled lives to the end: to look through it again and again is in vain.
     gc.disable()
+    if executor in {None, "namespaces"}:
+        from aegis.bootstrap.isolation import ask_ahead
+
+        ask_ahead()
     from aegis.bootstrap.run import LocalOptions
     from aegis.cli.show import Wish
 

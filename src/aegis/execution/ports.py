@@ -387,6 +387,10 @@ class Executor(Protocol):
         """The paths of a job under the outside directory `root`."""
         ...
 
+    async def warm(self) -> None:
+        """Do ahead what the first sandbox would wait for. It may be left out, and what fails here fails again then."""
+        ...
+
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """A sandbox; `ExternalError` where the system does not give one."""
         ...

@@ -62,11 +62,13 @@ class Supervisor:
         # Each job watches, logs and moves files; one more waits for work.
         with ThreadPoolExecutor(options.concurrency * 2 + 4, thread_name_prefix="runner") as threads:
             self._threads = threads
+            warming = asyncio.create_task(self._tools.executor.warm())
             await self._call(self._begin)
             asking = asyncio.create_task(self._ask())
             try:
                 await asyncio.wait({asking, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                await warming
                 await self._end(asking)
 
     def _begin(self) -> None:

@@ -18,6 +18,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from aegis.execution.ports import Place, Sandbox, SandboxRequest
 
 JOB_ID: Final = 61357
 """User and group of jobs on a machine where Aegis is root: in the range that distributions leave free."""
+_TRYING: Final = threading.Lock()
 _MACHINES: Final = frozenset({"x86_64", "aarch64", "riscv64"})
 _SETTINGS: Final = (
     (
@@ -72,9 +74,14 @@ class Isolation:
     mode: str = ""
 
 
-@functools.cache
 def isolation_available() -> Isolation:
     """Try it: start an empty step in every mode that could work here. The answer is kept for the process's life."""
+    with _TRYING:
+        return _isolation()
+
+
+@functools.cache
+def _isolation() -> Isolation:
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         where = f"{platform.system()} on {platform.machine()}"
         return Isolation(ok=False, detail=f"namespaces need Linux, this is {where}", mend="use --executor process")
@@ -197,6 +204,10 @@ class NamespaceExecutor:
             inner_files=f"{work}.tmp",
         )
 
+    async def warm(self) -> None:
+        """See `Executor`."""
+        await self._starter.warm()
+
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
         if request.services and request.network.policy is NetworkPolicy.ALL:
@@ -236,7 +247,10 @@ class NamespaceExecutor:
         if request.network.policy is not NetworkPolicy.ALL:
             settings["network"] = await self._network(request.network)
         if not request.services:
-            return StepSandbox(request, settings, grace=self._grace, starter=self._starter, groups=self._groups)
+            return StepSandbox(
+                request, settings, grace=self._grace, starter=self._starter, groups=self._groups,
+                ground=self._ground(settings) if self._mode == "root" and request.image is None else b"",
+            )  # fmt: skip
         around = Surroundings(settings=settings, network=request.network, overlay=self._layers, grace=self._grace)
         services = Services(request, around, self._starter)
         served = ServedSandbox(
@@ -244,6 +258,17 @@ class NamespaceExecutor:
         )
         await served.start()
         return served
+
+    @staticmethod
+    def _ground(settings: Mapping[str, Any]) -> bytes:
+        """What the steps of this job have in common with those of every job like it."""
+        return marshal.dumps(
+            {
+                "root": str(Path(settings["root"]).parents[1]),
+                "read_only": settings["read_only"],
+                "targets": [target for target, _ in settings["writable"]],
+            }
+        )
 
     def _layers(self, image: Path, root: Path) -> str:
         """The overlay of an image: what a job changes is kept beside it, from one step to the next."""

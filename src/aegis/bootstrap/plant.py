@@ -46,12 +46,14 @@ from aegis.delivery.context import Adopted, Context
 from aegis.delivery.credentials import JobSecrets, JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
+from aegis.delivery.foreign_files import ForeignFiles
 from aegis.delivery.git_door import HostedGitDoor
 from aegis.delivery.options import Options
 from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
+from aegis.delivery.runner_facts import Numbers
 from aegis.delivery.tokens import TokenBook
 from aegis.delivery.variable_book import VariableBook
 from aegis.execution.coordinator import Coordinator
@@ -147,6 +149,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
         resolve_secret=JobSecrets(keys.store, lambda: context.options, variables),
+        foreign=ForeignFiles(lambda: context, lambda number: Numbers(context).run(number)),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
     context = Context(

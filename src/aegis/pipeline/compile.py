@@ -174,7 +174,7 @@ def unsupported(definition: Definition) -> tuple[str, ...]:
     found = [word for word in NOT_CARRIED_OUT.intersection(definition.values) if _uses(definition.get(word))]
     if definition.name == "pages" and definition.get("pages") is None:
         found.append("pages")
-    if graph.foreign(definition.get("needs")):
+    if graph.mirrors(definition.get("needs")):
         found.append("needs")
     for word, part in PARTS_NOT_CARRIED_OUT:
         whole = definition.values.get(word)

@@ -86,6 +86,14 @@ class StartDownstream:
     job: str
 
 
+@verb("resume-upstream", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeUpstream:
+    """Let the trigger job of a run that goes on wait for it again."""
+
+    run: str
+
+
 @verb("conclude-downstream", internal=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConcludeDownstream:

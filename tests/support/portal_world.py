@@ -30,11 +30,13 @@ from aegis.core.types import (
     State,
     Verdict,
 )
-from aegis.delivery import views
+from aegis.delivery import dossiers, views
 from aegis.delivery.views import Actor, Cell, JobView, RunSummary, RunView
 from aegis.delivery.why_views import WhyView
 from aegis.observe.course import Course, Leg, Saving
 from aegis.observe.spans import RunTrace
+from aegis.supplychain.compare import Difference, Known, compare
+from aegis.supplychain.sbom import Component
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # browsers count from their own clock
 SORA = Actor(id="sora", name="Sora Lee", groups=("release-managers",), kind="session")
@@ -396,6 +398,31 @@ class World:
             release=RELEASE, verdict=GOOD, evidence=EVIDENCE, running_in=running, signature="MEUCIQD" + "x" * 60,
             approvals=(approval,), history=HISTORY, seq=self.seq,
         )  # fmt: skip
+
+    def dossier(self, actor: Actor, release: str) -> dossiers.Dossier:
+        self._ask(actor)
+        packages = (
+            dossiers.PackageLine(
+                name="jinja2", version="3.1.5", purl="pkg:pypi/jinja2@3.1.5", licences=("BSD-3-Clause",)
+            ),
+        )
+        image = dossiers.ImageDossier(
+            digest=DIGEST, repository="host/shop/orders", tags=("1.2.0",), size=41_000_000, layers={DIGEST: 41_000_000},
+            packages=packages, trusted="yes", attested=("https://slsa.dev/provenance/v1",),
+        )  # fmt: skip
+        return dossiers.Dossier(
+            release=release, commit=RELEASE.commit, author="Mina Kim <mina@shop.example>", authored_at=NOW, message="feat: x",
+            jobs=(), figures={"tests": {"passed": "412"}}, findings=("low jinja2 CVE-2026-1",), image=image,
+        )  # fmt: skip
+
+    def comparison(self, actor: Actor, before: str, after: str) -> Difference:
+        self._ask(actor)
+        package = Component(name="jinja2", version="3.1.4", licences=("MIT",))
+        one = Known(
+            name=before, digest="a", size=40_000_000, layers={"x": 1}, packages=(package,), findings={"high jinja2": ""}
+        )
+        other = replace(one, name=after, digest="b", packages=(replace(package, version="3.1.5"),), findings={})
+        return compare(one, other)
 
     def merge_requests(
         self, actor: Actor, *, project: str = "", state: str = "opened"

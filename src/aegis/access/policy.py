@@ -55,6 +55,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "delete-image": "administer",
     "clean-up-registry": "administer",
     "scrub-registry": "administer",
+    "rescan-releases": "administer",
     "yank-package": "administer",
     "promote-package": "administer",
     "apply-retention": "administer",

@@ -11,8 +11,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from aegis.config.outside import IncludesModel, ObserveModel, RegistriesModel
-from aegis.config.shapes import Seconds, Strict, known
+from aegis.config.outside import IncludesModel, ObserveModel
+from aegis.config.registries import RegistriesModel
+from aegis.config.runner import RunnerModel
+from aegis.config.signing import SigningModel
+from aegis.config.strict import Seconds, Strict, known
 from aegis.core.errors import AegisError
 from aegis.core.ids import is_name, is_project
 from aegis.execution.cron import parse
@@ -93,7 +96,7 @@ class ScheduleModel(Strict):
 class ProjectModel(Strict):
     """A repository. `service` names the service it builds, `index` the package index it reads and releases to.
 
-    Without `index` it is the one named after the project's group.
+    Without `index` it is the one named after the project's group. `network` can only tighten what the runner gives.
     """
 
     kind: Literal["library", "service", "platform"]
@@ -103,6 +106,7 @@ class ProjectModel(Strict):
     resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
     schedules: dict[str, ScheduleModel] = {}
     variables: Variables = {}
+    network: Literal["none", "registries", "all"] = "all"
 
 
 class BranchModel(Strict):
@@ -205,16 +209,6 @@ class ServiceModel(Strict):
     rollout: dict[str, RolloutModel] = {}
 
 
-class RunnerModel(Strict):
-    """The built-in runner; `concurrency: 0` leaves every job to remote runners, `tags` the jobs with other tags."""
-
-    concurrency: int = Field(2, ge=0, le=64)
-    tags: tuple[str, ...] | None = None
-    isolation: Literal["required", "optional"] = "required"
-    timeout: Seconds = 3600.0
-    host_tools: bool = False
-
-
 class RetentionModel(Strict):
     """How long things are kept."""
 
@@ -262,6 +256,7 @@ class Declaration(Strict):
     ledger: LedgerModel = LedgerModel()
     includes: IncludesModel = IncludesModel()
     registries: RegistriesModel = RegistriesModel()
+    signing: SigningModel = SigningModel()
     observe: ObserveModel = ObserveModel()
 
     @model_validator(mode="before")
@@ -293,12 +288,12 @@ class Declaration(Strict):
 
     @model_validator(mode="after")
     def _references(self) -> Declaration:
-        names = set(self.identities) | set(self.groups)
+        people = set(self.identities) | set(self.groups)
         for group, members in self.groups.items():
-            known(members, names, f"groups.{group}")
-        known(self.owners, names, "owners")
+            known(members, people, f"groups.{group}")
+        known(self.owners, people, "owners")
         for name, branch in self.branches.items():
-            known(branch.push + branch.merge, names, f"branches.{name}")
+            known(branch.push + branch.merge, people, f"branches.{name}")
         prefixes = {project[:at] for project in self.projects for at, one in enumerate(project) if one == "/"}
         known(tuple(self.variables), {"*", *prefixes}, "variables")
         for project, model in self.projects.items():
@@ -310,7 +305,7 @@ class Declaration(Strict):
             if environment.source is not None:
                 known((environment.source,), set(self.environments), f"environments.{name}.source")
             if environment.approval is not None:
-                known(environment.approval.groups, names, f"environments.{name}.approval.groups")
+                known(environment.approval.groups, people, f"environments.{name}.approval.groups")
         for name, service in self.services.items():
             known(tuple(service.peers.values()), set(self.services), f"services.{name}.peers")
             for part in (service.environments, service.rollout):

@@ -61,6 +61,7 @@ class Image:
     variables: Mapping[str, str] = field(default_factory=dict)
     pull_policy: tuple[str, ...] = ()
     user: str | None = None
+    platform: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,6 +131,8 @@ class JobRun:
     message: str = ""
     runner: str = ""
     isolation: str = ""
+    network: str = ""
+    """`none`, `registries`, `all`; empty where it is not known (remote runners, older records)."""
     trace: StoredFile | None = None
     files: tuple[StoredFile, ...] = ()
     coverage: float | None = None

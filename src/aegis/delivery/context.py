@@ -29,6 +29,7 @@ from aegis.registry.options import HostedRule
 from aegis.registry.pypi import PackageIndexes
 from aegis.rollout.ports import Traffic
 from aegis.source.ports import GitHost
+from aegis.supplychain.signing import Notary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,9 @@ class Context:
     hosted: Callable[[HostedRule], HostedRegistry]
     """The registries that GitLab hosts for a project; `UserError` where its token is not to be had."""
     signer: Signer
+    """The server's own key, which signs evidence."""
+    notary: Notary
+    """Signs what lies beside images, and says whose signatures there are accepted."""
     cluster: Cluster
     sync: Sync
     traffic: Traffic

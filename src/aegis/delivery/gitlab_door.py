@@ -5,7 +5,6 @@ Authorisation is that of the views and verbs it stands beside; it decides nothin
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,8 +24,7 @@ from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleO
 from aegis.delivery.queries.sources import Sources
 from aegis.delivery.runner_door import Download, RunnerDoor
 from aegis.delivery.views import Actor, Cell, Commands, Queries, RunSummary
-from aegis.execution import cron
-from aegis.execution.blob_file import open_blob
+from aegis.execution import cron, stored
 from aegis.execution.places import Place
 from aegis.pipeline.compile import check_pipeline, compile_pipeline
 from aegis.pipeline.declared import given
@@ -187,14 +185,7 @@ class GitlabDoor:
 
     def within(self, found: FoundJob, path: str) -> tuple[int, Iterator[bytes]]:
         """One file of a job's archive: its size and its bytes, unpacked as they are read; `NotFound`."""
-        archive = self.archive(found)
-        reader = zipfile.ZipFile(open_blob(self._context.blobs, archive.digest))
-        try:
-            info = reader.getinfo(path)
-        except KeyError:
-            reader.close()
-            raise NotFound("no-such-file", "File Not Found") from None
-        return info.file_size, _unpacked(reader, info)
+        return stored.file_of(self._context.blobs, self.archive(found).digest, path)
 
     # -- environments and deployments ---------------------------------------------------------------------
 
@@ -303,9 +294,3 @@ class _Over:
     def paths(self) -> tuple[str, ...]:
         """See `pipeline.ports.Files`."""
         return tuple(sorted({*self.files.paths(), PIPELINE_FILE}))
-
-
-def _unpacked(reader: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    with reader, reader.open(info) as file:
-        while chunk := file.read(1 << 20):
-            yield chunk

@@ -285,7 +285,7 @@ class Coordinator:
     def _start(self, progress: Progress, spec: JobSpec, runner: Runner) -> JobRun:
         first = progress.head.started_at is None
         at = self._clock.now()
-        job, steps = progress.start(spec.name, runner=runner.name, isolation=runner.isolation, at=at)
+        job, steps = progress.start(spec.name, runner=runner, at=at)
         begun: list[object] = [events.RunStarted(run=progress.id)] if first else []
         self._append(progress, [*begun, events.JobStarted(job=job)], self._options.actor)
         self._enqueue(progress, steps)

@@ -138,9 +138,13 @@ class Progress:
         """The run exists."""
         return self._queued(self.board.begin(), at)
 
-    def start(self, name: str, *, runner: str, isolation: str, at: datetime) -> tuple[JobRun, Steps]:
+    def start(self, name: str, *, runner: Runner, at: datetime) -> tuple[JobRun, Steps]:
         """A runner has the job now."""
-        job = replace(self._jobs[name], state=State.RUNNING, started_at=at, runner=runner, isolation=isolation)
+        network = runner.network(self.head, self.specs[name]) if runner.network is not None else ""
+        job = replace(
+            self._jobs[name], state=State.RUNNING, started_at=at, runner=runner.name, isolation=runner.isolation,
+            network=network,
+        )  # fmt: skip
         return job, self._started(job, at)
 
     def _started(self, job: JobRun, at: datetime) -> Steps:

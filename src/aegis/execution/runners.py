@@ -43,6 +43,8 @@ class Runner:
     resumable: bool = False
     untagged: bool = True
     admits: Callable[[Run, JobSpec], bool] | None = None
+    network: Callable[[Run, JobSpec], str] | None = None
+    """Which network a job has there; None where that is not known. As quick and pure."""
 
     def must_isolate(self) -> None:
         """`Conflict` for a runner whose jobs are not separated from its machine."""

@@ -21,6 +21,7 @@ NOUNS: Final = (
     "runners",
     "sources",
     "verifications",
+    "rescans",
     "registries",
     "hosted_registries",
     "packages",

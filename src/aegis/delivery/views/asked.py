@@ -16,11 +16,13 @@ from aegis.delivery.views.shown import (
     AtView,
     HomeView,
     InboxEntry,
+    JobEnvironment,
     MergeRequestView,
     PromotionView,
     ReleaseView,
     Result,
     RolloutView,
+    RunInputs,
     RunSummary,
     RunView,
     StatusView,
@@ -46,6 +48,14 @@ class Queries(DossierQueries, Protocol):
 
     def run(self, actor: Actor, run: str, *, min_seq: int = 0) -> RunView:
         """One run."""
+        ...
+
+    def run_inputs(self, actor: Actor, run: str) -> RunInputs:
+        """What the jobs of a run were made of; `NotFound`."""
+        ...
+
+    def environments(self, actor: Actor, *, project: str = "") -> tuple[JobEnvironment, ...]:
+        """The environments that jobs of a project (empty: of every one) have deployed."""
         ...
 
     def why(self, actor: Actor, run: str, job: str) -> WhyView:

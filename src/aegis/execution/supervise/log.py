@@ -12,7 +12,7 @@ from aegis.core.errors import AegisError
 from aegis.core.ports import Masker
 from aegis.core.spent import JobStep
 from aegis.execution.runners import Signal, TraceAck
-from aegis.execution.trace import TraceWriter
+from aegis.execution.trace import TraceWriter, coverage, readable
 
 _TAIL: Final = 1024 * 1024
 _FULL: Final = 2 * 1024 * 1024
@@ -75,6 +75,20 @@ class JobLog:
     def tail(self) -> bytes:
         """The last MiB of the masked log."""
         return bytes(self._tail[-_TAIL:])
+
+    def coverage(self, expression: str) -> float | None:
+        """What `coverage:` finds in the end of the log; an expression that cannot be read is said there."""
+        import re2  # noqa: PLC0415 - only jobs with `coverage:` need it
+
+        try:
+            pattern = re2.compile(f"(?m){expression.strip('/')}")
+        except re2.error as error:
+            self.line(f"WARNING: coverage: {expression} is not a regular expression: {error}", colour="33;1")
+            return None
+        return coverage(
+            readable(self.tail),
+            lambda text: [found.group(1 if pattern.groups else 0) or "" for found in pattern.finditer(text)],
+        )
 
     async def flush(self) -> None:
         """Send everything that is ready."""

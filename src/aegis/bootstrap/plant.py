@@ -50,6 +50,8 @@ from aegis.delivery.foreign_files import ForeignFiles
 from aegis.delivery.git_door import HostedGitDoor
 from aegis.delivery.job_network import job_network
 from aegis.delivery.options import Options
+from aegis.delivery.pages_book import PagesBook
+from aegis.delivery.pages_door import PagesDoor
 from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
@@ -99,6 +101,7 @@ class Plant:
     keys: Keys
     supervisor: Callable[[], Supervisor]
     collector: Collector
+    pages: PagesDoor
     closers: tuple[Callable[[], None], ...]
     warnings: tuple[str, ...]
 
@@ -166,7 +169,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         hosted=hosted(lambda: context.options.registries, value),
         signer=keys.artifact, notary=notary, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        places=PlaceBook(ledger, threading.Lock()), variables=variables, registry=registry_name(data, url),
+        places=PlaceBook(ledger, threading.Lock()), variables=variables,
+        pages=PagesBook(ledger, threading.Lock()), registry=registry_name(data, url),
         outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
@@ -252,6 +256,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
         traffic=traffic, keys=keys, supervisor=supervisor,
         collector=Collector(lambda: context.options.traces, value),
+        pages=PagesDoor(context, keys.job_secret),
         closers=(images.close, indexes.close, traces.release, job_files.close, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
 

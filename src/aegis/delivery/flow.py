@@ -72,6 +72,10 @@ def _release_asked(record: Record, data: events.ReleaseAsked) -> tuple[object, .
     return (ask.PublishRelease(run=_name(record), job=data.job),)
 
 
+def _pages_asked(record: Record, data: events.PagesAsked) -> tuple[object, ...]:
+    return (ask.PublishPages(run=_name(record), job=data.job),)
+
+
 def _cancel_asked(_record: Record, data: events.RunCancelRequested) -> tuple[object, ...]:
     return (ask.CancelDownstream(run=data.run),)
 
@@ -143,6 +147,7 @@ FLOW: Final[dict[type, Callable[[Record, Any], tuple[object, ...]]]] = {
     events.JobFinished: _job_finished,
     events.JobChanged: _job_changed,
     events.ReleaseAsked: _release_asked,
+    events.PagesAsked: _pages_asked,
     events.RunCancelRequested: _cancel_asked,
     events.RunFinished: _run_finished,
     events.VerdictGiven: _judged,

@@ -56,4 +56,6 @@ def outcomes(
     found: list[object] = list(used(run, spec, job, reported))
     if spec.release is not None and job.state is State.SUCCESS:
         found.append(events.ReleaseAsked(job=spec.name))
+    if spec.pages is not None and job.state is State.SUCCESS:
+        found.append(events.PagesAsked(job=spec.name))
     return tuple(found)

@@ -44,6 +44,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "issue-token": "write",
     "revoke-token": "write",
     "login-link": "write",
+    "manage-variables": "write",
     "create-project": "administer",
     "administer": "administer",
     "create-runner": "administer",

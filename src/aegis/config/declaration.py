@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from aegis.config.registries import RegistriesModel, SourceModel
+from aegis.config.outside import IncludesModel, ObserveModel
+from aegis.config.registries import RegistriesModel
+from aegis.config.runner import RunnerModel
 from aegis.config.signing import SigningModel
 from aegis.config.strict import Seconds, Strict, known
 from aegis.core.errors import AegisError
@@ -94,7 +96,7 @@ class ScheduleModel(Strict):
 class ProjectModel(Strict):
     """A repository. `service` names the service it builds, `index` the package index it reads and releases to.
 
-    Without `index` it is the one named after the project's group.
+    Without `index` it is the one named after the project's group. `network` can only tighten what the runner gives.
     """
 
     kind: Literal["library", "service", "platform"]
@@ -104,6 +106,7 @@ class ProjectModel(Strict):
     resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
     schedules: dict[str, ScheduleModel] = {}
     variables: Variables = {}
+    network: Literal["none", "registries", "all"] = "all"
 
 
 class BranchModel(Strict):
@@ -206,16 +209,6 @@ class ServiceModel(Strict):
     rollout: dict[str, RolloutModel] = {}
 
 
-class RunnerModel(Strict):
-    """The built-in runner; `concurrency: 0` leaves every job to remote runners, `tags` the jobs with other tags."""
-
-    concurrency: int = Field(2, ge=0, le=64)
-    tags: tuple[str, ...] | None = None
-    isolation: Literal["required", "optional"] = "required"
-    timeout: Seconds = 3600.0
-    host_tools: bool = False
-
-
 class RetentionModel(Strict):
     """How long things are kept."""
 
@@ -241,29 +234,6 @@ class LedgerModel(Strict):
         return value
 
 
-class IncludesModel(Strict):
-    """What pipelines may include from other hosts; without a word here nothing."""
-
-    hosts: tuple[str, ...] = ()
-    private: tuple[str, ...] = ()
-    gitlab: str | None = None
-
-    @model_validator(mode="after")
-    def _places(self) -> IncludesModel:
-        wrong = next((one for one in self.hosts if "/" in one or ":" in one), None)
-        if wrong is not None:
-            raise ValueError(f"{wrong!r} is no name of a host, such as gitlab.example.org or *.example.org")
-        wrong = next((one for one in self.private if not re.fullmatch(r"[^/:]+:\d{1,5}", one)), None)
-        if wrong is not None:
-            raise ValueError(f"{wrong!r} is not host:port, such as gitlab.lan:443")
-        if self.gitlab is not None:
-            parts = urlsplit(self.gitlab)
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            near = f"{parts.hostname}:{port}" in self.private
-            SourceModel(private=near).check(self.gitlab)
-        return self
-
-
 class Declaration(Strict):
     """The whole of `aegis.yaml`."""
 
@@ -287,6 +257,7 @@ class Declaration(Strict):
     includes: IncludesModel = IncludesModel()
     registries: RegistriesModel = RegistriesModel()
     signing: SigningModel = SigningModel()
+    observe: ObserveModel = ObserveModel()
 
     @model_validator(mode="before")
     @classmethod

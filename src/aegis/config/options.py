@@ -6,6 +6,7 @@ from aegis.access.approvals import ApprovalPolicy
 from aegis.access.identities import Directory, Identity
 from aegis.access.policy import Access, AccessOptions, BranchRule
 from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
+from aegis.config.outside import TracesModel
 from aegis.config.signing import KeylessModel
 from aegis.config.variables import levels
 from aegis.core.errors import UserError
@@ -17,7 +18,11 @@ from aegis.delivery.options import (
     Retention,
     RunnerOptions,
     ScheduleOptions,
+    TraceOptions,
 )
+from aegis.execution.containers import ContainerPolicy
+from aegis.execution.network import Network, NetworkPolicy, place_of
+from aegis.execution.ports import JobLimits
 from aegis.gates.policy import from_document
 from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
 from aegis.registry.options import CleanUpRule, HostedRule, ImageMirrorRule, IndexRule, RegistryOptions
@@ -86,6 +91,7 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
                     for label, each in one.schedules.items()
                 },
                 variables=levels(declared, name),
+                network=NetworkPolicy(one.network),
             )
             for name, one in declared.projects.items()
         },
@@ -108,12 +114,20 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
             hosts=declared.includes.hosts, private=declared.includes.private, gitlab=declared.includes.gitlab or ""
         ),
         keyless=_keyless(declared.signing.keyless),
+        traces=_traces(declared.observe.traces),
         retention=Retention(
             logs=declared.retention.logs,
             release_logs=declared.retention.release_logs,
             deployments=declared.retention.deployments,
         ),
     )
+
+
+def _traces(model: TracesModel | None) -> TraceOptions | None:
+    if model is None:
+        return None
+    hosts, private = model.places(model.endpoint)
+    return TraceOptions(endpoint=model.endpoint, headers=model.headers, hosts=hosts, private=private)
 
 
 def registries(declared: Declaration) -> RegistryOptions:
@@ -193,13 +207,34 @@ def _keyless(model: KeylessModel | None) -> KeylessRule | None:
 def runner(declared: Declaration) -> RunnerOptions:
     """How the built-in runner works."""
     model = declared.runner
+    containers = model.containers
     return RunnerOptions(
+        executor=model.executor,
+        registries=containers.registries,
+        containers=ContainerPolicy(
+            privileged=containers.privileged,
+            root=containers.root,
+            socket=containers.socket,
+            pull_policies=containers.pull_policies,
+            image=containers.image,
+        ),
         concurrency=model.concurrency,
         tags=model.tags,
         isolation_required=model.isolation == "required",
         host_tools=model.host_tools,
         timeout=model.timeout,
+        network=_network(declared),
+        limits=JobLimits(total_memory=model.limits.memory, cpus=model.limits.cpus, processes=model.limits.processes),
     )
+
+
+def _network(declared: Declaration) -> Network:
+    """What jobs may reach beside the server and what the machine itself names."""
+    hosts = [one for one in (model.mirror for model in declared.registries.packages.values()) if one]
+    hosts += [one.url for one in declared.registries.mirrors.values()]
+    mirrors = [found for found in map(place_of, hosts) if found is not None]
+    policy = NetworkPolicy(declared.runner.network)
+    return Network(policy=policy, places=tuple(dict.fromkeys((*declared.runner.network_hosts, *mirrors))))
 
 
 def _environment(name: str, model: EnvironmentModel) -> EnvironmentOptions:

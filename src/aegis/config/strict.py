@@ -1,4 +1,4 @@
-"""What all models of `aegis.yaml` stand on: no unknown keys, durations, names that must be declared."""
+"""What all models of `aegis.yaml` stand on: no unknown keys, durations and sizes, names that must be declared."""
 
 from __future__ import annotations
 
@@ -29,6 +29,20 @@ class Strict(BaseModel):
     """A part of the declaration: unknown keys are refused, values are never guessed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_SIZES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+def size(value: object) -> object:
+    """Bytes of `512MiB` or `4GiB`; other values are left for the model to refuse."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]iB)?", value) if isinstance(value, str) else None
+    if isinstance(value, str) and found is None:
+        raise ValueError(f"{value!r} is not a size; write 512MiB or 4GiB")
+    return int(float(found[1]) * _SIZES[found[2] or ""]) if found else value
+
+
+Size = Annotated[int, BeforeValidator(size), Field(ge=0)]
 
 
 def known(names: tuple[str, ...], declared: Collection[str], where: str) -> None:

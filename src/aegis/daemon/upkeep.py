@@ -49,6 +49,7 @@ class Upkeep:
         self._do("rescan", ask.RescanReleases(), _DAY)
         self._scrub(options.scrub)
         self._context.images.uploads.sweep()
+        self._context.host.sweep()
         return _PAUSE
 
     def _do(self, name: str, command: object, every: float) -> None:

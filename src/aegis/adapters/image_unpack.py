@@ -54,7 +54,7 @@ class Tree:
         """Lay a layer over what is there. `ExternalError` for what is unsafe, damaged or beyond all measure."""
         self._brought = set()
         try:
-            with tarfile.open(fileobj=_plain(layer, media_type), mode="r|", tarinfo=_Member) as archive:
+            with tarfile.open(fileobj=inflated(layer, media_type), mode="r|", tarinfo=_Member) as archive:
                 for member in archive:
                     self._measure(member)
                     self._one(archive, member)
@@ -230,7 +230,8 @@ def _parts(name: str) -> list[str]:
     return parts
 
 
-def _plain(layer: BinaryIO, media_type: str) -> IO[bytes]:
+def inflated(layer: BinaryIO, media_type: str) -> IO[bytes]:
+    """A layer as a plain archive."""
     if media_type.endswith("zstd"):
         import zstandard  # noqa: PLC0415 - layers are rarely packed so
 

@@ -45,7 +45,7 @@ def installer_environment() -> dict[str, str]:
 
 def builder_environment() -> dict[str, str]:
     """What builders of Dockerfiles may see besides: their own storage, isolation and addresses."""
-    own = ("BUILDAH_", "CONTAINERS_", "STORAGE_", "DOCKER_", "BUILDKIT_", "REGISTRY_AUTH_FILE")
+    own = ("BUILDAH_", "CONTAINERS_", "STORAGE_", "DOCKER_", "BUILDKIT_", "BUILDX_", "REGISTRY_AUTH_FILE")
     return installer_environment() | {key: value for key, value in os.environ.items() if key.startswith(own)}
 
 

@@ -12,7 +12,7 @@ from aegis.core.errors import AegisError
 
 def examine(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     """The findings: name, ok, detail, mend."""
-    return [_python(), _git(environ), _isolation(), _traefik(), _uv()]
+    return [_python(), _git(environ), _isolation(), *_engines(environ), _traefik(), _uv()]
 
 
 def _finding(name: str, *, ok: bool, detail: str, mend: str = "") -> dict[str, Any]:
@@ -35,6 +35,21 @@ def _isolation() -> dict[str, Any]:
 
     found = isolation_available()
     return _finding("isolation", ok=found.ok, detail=found.detail, mend=found.mend)
+
+
+def _engines(environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Neither is needed: one that is not there is no finding against this machine."""
+    from aegis.bootstrap import engines  # noqa: PLC0415 - as above
+
+    told = []
+    for name in engines.ENGINES:
+        try:
+            found = engines.find(name, environ)
+            how = f"started when needed: {found.service[0]}" if found.service else f"answers at {found.socket}"
+        except AegisError as error:
+            how = f"not used: {error.message} ({error.hint})"
+        told.append(_finding(name, ok=True, detail=how))
+    return told
 
 
 def _traefik() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from aegis.adapters.layout_directory import OciLayout
 from aegis.adapters.tree_directory import DirectoryTree
 from aegis.adapters.wheels_store import StoredWheels
 from aegis.bootstrap import build_facts
-from aegis.build.application import Application, find_application
+from aegis.build.application import BUILDERS, Application, find_application
 from aegis.build.base import Base, for_base, load_base
 from aegis.build.image import Facts, Image, Workshop, image_tags, solve
 from aegis.build.locks import Lock, read_lock
@@ -101,11 +101,14 @@ def build_image(wanted: Wanted) -> ImageReport:
     options = application.project.options
     facts, said = build_facts.facts(wanted.path, written=application.project.version, version=wanted.version)
     target = build_facts.target(wanted.python or options.python, wanted.architecture)
-    if options.builder not in {"", "layers", "dockerfile"}:
+    by_program = {"dockerfile", *BUILDERS}
+    if options.builder not in {"", "layers", *by_program}:
         raise UserError(
-            "builder", f"[tool.aegis] builder = {options.builder!r} is not known", hint="dockerfile, or none"
+            "builder",
+            f"[tool.aegis] builder = {options.builder!r} is not known",
+            hint="dockerfile, buildah, docker, buildctl, or none",
         )
-    if options.builder == "dockerfile":
+    if options.builder in by_program:
         image, base_name = _from_dockerfile(wanted.path, application, facts, target, output), options.dockerfile
     else:
         image, base_name = _from_layers(tree, application, wanted, facts=facts, target=target, output=output)
@@ -211,6 +214,7 @@ def _from_dockerfile(path: Path, application: Application, facts: Facts, target:
     manifest, layers = build_with_program(
         build_facts.tool(), context=path, dockerfile=options.dockerfile, output=output, facts=facts, target=target,
         environment=build_facts.builder_environment(), cache=options.cache,
+        program="" if options.builder == "dockerfile" else options.builder,
     )  # fmt: skip
     tags = image_tags(facts)
     output.finish(manifest, tags)
@@ -253,7 +257,8 @@ def _credentials(host: str) -> tuple[str, str]:
     """The job's credentials, for the job's registry only; nobody else's registry sees them."""
     own = os.environ.get("CI_REGISTRY", "")
     own = own or os.environ.get("CI_REGISTRY_IMAGE", "").partition("/")[0]
-    if own and host != own:
-        return os.environ.get("AEGIS_BASE_USER", ""), os.environ.get("AEGIS_BASE_PASSWORD", "")
+    elsewhere = os.environ.get("AEGIS_BASE_USER", ""), os.environ.get("AEGIS_BASE_PASSWORD", "")
+    if (own and host != own) or (not own and elsewhere[1]):
+        return elsewhere
     user, password = os.environ.get("CI_REGISTRY_USER", ""), os.environ.get("CI_REGISTRY_PASSWORD", "")
     return (user, password) if password else ("job", os.environ.get("CI_JOB_TOKEN", ""))

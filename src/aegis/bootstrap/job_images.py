@@ -5,28 +5,34 @@ Decides which names mean which source. Everything else is refused with the mend:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from aegis.adapters.executor_container import ContainerExecutor
 from aegis.adapters.image_roots import DirectoryImageRoots, Located
 from aegis.adapters.layout_directory import OciLayout
-from aegis.bootstrap import build_facts
+from aegis.bootstrap import build_facts, engines
 from aegis.build.ports import ImageSource, RawManifest
 from aegis.core.errors import UserError
 from aegis.core.ids import sha256
 from aegis.execution import images
-from aegis.execution.ports import Executor
+from aegis.execution.ports import Executor, ImageRoots
 from aegis.registry.oci import ImageRepository
 from aegis.registry.options import ImageMirrorRule
 
 _PATHS: Final = ("oci:", "./", "../", "/")
 
 
-def local_images(project: Path, executor: Executor) -> DirectoryImageRoots:
-    """The images of a local run, kept in the user's cache."""
+def local_images(project: Path, executor: Executor, environ: Mapping[str, str]) -> ImageRoots:
+    """The images of a local run: a container engine's, or kept in the user's cache."""
+    if isinstance(executor, ContainerExecutor):
+        # An engine pulls what it likes for whoever may use it; only what it cannot know is brought to it.
+        return engines.images(
+            executor, lambda name, _: _layout(name, project) if name.startswith(_PATHS) else None, environ
+        )
 
     def find(name: str, _: str) -> Located:
         if name.startswith(_PATHS):
@@ -43,8 +49,13 @@ def server_images(
     registry: str,
     mirrors: Callable[[], Mapping[str, ImageMirrorRule]],
     repository: Callable[[str, str], ImageRepository],
-) -> DirectoryImageRoots:
-    """The images of a server's own runner. `repository` opens one for a project's job, or refuses it."""
+    environ: Mapping[str, str],
+    registries: Sequence[str] = (),
+) -> ImageRoots:
+    """The images of a server's own runner. `repository` opens one for a project's job, or refuses it.
+
+    A container engine pulls by itself from the hosts `registries` alone.
+    """
 
     def find(name: str, project: str) -> Located:
         if name.startswith(_PATHS):
@@ -55,6 +66,12 @@ def server_images(
         handle = repository(project, where)
         return Located(key=f"{where}:{wanted}", reference=wanted, open=lambda: nullcontext(_Repository(handle)))
 
+    def pulled(name: str, project: str) -> Located | None:
+        host = images.read_reference(name).host or "docker.io"
+        return None if not name.startswith(_PATHS) and host in registries else find(name, project)
+
+    if isinstance(executor, ContainerExecutor):
+        return engines.images(executor, pulled, environ)
     return DirectoryImageRoots(directory, find, owner=executor.owner)
 
 

@@ -40,6 +40,10 @@ _OPTIONS: Final = frozenset(
 )  # fmt: skip
 
 
+BUILDERS: Final = ("buildah", "docker", "buildctl")
+"""Programs that carry out a Dockerfile, in the order in which they are looked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """`[tool.aegis]` of pyproject.toml. Empty values are found by looking."""

@@ -1,6 +1,6 @@
-"""What a job leaves and what the next one gets: choosing files by GitLab's patterns, packing, unpacking.
+"""What a job leaves and what the next one gets: choosing files by GitLab's patterns, writing those of an archive.
 
-Archives are zip files whose bytes depend on names, modes and contents alone. A job is not trusted: nothing outside the
+How files are stored is decided by `parcel`; here are read the zip files of remote runners. A job is not trusted: nothing outside the
 work tree is ever read for it or written by it, whatever links it made. No process of the job may be alive while these
 run (the supervisor sees to that).
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import stat
 import struct
 import zipfile
@@ -23,7 +22,6 @@ from typing import BinaryIO, Final
 
 from aegis.core.errors import UserError
 
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _MAGIC: Final = frozenset("*?[{")
 _NAMES_FAULT: Final = frozenset(
     {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.ELOOP}
@@ -204,24 +202,6 @@ def _trouble(base: Path, name: str) -> str:
     return "" if stat.S_ISREG(mode) else "left out, since it is not a file"
 
 
-def pack(root: Path, files: Sequence[str], target: BinaryIO) -> None:
-    """Write the zip of `files` (of `choose`) to `target`; the same files give the same bytes."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name in files:
-            path = root / name
-            mode = path.lstat().st_mode
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.create_system = 3
-            info.compress_type = zipfile.ZIP_DEFLATED
-            if stat.S_ISLNK(mode):
-                info.external_attr = (stat.S_IFLNK | 0o777) << 16
-                archive.writestr(info, str(path.readlink()))
-                continue
-            info.external_attr = (stat.S_IFREG | (0o755 if mode & 0o111 else 0o644)) << 16
-            with open_file(path) as source, archive.open(info, "w", force_zip64=True) as packed:
-                shutil.copyfileobj(source, packed, _CHUNK)
-
-
 def open_file(path: Path) -> BinaryIO:
     """A regular file for reading, never through a link at its end."""
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
@@ -233,7 +213,7 @@ def unpack(source: BinaryIO, root: Path, *, limit: int = UNPACKED_LIMIT) -> tupl
     `UserError` for a name or a link that leads outside, for more than `limit` bytes, and for whatever else cannot be
     unpacked: nothing of that entry is written, what came before it stays.
     """
-    base = Path(os.path.realpath(root))
+    target = Target(root)
     written: list[str] = []
     left = limit
     try:
@@ -243,9 +223,20 @@ def unpack(source: BinaryIO, root: Path, *, limit: int = UNPACKED_LIMIT) -> tupl
                 left -= info.file_size
                 if left < 0:
                     raise UserError("archive-too-large", f"the archive holds more than {limit} bytes")
-                if not info.is_dir():
-                    _unpack_one(archive, info, base)
-                    written.append(info.filename)
+                if info.is_dir():
+                    continue
+                mode = info.external_attr >> 16
+                if stat.S_ISLNK(mode):
+                    if info.file_size > _LINK_SIZE:
+                        told = f"the link {shown(info.filename)} has a target of {info.file_size} bytes"
+                        raise UserError("archive-broken", told)
+                    target.link(info.filename, archive.read(info))
+                else:
+                    with archive.open(info) as packed:
+                        target.file(
+                            info.filename, iter(lambda: packed.read(_CHUNK), b""), executable=bool(mode & 0o111)
+                        )
+                written.append(info.filename)
     except zipfile.BadZipFile as error:
         raise UserError("archive-broken", f"not a zip archive: {error}") from error
     except (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error) as error:
@@ -275,27 +266,45 @@ def _check_entries(source: BinaryIO) -> None:
         raise UserError("archive-too-large", f"the archive's directory has {held} bytes: too many files")
 
 
-def _unpack_one(archive: zipfile.ZipFile, info: zipfile.ZipInfo, base: Path) -> None:
-    name = os.path.normpath(info.filename)
-    if name.startswith(("/", "..")) or name == ".":
-        raise UserError("archive-escapes", f"{info.filename!r} leads outside the work tree")
-    path = base / name
-    if not _inside(base, path.parent):
-        raise UserError("archive-escapes", f"{info.filename!r} leads outside the work tree through a link")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mode = info.external_attr >> 16
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    if stat.S_ISLNK(mode):
-        if info.file_size > _LINK_SIZE:
-            raise UserError("archive-broken", f"the link {shown(info.filename)} has a target of {info.file_size} bytes")
-        target = archive.read(info).decode("utf-8", "surrogateescape")
-        if not _inside(base, path.parent / target):
-            raise UserError("archive-escapes", f"the link {info.filename!r} leads outside the work tree")
+class Target:
+    """A work tree that an archive is written to. `UserError` for what leads outside; nothing of it is written then."""
+
+    def __init__(self, root: Path) -> None:
+        self._base = Path(os.path.realpath(root))
+        self._written: list[Path] = []
+
+    def undo(self) -> None:
+        """Take away what was written."""
+        for path in self._written:
+            path.unlink(missing_ok=True)
+
+    def file(self, name: str, pieces: Iterable[bytes | memoryview], *, executable: bool) -> None:
+        """Write a file in the place of a file or link that is there."""
+        path = self._free(name)
+        permissions = 0o755 if executable else 0o644
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with os.fdopen(os.open(path, flags, permissions), "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        path.chmod(permissions)
+
+    def link(self, name: str, content: bytes) -> None:
+        """Make a symbolic link, whose target lies inside."""
+        path = self._free(name)
+        target = os.fsdecode(content)
+        if not _inside(self._base, path.parent / target):
+            raise UserError("archive-escapes", f"the link {name!r} leads outside the work tree")
         path.symlink_to(target)
-        return
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    permissions = 0o755 if mode & 0o111 else 0o644
-    with archive.open(info) as packed, os.fdopen(os.open(path, flags, permissions), "wb") as file:
-        shutil.copyfileobj(packed, file, _CHUNK)
-    path.chmod(permissions)
+
+    def _free(self, name: str) -> Path:
+        clean = os.path.normpath(name)
+        if clean.startswith(("/", "..")) or clean == ".":
+            raise UserError("archive-escapes", f"{name!r} leads outside the work tree")
+        path = self._base / clean
+        if not _inside(self._base, path.parent):
+            raise UserError("archive-escapes", f"{name!r} leads outside the work tree through a link")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        self._written.append(path)
+        return path

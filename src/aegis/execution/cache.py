@@ -15,6 +15,7 @@ from aegis.execution.environment import expand
 
 _KEY_LIMIT: Final = 64 * 1024 * 1024
 _PULL: Final = frozenset({"pull", "pull-push"})
+_LONGEST: Final = 200
 _PUSH: Final = frozenset({"push", "pull-push"})
 
 
@@ -64,4 +65,9 @@ def pushes(spec: CacheSpec, variables: Mapping[str, str], *, succeeded: bool) ->
 
 
 def _clean(text: str) -> str:
-    return re.sub(r"[^\w.@-]", "-", text.strip())[:200].strip(".")
+    """A key as it is shown. What had to be changed has a mark of what it was, so that no two keys become one."""
+    plain = text.strip()
+    shown = re.sub(r"[^\w.@-]", "-", plain)[:_LONGEST].strip(".")
+    if shown == plain or not plain:
+        return shown
+    return f"{shown[: _LONGEST - 17]}-{hashlib.sha256(plain.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"

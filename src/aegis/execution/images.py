@@ -1,7 +1,8 @@
 """What an image says about the world that a job runs in: its layers, variables, entry point, and whether it can run here.
 
-Pure: bytes to values. Decides which image of an index fits this machine. What is not an image is refused; ports, volumes,
-health checks, `USER` and `WORKDIR` mean nothing to a job, which is always `job` in its work tree.
+Pure: bytes to values. Decides which image of an index fits this machine. What is not an image is refused. Command, ports,
+health check, `USER` and `WORKDIR` count for services; they mean nothing to a job, which is in its work tree. Volumes mean
+nothing at all.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from aegis.core.errors import ExternalError, UserError
 from aegis.core.ids import is_digest
+from aegis.execution.ports import HealthCheck
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAYER_LIMIT: Final = 8 * 1024**3
@@ -41,10 +43,15 @@ class ImageManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSettings:
-    """What of an image's configuration counts for a job."""
+    """What of an image's configuration counts for a job, and after its entry point for a service."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    user: str = ""
+    directory: str = ""
+    ports: tuple[int, ...] = ()
+    health: HealthCheck | None = None
 
 
 def architecture(machine: str) -> str:
@@ -95,13 +102,34 @@ def read_settings(body: bytes, name: str, machine: str) -> ImageSettings:
     said = f"{document.get('os', 'linux')}/{document.get('architecture', architecture(machine))}"
     if said != f"linux/{architecture(machine)}":
         raise UserError("image-platform", f"{name} is for {said}, this machine is linux/{architecture(machine)}")
-    config = document.get("config") or {}
-    entrypoint = config.get("Entrypoint") or []
+    return settings_of(document.get("config") or {})
+
+
+def settings_of(config: Mapping[str, Any]) -> ImageSettings:
+    """What an image's `config` says, as registries keep it and as container engines tell it."""
     pairs = [str(one).partition("=") for one in config.get("Env") or []]
+    exposed = (str(one).partition("/") for one in config.get("ExposedPorts") or {})
     return ImageSettings(
         environment={key: value for key, _, value in pairs if key and "\0" not in key + value},
-        entrypoint=tuple(str(one) for one in entrypoint),
+        entrypoint=tuple(str(one) for one in config.get("Entrypoint") or []),
+        command=tuple(str(one) for one in config.get("Cmd") or []),
+        user=str(config.get("User") or ""),
+        directory=str(config.get("WorkingDir") or ""),
+        ports=tuple(sorted(int(port) for port, _, kind in exposed if port.isdecimal() and kind in {"", "tcp"})),
+        health=_health(config.get("Healthcheck")),
     )
+
+
+def _health(said: object) -> HealthCheck | None:
+    """Docker's `Healthcheck`; times are nanoseconds there, 0 is the engine's default."""
+    test = [str(one) for one in said.get("Test") or []] if isinstance(said, dict) else []
+    if not isinstance(said, dict) or len(test) < 2 or test[0] not in {"CMD", "CMD-SHELL"}:
+        return None
+    argv = tuple(test[1:]) if test[0] == "CMD" else ("/bin/sh", "-c", test[1])
+    seconds = [
+        one / 1e9 if isinstance(one, int) and one > 0 else 30.0 for one in map(said.get, ("Interval", "Timeout"))
+    ]
+    return HealthCheck(argv=argv, interval=seconds[0], timeout=seconds[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ class SupervisorOptions:
     `directory` holds the jobs' places and is emptied when it starts. `tool_paths` come first in the jobs' PATH and are,
     with `read_only`, visible in them without being writable. `tool_cache` is a directory with one folder per project,
     which its jobs see as `~/.cache`. `passthrough` are the only variables of the machine that reach a job (proxy and CA
-    settings). `host_tools` lets a job with `image:` run with the tools of this machine, which its log then says first.
+    settings). `image` is that of jobs that name none. `host_tools` lets a job with `image:` run with the tools of this machine, which its log then says first.
     Where nobody `publishes`, as in a local run, the log of a job with `release` says that nothing is released.
     """
 
@@ -48,6 +48,7 @@ class SupervisorOptions:
     tool_cache: Path | None = None
     passthrough: Mapping[str, str] = field(default_factory=dict)
     host_tools: bool = False
+    image: str = ""
     publishes: bool = True
     limits: JobLimits = field(default_factory=JobLimits)
     trace_limit: int = DEFAULT_LIMIT

@@ -6,14 +6,16 @@ called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from aegis.core.plan import Image
-from aegis.core.types import JobUsage, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import StoredFile
+from aegis.execution.network import Network
 
 
 class TraceStore(Protocol):
@@ -153,25 +155,48 @@ class CacheEntry:
     at: datetime
 
 
-class CacheIndex(Protocol):
-    """Which archive holds the cache of a project under a key. The last writer wins; losing it costs only time."""
+class Shelf(Protocol):
+    """Small values by name (`folder/file` of `[0-9a-z.]`), written whole: a reader sees an old value or a new one.
 
-    def lookup(self, project: str, key: str) -> CacheEntry | None:
-        """The entry, or None."""
+    Nobody answers for who wrote a value. The last writer wins. Losing it costs only time. `ExternalError` where it fails.
+    """
+
+    def get(self, name: str) -> bytes | None:
+        """The value, or None."""
         ...
 
-    def store(self, project: str, key: str, entry: CacheEntry) -> None:
+    def put(self, name: str, data: bytes) -> None:
         """Keep it."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Forget it; no error when it is not there."""
+        ...
+
+    def names(self) -> Iterator[tuple[str, float]]:
+        """What there is, each with the Unix time of its last change."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLimits:
-    """Bounds of one job: bytes of address space per process, processes, open files; 0 sets no bound."""
+    """Bounds of one job; 0 sets none.
+
+    `memory` is bytes of address space per process, `total_memory` what all of them may use together (per process, where the
+    system cannot bound them together), `cpus` processors, `files` open files per process.
+    """
 
     memory: int = 0
+    total_memory: int = 0
+    cpus: float = 0.0
     processes: int = 4096
     files: int = 65536
+
+    @property
+    def used_up(self) -> str:
+        """What is said of a job that has used more memory than it may."""
+        size = f"its {self.total_memory >> 20} MiB of memory" if self.total_memory else "the memory that there is"
+        return f"a process was ended: the job used more than {size} (runner: {{limits: {{memory: …}}}})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,8 +218,22 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """How an image says whether its program is ready: `argv` in the container ends with 0. Times in seconds."""
+
+    argv: tuple[str, ...]
+    interval: float = 30.0
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRoot:
-    """An image, unpacked at `path`, which nobody writes to. `shell_path` is the shell it has, a path inside."""
+    """An image, unpacked at `path`, which nobody writes to. `shell_path` is the shell it has, a path inside.
+
+    Where a container engine keeps the image, `digest` is its name there and `path` is empty (`Path()`). What follows
+    `environment` is of the image's configuration: the program that it starts, as whom and where, the TCP ports that it
+    exposes, lowest first.
+    """
 
     name: str
     digest: str
@@ -202,13 +241,18 @@ class ImageRoot:
     shell_path: str
     environment: Mapping[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    user: str = ""
+    directory: str = ""
+    ports: tuple[int, ...] = ()
+    health: HealthCheck | None = None
 
 
 class ImageRoots(Protocol):
     """Images as directories that jobs can have as their root. Blocks; safe from any thread."""
 
-    def get(self, image: Image, project: str) -> ImageRoot:
-        """The image for a job of the project, fetched as its pull policies say.
+    def get(self, image: Image, project: str, *, service: bool = False) -> ImageRoot:
+        """The image for a job of the project, fetched as its pull policies say. A `service` needs no shell in it.
 
         `UserError`, `Denied`, `NotFound` or `ExternalError` where it is not to be had here; the hint is the mend.
         """
@@ -216,11 +260,35 @@ class ImageRoots(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRequest:
+    """A program of an image that runs beside a job, from `prepare` to `cleanup`.
+
+    The job, and the other services, reach it as a host by each of `aliases`. `entrypoint` and `command` replace the image's
+    own; None leaves them. `variables` is its environment beside the image's. It is ready when the image's own health
+    check passes or, without one, when `port` accepts; after `wait_seconds` the job begins all the same, with a warning.
+    `port` 0: there is nothing to wait for.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    image: ImageRoot
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
+    port: int = 0
+    wait_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRequest:
     """What an executor has to provide. `writable` maps inside paths to outside directories (a project's tool cache).
 
     With `image` the job's root is that image, changed as the job likes for itself alone, and nothing of the machine's
-    programs is there; `entrypoint` replaces the image's own.
+    programs is there; `entrypoint` replaces the image's own, and `user` is whom the job asks to be (empty: whoever the
+    executor takes). What starts and what goes wrong with `services` is written to `log` as whole lines, and with
+    `show_services` what they say themselves. `network` is what the job and its services reach; an executor that cannot keep
+    it refuses the job.
     """
 
     job_id: str
@@ -230,6 +298,11 @@ class SandboxRequest:
     limits: JobLimits = JobLimits()
     image: ImageRoot | None = None
     entrypoint: tuple[str, ...] | None = None
+    user: str = ""
+    services: tuple[ServiceRequest, ...] = ()
+    log: TraceSink | None = None
+    show_services: bool = False
+    network: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +312,9 @@ class Exit:
     code: int
     stopped: bool = False
     usage: JobUsage | None = field(default=None, compare=False)
-    """What its processes used, those that somebody waited for; None where it is not known."""
+    """What its processes used (where nothing else is known, those that somebody waited for); None where it is not known."""
+    out_of_memory: bool = False
+    """Whether a process was ended because the job's memory was used up."""
 
 
 class TraceSink(Protocol):
@@ -277,7 +352,7 @@ class Sandbox(Protocol):
 
 
 class Executor(Protocol):
-    """Runs steps on this machine. `isolation` is recorded in the run (`namespaces`, `process`)."""
+    """Runs steps on this machine. `isolation` is recorded in the run (`namespaces`, `docker`, `podman`, `process`)."""
 
     @property
     def isolation(self) -> str:
@@ -292,6 +367,16 @@ class Executor(Protocol):
     @property
     def carries_images(self) -> bool:
         """Whether a job's root can be an image."""
+        ...
+
+    @property
+    def carries_tools(self) -> bool:
+        """Whether a job without an image has the machine's programs; if not, it needs an image."""
+        ...
+
+    @property
+    def carries_services(self) -> bool:
+        """Whether `services` can run beside a job."""
         ...
 
     def place(self, root: Path, project: str) -> Place:

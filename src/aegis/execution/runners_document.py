@@ -137,6 +137,7 @@ def image(one: Image | None) -> Document | None:
     if one is None:
         return None
     options = {"user": one.user} if one.user is not None else {}
+    docker = {**options, "platform": one.platform} if one.platform is not None else options
     return {
         "name": one.name,
         "alias": one.alias or "",
@@ -144,7 +145,7 @@ def image(one: Image | None) -> Document | None:
         "command": list(one.command) if one.command is not None else None,
         "ports": [],
         "pull_policy": list(one.pull_policy),
-        "executor_opts": {"docker": options, "kubernetes": options} if options else {},
+        "executor_opts": {"docker": docker, "kubernetes": options} if docker else {},
         "variables": [
             {"key": key, "value": value, "public": True, "file": False, "masked": False, "raw": False}
             for key, value in one.variables.items()

@@ -169,6 +169,7 @@ def image(node: Node | None, expansion: Expansion) -> Image | None:
         variables={name: scalar_text(one) for name, one in variables.items()} if isinstance(variables, Map) else {},
         pull_policy=strings(node.get("pull_policy")),
         user=_text(docker, "user") if isinstance(docker, Map) else None,
+        platform=_text(docker, "platform") if isinstance(docker, Map) else None,
     )
 
 

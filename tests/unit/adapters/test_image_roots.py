@@ -219,7 +219,7 @@ def test_roots_that_nobody_asked_for_in_a_month_go(tmp_path: Path) -> None:
     made = Roots(tmp_path)
     digest = layout(made.layout, shell_layer())
     made.get()
-    os.utime(made.cache / "own" / digest.replace(":", "-") / "about.json", (0, 0))
+    os.utime(made.cache / "own" / digest.replace(":", "-") / "settings.json", (0, 0))
     newer = layout(made.layout, shell_layer(), layer([Entry(name="new", data=b"x")]))
     made.get()
     assert [one.name for one in (made.cache / "own").iterdir()] == [newer.replace(":", "-")]

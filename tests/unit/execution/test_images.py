@@ -95,3 +95,18 @@ def test_what_nobody_declared_is_refused_with_the_mend(name: str) -> None:
 def test_names_that_are_none_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="not an image's name"):
         images.read_reference(name)
+
+
+def test_what_counts_for_a_service() -> None:
+    check = {"Test": ["CMD-SHELL", "pg_isready"], "Interval": 2_000_000_000}
+    config = {
+        "Cmd": ["postgres"], "User": "70", "WorkingDir": "/data", "Healthcheck": check,
+        "ExposedPorts": {"9000/tcp": {}, "53/udp": {}, "5432": {}, "x/tcp": {}},
+    }  # fmt: skip
+    found = images.settings_of(config)
+    assert (found.command, found.user, found.directory, found.ports) == (("postgres",), "70", "/data", (5432, 9000))
+    assert found.health is not None
+    assert (found.health.argv, found.health.interval, found.health.timeout) == (
+        ("/bin/sh", "-c", "pg_isready"), 2.0, 30.0
+    )  # fmt: skip
+    assert images.settings_of({"Healthcheck": {"Test": ["NONE"]}}).health is None

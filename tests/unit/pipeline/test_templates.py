@@ -54,7 +54,16 @@ def jobs(text: str, **occasion: str | bool) -> list[str]:
 
 
 def test_the_library_holds_what_is_promised() -> None:
-    assert set(NAMES) == {"python-library", "python-service", "security", "image", "chart", "deploy", "scanners"}
+    assert set(NAMES) == {
+        "python-library",
+        "python-service",
+        "security",
+        "image",
+        "chart",
+        "deploy",
+        "scanners",
+        "compose",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

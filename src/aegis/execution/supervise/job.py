@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import Final, ParamSpec, TypeVar
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
 from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import JobUsage, State, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import Run, State, StoredFile
 from aegis.execution import environment, script, transfer
+from aegis.execution.network import Network, unheard
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import (
-    CacheIndex,
+    CacheEntry,
     Executor,
     Exit,
     ImageRoot,
@@ -28,14 +31,19 @@ from aegis.execution.ports import (
     Place,
     Sandbox,
     SandboxRequest,
+    ServiceRequest,
     WorkspaceRequest,
     Workspaces,
 )
 from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
+from aegis.execution.sealed import SealedNotes
+from aegis.execution.services import requests
+from aegis.execution.supervise import images
+from aegis.execution.supervise.images import Refusal
 from aegis.execution.supervise.log import JobLog
-from aegis.execution.supervise.places import empty, give
-from aegis.execution.supervise.report import coverage_of, report
+from aegis.execution.supervise.places import empty, give, make, tool_cache
+from aegis.execution.supervise.report import report
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,7 +60,7 @@ class Tools:
     executor: Executor
     workspaces: Workspaces
     blobs: Blobs
-    caches: CacheIndex
+    caches: SealedNotes[CacheEntry]
     clock: Clock
     masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
     options: SupervisorOptions
@@ -60,15 +68,8 @@ class Tools:
     """Where `image:` comes from; None: jobs with images are refused."""
     on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
     """Called while the failed job's sandbox still exists: for a shell in it."""
-
-
-@dataclass(slots=True)
-class _Refusal(Exception):
-    """The job cannot go on, for a reason that is not its script's."""
-
-    reason: str
-    message: str
-    mend: str = ""
+    network: Callable[[Run], Network] = lambda _: Network()
+    """The widest network that jobs of a run may have."""
 
 
 @dataclass(slots=True)
@@ -79,6 +80,9 @@ class _Course:
     """`cancel`, `timeout`, `abort`, `shutdown`: why its script is to end; empty while it is not."""
     sandbox: Sandbox | None = None
     image: ImageRoot | None = None
+    services: tuple[ServiceRequest, ...] = ()
+    starved: str = ""
+    """What is said where a process of it was ended for want of memory."""
     running: bool = False
     begun: bool = False
     """Whether the script was started: without it there is nothing to clean up by `after_script`."""
@@ -93,12 +97,14 @@ class JobWork:
     def __init__(self, tools: Tools, assignment: Assignment, call: Callable[..., Awaitable[object]]) -> None:
         self._tools = tools
         self._options = tools.options
-        self._assignment = assignment
+        self._assignment = images.completed(assignment, self._options.image)
         self._call_in_thread = call
         self._course = _Course()
         self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
+        self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
+        self._kept = contextlib.ExitStack()
         self._log = self._make_log({})
         self._bug: Exception | None = None
 
@@ -114,7 +120,7 @@ class JobWork:
         masker, unmasked = self._tools.masker(secrets)
         if unmasked:
             names = ", ".join(unmasked)
-            raise _Refusal(
+            raise Refusal(
                 "unmet_prerequisites",
                 f"these masked variables are too short to be masked: {names}",
                 "give them values of at least 8 characters, or declare them without `masked`",
@@ -132,13 +138,14 @@ class JobWork:
     async def work(self) -> None:
         """Carry the job out and report its result; only bugs are raised."""
         watching = asyncio.create_task(self._watch())
-        try:
-            result = await self._result()
-        finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
-        await report(self._call, self._tools.source, self._assignment.job.id, result)
+        with self._kept:
+            try:
+                result = await self._result()
+            finally:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+            await report(self._call, self._tools.source, self._assignment.job.id, result)
         if self._bug is not None:
             raise self._bug
 
@@ -147,7 +154,7 @@ class JobWork:
             await self._equip()
             self._log.start()
             result = await self._carry()
-        except _Refusal as refusal:
+        except Refusal as refusal:
             result = self._refused(refusal.reason, refusal.message, refusal.mend)
         except AegisError as error:
             result = self._refused(SYSTEM_FAILURE, error.message, error.hint)
@@ -156,11 +163,22 @@ class JobWork:
         except Exception as error:  # noqa: BLE001 - the job ends now and says why, instead of being silent until it is lost
             self._bug = error
             result = self._refused(SYSTEM_FAILURE, f"the runner has a bug: {type(error).__name__}: {error}", "")
+        finally:
+            await self._leave()
         await self._log.close()
-        result = replace(result, usage=self._course.usage)
+        result = replace(result, usage=self._course.usage, steps=self._log.steps)
         if self._log.broken and result.state is State.SUCCESS:
             result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result
+
+    async def _leave(self) -> None:
+        """Give the sandbox back, however the job ended."""
+        sandbox, self._course.sandbox = self._course.sandbox, None
+        try:
+            if sandbox is not None:
+                await sandbox.cleanup()
+        except AegisError as error:
+            self._log.line(f"WARNING: {error.message}", colour=_YELLOW)
 
     def _refused(self, reason: str, message: str, mend: str) -> JobResult:
         self._log.line(f"ERROR: {message}", colour=_RED)
@@ -175,38 +193,26 @@ class JobWork:
         """Everything that can be refused before a directory is made."""
         assignment, options = self._assignment, self._options
         if assignment.resolve_failure:
-            raise _Refusal("unmet_prerequisites", assignment.resolve_failure)
+            raise Refusal("unmet_prerequisites", assignment.resolve_failure)
         tool_path = [str(path) for path in options.tool_paths]
         self._environment = environment.build(
             assignment, self._place, tool_path=tool_path, passthrough=options.passthrough
         )
         self._log = self._make_log(self._environment.secrets)
-        wanted = [one.name for one in (assignment.spec.image, *assignment.spec.services) if one]
-        names = ", ".join(wanted)
+        wanted = images.names(assignment.spec)
         if wanted and options.host_tools:
-            self._log.line(
-                f"WARNING: {names} is not used: the job runs with the tools of this machine.", colour=_YELLOW
-            )
-        elif assignment.spec.services:
-            services = ", ".join(one.name for one in assignment.spec.services)
-            raise _Refusal(
-                "image_pull_failure",
-                f"the job asks for the services {services}, and this runner has no container engine",
-                "run it on a runner with containers, or leave them out and use this machine's tools (--host-tools)",
-            )
-        elif wanted and (self._tools.images is None or not self._tools.executor.carries_images):
-            raise _Refusal(
-                "image_pull_failure",
-                f"the job asks for {names}, and this runner ({self._tools.executor.isolation}) cannot run images",
-                "run it with namespaces or on a runner with containers, or allow this machine's tools (--host-tools)",
-            )
+            text = f"WARNING: {wanted} is not used: the job runs with the tools of this machine."
+            self._log.line(text, colour=_YELLOW)
+        else:
+            images.check(assignment.spec, self._tools.executor, fetched=self._tools.images is not None)
 
     async def _carry(self) -> JobResult:
         assignment = self._assignment
         name = self._options.name
-        self._log.line(f"Running with aegis on {name} ({self._tools.executor.isolation})")
-        timeout = assignment.spec.timeout
-        async with self._deadline(timeout):
+        isolation, network = self._tools.executor.isolation, self._network.policy
+        self._log.line(f"Running with aegis on {name} ({isolation}, network: {network})")
+        self._say([text] if (text := unheard(self._network, assignment.spec.variables)) else [])
+        async with self._deadline(assignment.spec.timeout):
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
         result = self._judged(ended)
@@ -218,17 +224,15 @@ class JobWork:
         if result.state is State.FAILED and self._tools.on_failure is not None and sandbox is not None:
             await self._log.flush()
             await self._tools.on_failure(assignment, sandbox, self._environment.variables)
-        if sandbox is not None:
-            await sandbox.cleanup()
         return self._told(result)
 
     async def _prepare(self) -> None:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
-        await self._call(self._make_place)
-        if spec.image is not None and self._tools.images is not None and not self._options.host_tools:
+        await self._call(make, self._place, self._environment.files)
+        if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
             async with self._section("prepare_executor"):
-                await self._pull(self._tools.images, spec.image)
+                await self._pull(self._tools.images, spec.image, spec.services)
         if spec.pre_get_sources:
             await self._before_sources(spec.pre_get_sources)
         async with self._section("get_sources"):
@@ -253,41 +257,45 @@ class JobWork:
         untouched = ready.owned and not spec.cache and not self._assignment.dependencies
         self._course.sandbox = await self._sandbox(ready.read_only, owned=untouched)
 
-    async def _pull(self, roots: ImageRoots, image: Image) -> None:
-        """The image that will be the job's root, and what it says of the environment."""
-        options, name = self._options, environment.expand(image.name, self._environment.variables)
-        self._log.line(f"Using the image {name} ...")
-        try:
-            found = await self._call(roots.get, replace(image, name=name), self._assignment.run.project)
-        except AegisError as error:
-            mend = f"{error.hint}; or use this machine's tools (--host-tools)".removeprefix("; or ")
-            raise _Refusal("image_pull_failure", f"the image {name} cannot be used: {error.message}", mend) from error
-        self._course.image = found
-        self._log.line(f"{name} is {found.digest}")
-        if image.user:
-            self._log.line(f"WARNING: the user {image.user} is not used: a job is always `job`.", colour=_YELLOW)
-        passed = {**options.passthrough, **image.variables}
-        self._environment = environment.build(
-            self._assignment, self._place, passthrough=passed, image=found.environment
-        )
+    async def _pull(self, roots: ImageRoots, image: Image | None, services: Sequence[Image]) -> None:
+        """The image that will be the job's root, what it says of the environment, and the images of services."""
+        project = self._assignment.run.project
+
+        async def get(one: Image, *, service: bool = False) -> ImageRoot:
+            self._log.line(f"Using the image {one.name} ...")
+            found = await self._call(roots.get, one, project, service=service)
+            self._log.line(f"{one.name} is {found.digest}")
+            return found
+
+        if image is not None:
+            self._course.image = found = await images.fetch(get, image, self._environment.variables)
+            passed = {**self._options.passthrough, **image.variables}
+            self._environment = environment.build(
+                self._assignment, self._place, passthrough=passed, image=found.environment
+            )
+        own = functools.partial(get, service=True)
+        got = [(one, await images.fetch(own, one, self._environment.variables)) for one in services]
+        self._course.services, warnings = requests(got, self._environment, self._assignment.variables)
+        self._say(warnings)
 
     async def _before_sources(self, commands: Sequence[str]) -> None:
         """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
-        self._course.sandbox = await self._sandbox(())
+        self._course.sandbox = await self._sandbox((), services=False)
         ended = await self._step("pre_get_sources_script", commands)
         await self._course.sandbox.cleanup()
         self._course.sandbox, self._course.begun = None, False
         if ended.code != 0 and not self._course.stop:
-            raise _Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
+            raise Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
         await self._call(empty, self._place.work)
 
-    async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False) -> Sandbox:
-        writable = await self._call(self._tool_cache)
-        owner = self._tools.executor.owner
+    async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False, services: bool = True) -> Sandbox:
+        owner, kept = self._tools.executor.owner, self._options.tool_cache
+        writable = await self._call(tool_cache, kept, self._place, self._cache_name, owner) if kept else {}
         if owner is not None:
             own = (self._place.tmp, self._place.home, self._place.files)
             await self._call(give, own if owned else (self._place.work, *own), owner)
         image, asked = self._course.image, self._assignment.spec.image
+        values = self._environment.variables
         ours = (*self._options.read_only, *self._options.tool_paths) if image is None else self._passed_files()
         return await self._tools.executor.prepare(
             SandboxRequest(
@@ -298,6 +306,11 @@ class JobWork:
                 limits=self._options.limits,
                 image=image,
                 entrypoint=asked.entrypoint if asked is not None else None,
+                user=environment.expand(asked.user or "", values) if asked is not None and image is not None else "",
+                services=self._course.services if services else (),
+                log=self._log,
+                network=self._network,
+                show_services=values.get("CI_DEBUG_SERVICES", "").lower() in {"true", "1"},
             )
         )
 
@@ -306,37 +319,15 @@ class JobWork:
         named = {Path(value) for value in self._options.passthrough.values() if value.startswith("/")}
         return tuple(path for path in self._options.read_only if path in named)
 
-    def _make_place(self) -> None:
-        for path in (self._place.root, self._place.work, self._place.tmp, self._place.home, self._place.files):
-            path.mkdir(mode=0o755, parents=True)
-        for name, value in self._environment.files.items():
-            file = self._place.files / name
-            file.write_text(value, encoding="utf-8", errors="surrogateescape")
-            file.chmod(0o600)
-
-    def _tool_cache(self) -> dict[str, Path]:
-        root = self._options.tool_cache
-        if root is None:
-            return {}
+    @property
+    def _cache_name(self) -> str:
         trust = "protected" if self._assignment.trusted else "open"
-        folder = root / self._assignment.run.project.replace("/", "--") / trust
-        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        owner = self._tools.executor.owner
-        if owner is not None and folder.stat().st_uid != owner[0]:
-            give((folder,), owner)
-        cache = self._place.home / ".cache"
-        if self._place.inner_home == str(self._place.home):
-            if not cache.is_symlink():
-                cache.symlink_to(folder)
-            return {}
-        cache.mkdir(exist_ok=True)
-        return {f"{self._place.inner_home}/.cache": folder}
+        return f"{self._assignment.run.project.replace('/', '--')}/{trust}"
 
     @property
     def _caches(self) -> transfer.Caches:
         return transfer.Caches(
-            index=self._tools.caches,
+            notes=self._tools.caches,
             blobs=self._tools.blobs,
             clock=self._tools.clock,
             trusted=self._assignment.trusted,
@@ -357,6 +348,9 @@ class JobWork:
                 ended = await sandbox.run(script.render(commands), values, self._log)
             finally:
                 self._course.running = False
+        if ended.out_of_memory:
+            self._course.starved = self._options.limits.used_up
+            self._log.line(f"WARNING: {self._course.starved}", colour=_YELLOW)
         if ended.usage is not None:
             self._course.usage = ended.usage if self._course.usage is None else self._course.usage + ended.usage
         return ended
@@ -395,7 +389,7 @@ class JobWork:
             state=State.FAILED,
             exit_code=ended.code,
             failure_reason="script_failure",
-            message=f"the script ended with exit code {ended.code}",
+            message=self._course.starved or f"the script ended with exit code {ended.code}",
         )
 
     async def _keep(self, result: JobResult) -> JobResult:
@@ -411,6 +405,7 @@ class JobWork:
                     )
                 )  # fmt: skip
         if spec.artifacts:
+            self._kept.enter_context(self._tools.blobs.hold())
             async with self._section("upload_artifacts"):
                 files, lines = await self._call(
                     transfer.collect, spec.artifacts, self._place.work, values, self._tools.blobs,
@@ -420,9 +415,7 @@ class JobWork:
                 result = replace(result, files=files)
         if spec.coverage:
             await self._log.flush()
-            found, warning = coverage_of(self._log, spec.coverage)
-            self._say([warning] if warning else [])
-            result = replace(result, coverage=found)
+            result = replace(result, coverage=self._log.coverage(spec.coverage))
         return result
 
     def _told(self, result: JobResult) -> JobResult:
@@ -460,6 +453,8 @@ class JobWork:
 
     def stop(self, why: str) -> None:
         """End the script: `cancel`, `timeout`, `abort` (no `after_script`) or `shutdown`. The first reason counts."""
+        if why == "shutdown" and self._course.stop:
+            why = "abort"  # what is being stopped already gets no more time for its `after_script` either
         if not self._course.stop or why == "abort":
             self._course.stop = why
             self._halt_script()

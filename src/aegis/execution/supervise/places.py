@@ -6,8 +6,10 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from aegis.execution.ports import Place
 
 
 def give(paths: Sequence[Path], owner: tuple[int, int]) -> None:
@@ -97,3 +99,29 @@ def _there(folder: int, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def make(place: Place, files: Mapping[str, str]) -> None:
+    """The directories of a job, and the files that its variables name."""
+    for path in (place.root, place.work, place.tmp, place.home, place.files):
+        path.mkdir(mode=0o755, parents=True)
+    for name, value in files.items():
+        file = place.files / name
+        file.write_text(value, encoding="utf-8", errors="surrogateescape")
+        file.chmod(0o600)
+
+
+def tool_cache(root: Path, place: Place, name: str, owner: tuple[int, int] | None) -> dict[str, Path]:
+    """The tools' cache of a project and trust, shown to the job as `~/.cache`; what of it has to be mounted."""
+    folder = root / name
+    folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if owner is not None and folder.stat().st_uid != owner[0]:
+        give((folder,), owner)
+    cache = place.home / ".cache"
+    if place.inner_home == str(place.home):
+        if not cache.is_symlink():
+            cache.symlink_to(folder)
+        return {}
+    cache.mkdir(exist_ok=True)
+    return {f"{place.inner_home}/.cache": folder}

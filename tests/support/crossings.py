@@ -56,7 +56,7 @@ POINTS: Final = {
     "image.link": f"{AT}registry_sqlite:SqliteImages.link_blob",
     "image.manifest": f"{AT}registry_sqlite:SqliteImages.put_manifest",
     "package.add": f"{AT}registry_sqlite:SqliteIndexes.add",
-    "cache.store": f"{AT}cache_index_directory:DirectoryCacheIndex.store",
+    "note.store": "aegis.execution.sealed:SealedNotes.store",
     "tree.prepare": f"{AT}workspace_shared:SharedWorkspaces.prepare",
     "tree.release": f"{AT}workspace_shared:SharedWorkspaces.release",
     "job.prepare": f"{AT}executor_namespace:NamespaceExecutor.prepare",

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -47,9 +48,10 @@ class DatabaseStories(Stories):
 
     def server(self, name: str) -> TeamServer:
         """See `Stories`."""
-        root = self.root / name
-        (root / "postgres").mkdir(parents=True)
-        database = self.first.copied(root / "postgres")
+        root, folder = self.root / name, self.root / "databases" / name
+        root.mkdir()
+        folder.mkdir(parents=True)
+        database = self.first.copied(folder)
         database.again()
         self.databases[root] = database
         return TeamServer(root=root, declaration=f"{DECLARATION}\nledger: {{postgres: '{database.database()}'}}\n")
@@ -57,6 +59,7 @@ class DatabaseStories(Stories):
     def ended(self, root: Path) -> None:
         """See `Stories`."""
         self.databases.pop(root).stop()
+        shutil.rmtree(self.root / "databases" / root.name, ignore_errors=True)
 
     def more(self, server: TeamServer, case: Case) -> dict[str, str]:
         """See `Stories`."""

@@ -53,6 +53,7 @@ _NAMED: Final = 8
     help="Masked variables, as NAME=VALUE lines; never kept.",
 )
 @click.option("--host-tools", is_flag=True, help="Run jobs with `image:` with this machine's tools instead.")
+@click.option("--no-reuse", is_flag=True, help="Work also what was proven already, and say what came out otherwise.")
 @click.option("--shell-on-failure", is_flag=True, help="Open a shell where a job failed.")
 @click.option("--watch", "watching", is_flag=True, help="Run again whenever a file has changed, until interrupted.")
 @click.option("--compare", metavar="RUN", help="Say what is otherwise in this run of the server.")
@@ -79,6 +80,7 @@ def run(
     env_files: tuple[str, ...],
     secrets_files: tuple[str, ...],
     host_tools: bool,
+    no_reuse: bool,
     shell_on_failure: bool,
     watching: bool,
     compare: str | None,
@@ -120,6 +122,7 @@ def run(
         executor=executor,
         network=network,
         host_tools=host_tools,
+        reuse=not no_reuse,
         shell_on_failure=shell_on_failure,
     )
     asking = _Asking(

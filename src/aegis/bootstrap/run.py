@@ -43,6 +43,7 @@ from aegis.core.ports import Masker
 from aegis.core.types import JobRun, JobUsage, Run, State
 from aegis.delivery.credentials import identity_variables
 from aegis.execution.archive import unpack
+from aegis.execution.containers import ContainerPolicy
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH, dotenv
 from aegis.execution.options import SupervisorOptions
@@ -140,6 +141,9 @@ class LocalOptions:
 
     parallel: int = 2
     executor: str | None = None
+    privileged: tuple[str, ...] = ()
+    """Patterns of images whose containers have every right; `engine_socket` shows the engine's socket to jobs."""
+    engine_socket: bool = False
     host_tools: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
     shell_on_failure: bool = False
@@ -246,7 +250,8 @@ class LocalRun:
         if wanted in {"docker", "podman"}:
             from aegis.bootstrap import engines  # noqa: PLC0415 - only asked for by name
 
-            return engines.executor(wanted, os.environ)
+            asked = ContainerPolicy(privileged=self.options.privileged, root=True, socket=self.options.engine_socket)
+            return engines.executor(wanted, os.environ, asked)
         if wanted == "namespaces" or (wanted is None and isolation_available().ok):
             return NamespaceExecutor()
         return ProcessExecutor()

@@ -37,6 +37,8 @@ _LOG_LINES: Final = 20
 @click.option(
     "--executor", type=click.Choice(["namespaces", "docker", "podman", "process"]), help="How jobs are kept apart."
 )
+@click.option("--privileged", multiple=True, metavar="IMAGE", help="Give such containers every right (docker:*-dind).")
+@click.option("--engine-socket", is_flag=True, help="Show the container engine's socket to jobs.")
 @click.option("--env-file", metavar="FILE", help="Variables, as NAME=VALUE lines.")
 @click.option("--secrets-file", metavar="FILE", help="Masked variables, as NAME=VALUE lines; never kept.")
 @click.option("--host-tools", is_flag=True, help="Run jobs with `image:` with this machine's tools instead.")
@@ -53,6 +55,8 @@ def run(
     *,
     parallel: int | None,
     executor: str | None,
+    privileged: tuple[str, ...],
+    engine_socket: bool,
     env_file: str | None,
     secrets_file: str | None,
     host_tools: bool,
@@ -85,6 +89,8 @@ def run(
     chosen = LocalOptions(
         parallel=1 if shell_on_failure else parallel or _processors(),
         executor=executor,
+        privileged=privileged,
+        engine_socket=engine_socket,
         host_tools=host_tools,
         shell_on_failure=shell_on_failure,
     )

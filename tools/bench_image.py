@@ -1,8 +1,7 @@
-"""Images of a service with 25 and more wheels: built and pushed cold, after one changed line, and beside buildah.
+"""Images of a service with 25 and more wheels: built and pushed cold, after one changed line, and beside BuildKit and buildah.
 
-The registry is Aegis' own, in this process. "In the server" is a call in this process, "command" a process of its own. The peer gets the
-same base, the same lock and the same registry: `buildah build` with cached layers, chroot isolation (docker needs a daemon with
-privileges, and is not measured).
+The registry is Aegis' own, in this process. "In the server" is a call in this process, "command" a process of its own. The peers get the
+same base, the same lock and the same registry, with cached layers: Debian's docker with BuildKit, Debian's buildah.
 """
 
 from __future__ import annotations
@@ -11,19 +10,18 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import image_peers
 from figures import AEGIS, Figure, figure
 from starlette.applications import Starlette
 
@@ -39,15 +37,6 @@ NEEDS: Final = [
     "psycopg[binary]==3.2.3", "orjson==3.10.13", "alembic==1.14.0", "structlog==24.4.0",
 ]  # fmt: skip
 APP: Final = "from fastapi import FastAPI\n\napp = FastAPI()\n"
-DOCKERFILE: Final = """FROM localhost/aegis-bench-base:base
-USER 0
-COPY requirements.lock /tmp/requirements.lock
-RUN python3 -m pip install --quiet --no-cache-dir --target /app/lib --require-hashes -r /tmp/requirements.lock
-COPY src /app/src
-ENV PYTHONPATH=/app/lib:/app/src
-USER 65532:65532
-ENTRYPOINT ["python3", "-m", "uvicorn", "svc.app:app"]
-"""
 
 
 @dataclass(kw_only=True)
@@ -86,7 +75,7 @@ class Bench:
             "--repository",
             f"{self.address}/quarantine/bench/svc",
         ]
-        _run(command, self.service)
+        image_peers.run(command, self.service)
 
 
 def figures(_: argparse.Namespace | None = None) -> Iterator[Figure]:
@@ -116,7 +105,7 @@ def figures(_: argparse.Namespace | None = None) -> Iterator[Figure]:
             "SBOM from the builder's knowledge", "s", made, "a build with it less the best build without", target=0.3
         )
         yield figure("SBOM from the layers", "s", [_timed(lambda: sbom_of(layout)) for _ in range(3)], "base included")
-        yield from _buildah(bench)
+        yield from _peers(bench)
 
 
 @contextmanager
@@ -156,10 +145,9 @@ def _prepare(bench: Bench) -> None:
     (bench.service / "pyproject.toml").write_text(
         f'[project]\nname = "svc"\nversion = "1.0.0"\ndependencies = {json.dumps(NEEDS)}\n'
     )
-    (bench.service / "Dockerfile").write_text(DOCKERFILE)
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     uv = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--generate-hashes", "--no-annotate"]
-    _run([*uv, "--python-version", version, "pyproject.toml", "-o", "requirements.lock"], bench.service)
+    image_peers.run([*uv, "--python-version", version, "pyproject.toml", "-o", "requirements.lock"], bench.service)
     lock = bench.root / "base.lock"
     wanted = ("base-files", "ca-certificates", "dash", "python3", "python3-pip", "tzdata")
     lock_base(wanted, source=From(), with_=(), without=("build-essential", "python3-dev"), architecture="", file=lock)
@@ -192,50 +180,35 @@ def _same(bench: Bench) -> Figure:
     return figure("image, same digest elsewhere", "", [same], how, target=1, at_least=True, scaled=False)
 
 
-# -- the peer ---------------------------------------------------------------------------------------------
+# -- the peers --------------------------------------------------------------------------------------------
 
 
-def _buildah(bench: Bench) -> Iterator[Figure]:
-    how = (
-        "buildah build --layers, chroot isolation, vfs; the same base, lock and registry; pip without bytecode left out"
-    )
+def _peers(bench: Bench) -> Iterator[Figure]:
+    def job(name: str) -> image_peers.Job:
+        base, work = bench.root / "base", bench.root / name
+        return image_peers.Job(service=bench.service, base=base, address=bench.address, password=WRITER, work=work)
+
+    how = "docker 20.10 of Debian with BuildKit, its own daemon; the same base, lock and registry; pip compiles too"
     try:
-        base = f"oci:{bench.root / 'base'}:base"
-        _peer(bench, "pull", base)
-        _peer(bench, "tag", _peer(bench, "images", "-q").split()[0], "localhost/aegis-bench-base:base")
-        yield figure("buildah, cold", "s", [_timed(partial(_peer_build, bench))], how, warm="base pulled, nothing else")
-        values = [_changed(bench, partial(_peer_build, bench)) for _ in range(2)]
-        yield figure("buildah, one line changed", "s", values, how, warm="layers cached")
+        with image_peers.buildkit(job("docker")) as peer:
+            yield from _peer(bench, "BuildKit", peer.build, how)
+    except (OSError, RuntimeError) as error:
+        yield figure("BuildKit", "s", (), how, failed=f"could not run here: {str(error)[-300:]}")
+    finally:
+        shutil.rmtree(bench.root / "docker", ignore_errors=True)
+    how = "buildah build --layers, chroot isolation, vfs; the same base, lock and registry; pip compiles too"
+    try:
+        yield from _peer(bench, "buildah", image_peers.Buildah(job("containers")).build, how)
     except (OSError, RuntimeError, IndexError) as error:
         yield figure("buildah", "s", (), how, failed=f"could not run here: {str(error)[-300:]}")
     finally:
         shutil.rmtree(bench.root / "containers", ignore_errors=True)
 
 
-def _peer_build(bench: Bench) -> None:
-    name = f"{bench.address}/quarantine/bench/peer:latest"
-    certificates = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
-    options = ["--layers", "--isolation", "chroot", "--volume", f"{certificates}:/etc/ssl/certs/ca-certificates.crt:ro"]
-    _peer(
-        bench, "build", *options, "--env", "PIP_CERT=/etc/ssl/certs/ca-certificates.crt", "-t", name, str(bench.service)
-    )
-    _peer(bench, "push", "--tls-verify=false", "--creds", f"any:{WRITER}", name)
-
-
-def _peer(bench: Bench, verb: str, *arguments: str) -> str:
-    store = bench.root / "containers"
-    policy = bench.root / "policy.json"
-    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-    places = ["--storage-driver", "vfs", "--root", str(store / "root"), "--runroot", str(store / "run")]
-    extra = ["--signature-policy", str(policy)] if verb in {"build", "pull", "push"} else []
-    return _run(["buildah", *places, verb, *extra, *arguments], bench.service)
-
-
-def _run(command: list[str], at: Path) -> str:
-    done = subprocess.run(command, cwd=at, capture_output=True, text=True, check=False, timeout=600)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:8])}: {done.stderr.strip()[-400:]}")
-    return done.stdout
+def _peer(bench: Bench, name: str, build: Callable[[], None], how: str) -> Iterator[Figure]:
+    yield figure(f"{name}, cold", "s", [_timed(build)], how, warm="base there, nothing else")
+    values = [_changed(bench, build) for _ in range(3)]
+    yield figure(f"{name}, one line changed", "s", values, how, warm="layers cached")
 
 
 def _timed(act: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:

@@ -181,6 +181,7 @@ def _images(port: int, pid: int, folder: Path) -> Iterator[Figure]:
         "memory for 100 MB blobs", "MiB", [grown], "VmHWM after the above, less before", target=16, scaled=False
     )
     yield _crowd(port, ours)
+    yield _pushing_crowd(port)
 
 
 def _round(images: Images, pushed: list[float], pulled: list[float]) -> None:
@@ -211,6 +212,29 @@ def _crowd(port: int, ours: Images) -> Figure:
     failed = f"{len(failures)} failed: {failures[0]}" if failures else ""
     how = f"{CLIENTS} connections at once, a blob of 4 MB each, the client's own work included"
     return figure("100 clients pulling at once", "MB/s", [rate], how, failed=failed, scaled=False)
+
+
+def _pushing_crowd(port: int) -> Figure:
+    size = 4_000_000
+    failures: list[Exception] = []
+    contents = [os.urandom(size) for _ in range(8)]
+
+    def push(number: int) -> None:
+        try:
+            Images(port, "bench").push(number.to_bytes(4, "big") + contents[number % len(contents)])
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=push, args=(number,)) for number in range(CLIENTS)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rate = CLIENTS * size / 1e6 / (time.perf_counter() - begun)
+    failed = f"{len(failures)} failed: {failures[0]}" if failures else ""
+    how = f"{CLIENTS} connections at once, a blob of 4 MB each, the client's own work included"
+    return figure("100 clients pushing at once", "MB/s", [rate], how, failed=failed, scaled=False)
 
 
 @contextmanager

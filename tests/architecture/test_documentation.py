@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aegis.cli import COMMANDS
-from aegis.config.declaration import Declaration, Seconds, seconds
+from aegis.config.declaration import Declaration
 from aegis.config.load import load
+from aegis.config.strict import Seconds, seconds
 from aegis.delivery.flow import FLOW
 from aegis.gates.policy import GatePolicy, from_document
 
@@ -98,7 +99,14 @@ def test_every_key_of_the_gates_is_documented() -> None:
     )
     for path in (one for one in documented if one.count(".") == 2 and one.startswith("gates.") and "[" not in one):
         _, gate, key = path.split(".")
-        value = {"minimum": 90, "changed_lines": 90, "not_found": "warn", "advisories": "x", "max_age_days": 3}
+        value = {
+            "minimum": 90,
+            "changed_lines": 90,
+            "not_found": "warn",
+            "advisories": "x",
+            "max_age_days": 3,
+            "released": "block",
+        }
         from_document({gate: {key: value.get(key, ["critical"])}}, "x")
     assert documented["gates.coverage.minimum"] == f"`{GatePolicy().coverage_minimum:.0f}`"
     for gate in ("quality", "dependencies"):

@@ -7,6 +7,7 @@ import io
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,33 @@ class BlobsContract:
 
     def test_putting_the_same_content_again_succeeds(self, blobs: Blobs) -> None:
         assert blobs.put(b"same") == blobs.put(b"same") == blobs.put_stream([b"sa", b"me"])[0]
+
+    def test_many_contents_are_kept_in_order(self, blobs: Blobs) -> None:
+        parts = [b"one", b"two", b"one", b""]
+        digests = list(blobs.put_each(iter(parts)))
+        assert digests == [f"sha256:{hashlib.sha256(part).hexdigest()}" for part in parts]
+        assert [blobs.get(digest) for digest in digests] == parts
+        assert list(blobs.put_each([])) == []
+
+    def test_what_makes_the_contents_may_fail(self, blobs: Blobs) -> None:
+        def parts() -> Iterator[bytes]:
+            yield b"first"
+            raise ValueError("no second")
+
+        with pytest.raises(ValueError, match="no second"):
+            list(blobs.put_each(parts()))
+
+    def test_what_is_held_is_not_forgotten(self, blobs: Blobs) -> None:
+        before = blobs.put(b"before")
+        with blobs.hold():
+            assert blobs.forget(before)
+            held = list(blobs.put_each([b"held", b"before"]))
+            with blobs.hold():
+                pass
+            assert [blobs.forget(one) for one in held] == [False, False]
+            assert [blobs.get(one) for one in held] == [b"held", b"before"]
+        assert [blobs.forget(one) for one in held] == [True, True]
+        assert blobs.size(before) is None
 
     def test_the_empty_blob_is_a_blob(self, blobs: Blobs) -> None:
         digest = blobs.put(b"")

@@ -14,6 +14,7 @@ import pytest
 
 from aegis.adapters.aws_signature import Credentials, signed_headers
 from aegis.adapters.blobs_s3 import S3Blobs
+from aegis.adapters.s3_objects import S3Objects
 from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.bootstrap.blobs import blobs_of
 from aegis.core.errors import ExternalError, UserError
@@ -43,7 +44,9 @@ def store(simulator: Store) -> Store:
 class TestS3Blobs(BlobsContract):
     @pytest.fixture
     def blobs(self, store: Store, tmp_path: Path) -> Iterator[S3Blobs]:
-        made = S3Blobs(store.url, BUCKET, CREDENTIALS, spool=tmp_path / "spool", prefix="team/blobs", part=1024 * 1024)
+        made = S3Blobs(
+            S3Objects(store.url, BUCKET, CREDENTIALS), spool=tmp_path / "spool", prefix="team/blobs", part=1024 * 1024
+        )
         yield made
         made.close()
 
@@ -100,7 +103,7 @@ class TestS3Blobs(BlobsContract):
 
     def test_wrong_credentials_are_refused(self, store: Store, tmp_path: Path) -> None:
         other = Credentials(access_key=ACCESS, secret_key="another")
-        blobs = S3Blobs(store.url, BUCKET, other, spool=tmp_path / "spool")
+        blobs = S3Blobs(S3Objects(store.url, BUCKET, other), spool=tmp_path / "spool")
         with pytest.raises(ExternalError, match="403"):
             blobs.put(b"x")
         blobs.close()
@@ -109,7 +112,7 @@ class TestS3Blobs(BlobsContract):
 class TestUploadsToS3(UploadsContract):
     @pytest.fixture
     def uploads(self, store: Store, tmp_path: Path) -> Iterator[DirectoryUploads]:
-        blobs = S3Blobs(store.url, BUCKET, CREDENTIALS, spool=tmp_path / "spool")
+        blobs = S3Blobs(S3Objects(store.url, BUCKET, CREDENTIALS), spool=tmp_path / "spool")
         yield DirectoryUploads(tmp_path / "uploads", blobs)
         blobs.close()
 
@@ -166,7 +169,9 @@ class TestS3BlobsOnMoto(BlobsContract):
         host = address.removeprefix("http://")
         headers = signed_headers(CREDENTIALS, "PUT", host, f"/{bucket}", {}, empty, datetime.now(UTC))
         assert httpx.put(f"{address}/{bucket}", headers=headers, trust_env=False).is_success
-        made = S3Blobs(address, bucket, CREDENTIALS, spool=tmp_path / "spool", prefix="team", part=5 * 1024 * 1024)
+        made = S3Blobs(
+            S3Objects(address, bucket, CREDENTIALS), spool=tmp_path / "spool", prefix="team", part=5 * 1024 * 1024
+        )
         yield made
         made.close()
 

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from aegis.adapters.egress_http import EgressRules, HttpEgress, _is_public
+from aegis.adapters.addresses import is_public
+from aegis.adapters.egress_http import EgressRules, HttpEgress
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Egress
 
@@ -179,9 +180,9 @@ class TestHttpEgress(EgressContract):
     ],
 )
 def test_private_addresses_are_known_in_every_dress(address: str) -> None:
-    assert not _is_public(address)
+    assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "::ffff:93.184.216.34"])
 def test_public_addresses_are_public(address: str) -> None:
-    assert _is_public(address)
+    assert is_public(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,3 +62,28 @@ class TestDirectoryGitHost(GitHostContract):
     @pytest.fixture
     def host(self, tmp_path: Path) -> GitHost:
         return DirectoryGitHost(tmp_path / "git")
+
+    def test_what_a_killed_process_left_is_swept_away_and_nothing_that_is_held(self, tmp_path: Path) -> None:
+        host = DirectoryGitHost(tmp_path / "git")
+        host.create("shop/orders")
+        made = host.repository("shop/orders").commit(
+            "refs/heads/main", {"a": b"1"}, message="x", author="A <a@b.test>", expect=None
+        )
+        repository = host.path("shop/orders")
+        scratch = repository / "refs/aegis/scratch/0123"
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(f"{made}\n")
+        (tmp_path / "git" / ".making-x").mkdir()
+        old, fresh = repository / "refs/heads/main.lock", repository / "packed-refs.lock"
+        received = repository / "objects/tmp_objdir-incoming-x"
+        received.mkdir()
+        for one in (old, fresh):
+            one.touch()
+        assert host.sweep() == 0
+        for one in (old, received):
+            os.utime(one, (1, 1))
+        assert DirectoryGitHost(tmp_path / "git").sweep() == 0
+        assert [one.exists() for one in (scratch, tmp_path / "git/.making-x", old, received, fresh)] == [False] * 4 + [
+            True
+        ]
+        assert host.repository("shop/orders").refs() == {"refs/heads/main": made}

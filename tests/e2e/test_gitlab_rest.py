@@ -14,6 +14,7 @@ import pytest
 from gitlab.exceptions import GitlabAuthenticationError, GitlabError, GitlabGetError
 
 from aegis.web.gitlab_api.rest import ROWS
+from support.rest_checks import check_that_jobs_get_them, check_variables
 from support.runner_simulator import SimulatedRunner
 from support.server import DECLARATION, TeamServer, environment, is_type, service_files, team
 
@@ -315,6 +316,7 @@ def equal(found: Any, wanted: Any) -> None:
     assert found == wanted
 
 
+VARIABLE_CALLS = (("GET", ""), ("POST", ""), ("GET", "/:key"), ("PUT", "/:key"), ("DELETE", "/:key"))
 CHECKS: dict[str, Callable[[World], Any]] = {
     "GET version": lambda w: equal(len(w.gl.version()), 2),
     "GET metadata": lambda w: among("kas", w.gl.http_get("/metadata")),
@@ -406,6 +408,16 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/releases/:tag": lambda w: equal(
         w.web.releases.get(w.web.releases.list()[0].tag_name).commit["id"], w.web.commits.get("develop").id
     ),
+    "GET groups": lambda w: equal([one.full_path for one in w.gl.groups.list()], ["team"]),
+    "GET groups/:id": lambda w: equal(w.gl.groups.get(w.gl.groups.get("team").id).path, "team"),
+    **dict.fromkeys(
+        [f"{method} projects/:id/variables{key}" for method, key in VARIABLE_CALLS],
+        lambda w: check_variables(w.admin.projects.get("team/tools"), w.project),
+    ),
+    **dict.fromkeys(
+        [f"{method} groups/:id/variables{key}" for method, key in VARIABLE_CALLS],
+        lambda w: check_variables(w.admin.groups.get("team"), w.gl.groups.get("team")),
+    ),
     "POST projects/:id/ci/lint": check_lint,
     "GET projects/:id/ci/lint": lambda w: equal(w.project.ci_lint.get(content_ref="work").errors, []),
     "POST user/runners": lambda w: check_runner(w, "create"),
@@ -416,6 +428,10 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "DELETE runners/:runner": lambda w: check_runner(w, "delete"),
     "POST runners/:runner/reset_authentication_token": lambda w: check_runner(w, "reset"),
 }
+
+
+def test_jobs_get_the_variables_that_are_kept_for_them(world: World) -> None:
+    check_that_jobs_get_them(world)
 
 
 def test_every_row_of_the_table_has_a_check() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from support.server import TeamServer, is_type
@@ -29,3 +33,18 @@ def test_r10_2_a_failure_is_compared_with_the_last_good_run_and_a_waiting_job_sa
     found = server.get(f"runs/{bad}/why", job="later")
     assert (found["state"], [one["code"] for one in found["reasons"]]) == ("manual", ["manual"])
     assert server.get(f"runs/{bad}/why", job="check")["reasons"] == []
+
+
+def test_r10_3_a_local_run_is_compared_with_the_servers_run_of_the_same_commit(
+    running: TeamServer, tmp_path: Path
+) -> None:
+    run = _run(running, "slow")
+    (tmp_path / ".gitlab-ci.yml").write_text(PIPELINE % "fast")
+    command = [sys.executable, "-m", "aegis", "run", "--json", "--compare", run, "--data", str(running.data)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    compared = json.loads(done.stdout)["compared"]
+    found = {(one["job"], one["what"]): (one["here"], one["there"]) for one in compared["differences"]}
+    assert found["check", "state"] == ("success", "failed")
+    assert found["check", "variable MODE"] == ("fast", "slow")
+    assert [one["job"] for one in compared["durations"]] == ["check"]
+    assert (compared["commit"]["same"], compared["files"]) == (False, None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +192,48 @@ def test_r10_3_jobs_run_in_images_of_their_own_project_and_in_no_others(running:
         said = running.as_("operator").trace(run, name)[0].decode()
         assert (found[name], "never\n" in said) == ("failed", False)
         assert why in said
+
+
+STAGE = """
+workflow: {rules: [{if: $CI_COMMIT_BRANCH}]}
+deploy: {script: [echo deployed], environment: {name: try/$CI_COMMIT_REF_SLUG, url: https://try.example, on_stop: stop}}
+stop: {script: [echo stopped], when: manual, environment: {name: try/$CI_COMMIT_REF_SLUG, action: stop}}
+ask: {script: ['echo to-$TARGET'], when: manual, needs: []}
+"""
+
+
+def test_r10_3_environments_of_jobs_are_listed_and_stopped_and_manual_jobs_played_from_the_command_line(
+    running: TeamServer,
+) -> None:
+    def aegis(*words: str) -> tuple[int, dict[str, Any]]:
+        command = [sys.executable, "-m", "aegis", *words, "--data", str(running.data), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, json.loads(done.stdout)
+
+    if "team/tools" not in running.trees:
+        running.tree("team/tools", {"README.md": "tools\n"}, by="ana")
+    commit = running.commit("team/tools", {".gitlab-ci.yml": STAGE}, by="ana", message="feat: be tried")
+    since = running.head()
+    taken, said = running.trees["team/tools"].push("tried", running.person("ana"))
+    assert taken, said
+    running.wait("the deployment", is_type("aegis.environment.used", project="team/tools"), since=since)
+    run = running.wait("its run", begun(commit, "push"), since=since)["data"]["run"]["id"]
+    shown = [one for one in aegis("environment", "list", "team/tools")[1]["environments"] if one["name"] == "try/tried"]
+    assert [(one["state"], one["url"], one["run"], one["stop_job"]) for one in shown] == [
+        ("available", "https://try.example", run, "stop")
+    ]
+    assert aegis("environment", "show", "team/tools", "nowhere")[1]["error"]["code"] == "no-such-environment"
+
+    since = running.head()
+    assert aegis("play", run, "ask", "--var", "TARGET=here")[0] == 0
+    done = running.wait("its end", is_type("dev.cdevents.taskrun.finished"), since=since)
+    assert done["data"]["job"]["name"] == "ask"
+    assert b"to-here" in running.as_("operator").trace(run, "ask")[0]
+
+    since = running.head()
+    assert aegis("environment", "stop", "team/tools", "try/tried", "--dry-run")[0] == 0
+    assert aegis("environment", "stop", "team/tools", "try/tried", "--reason", "enough")[0] == 0
+    stopped = running.wait("its stop", is_type("aegis.environment.used", project="team/tools"), since=since)
+    assert (stopped["data"]["job"], stopped["data"]["ok"]) == ("stop", True)
+    code, found = aegis("environment", "show", "team/tools", "try/tried")
+    assert (code, found["state"], found["reason"]) == (0, "stopped", "enough")

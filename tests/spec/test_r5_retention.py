@@ -23,8 +23,8 @@ def test_logs_and_files_go_once_their_time_is_over_and_the_ledger_says_so(tmp_pa
         finished = next(one for one in server.ledger() if one["type"] == "dev.cdevents.taskrun.finished")
         job, run = finished["data"]["job"], finished["subject"].partition("/")[2]
         files = [job["trace"]["digest"], *(one["digest"] for one in job["files"])]
-        paths = [server.data / "blobs" / "sha256" / one[7:9] / one[7:] for one in files]
-        assert len(paths) == 2
+        paths = [server.data / "blobs" / one[:6] / one[7:9] / one[7:] for one in files]
+        assert [one[:6] for one in files] == ["sha256", "sha512"]
         assert all(path.exists() for path in paths)
 
         def retention(*words: str) -> str:
@@ -34,12 +34,12 @@ def test_logs_and_files_go_once_their_time_is_over_and_the_ledger_says_so(tmp_pa
             said: str = json.loads(done.stdout)["message"]
             return said
 
-        assert "would delete logs: 2 files of 1 runs" in retention("--dry-run")
+        assert "would delete logs: 3 files of 1 runs" in retention("--dry-run")
         assert all(path.exists() for path in paths)
-        assert "deleted logs: 2 files of 1 runs" in retention()
+        assert "deleted logs: 3 files of 1 runs" in retention()
         assert not any(path.exists() for path in paths)
         with pytest.raises(NotFound, match="past its time"):
             server.as_("operator").trace(run, "keep")
         written = [one for one in server.ledger() if one["type"] == "aegis.retention.carried-out"]
-        assert [one["data"]["files"] for one in written if one["data"]["kind"] == "logs"] == [2]
+        assert [one["data"]["files"] for one in written if one["data"]["kind"] == "logs"] == [3]
         assert "deleted logs: 0 files of 0 runs" in retention()

@@ -191,3 +191,25 @@ def test_a_declaration_that_is_pushed_is_in_force_and_expired_approvals_are_refu
         asked = server.as_("ben").execute("promote", {"service": "web", "environment": "production"})
         server.as_("rita").execute("approve", {"promotion": asked["values"]["promotion"]})
         assert server.wait("production", finished(asked["values"]["promotion"]), since=since)["data"]["ok"]
+        looks_up_again_what_was_released(server)
+
+
+def looks_up_again_what_was_released(server: TeamServer) -> None:
+    """An advisory is pushed that names a package of the image; the policy stops such promotions."""
+    since, release = server.head(), server.as_("ana").get("releases", service="web")[-1]["id"]
+    affected = {
+        "package": {"ecosystem": "PyPI", "name": "web"},
+        "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}],
+    }
+    vector = {"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}
+    advisory = {"id": "CVE-2026-1", "modified": "2026-01-02T03:04:05Z", "affected": [affected], "severity": [vector]}
+    rules = DECLARATION.replace("{not_found: warn}", "{not_found: warn, advisories: known, released: block}")
+    server.push("team/platform", "main", {"aegis.yaml": rules, "known/CVE-2026-1.json": json.dumps(advisory)})
+    told = server.wait("the finding", is_type("aegis.action.failed", subject=f"rescan/{release}"), since=since)
+    assert told["data"]["code"] == "vulnerable"
+    dossier = server.as_("ana").get(f"releases/{release}/dossier", min_seq=told["seq"])
+    assert dossier["findings"] == ["critical web CVE-2026-1"]
+    with pytest.raises(Denied) as caught:
+        server.as_("ben").execute("promote", {"service": "web", "environment": "production", "release": release})
+    assert caught.value.code == "vulnerable"
+    assert server.cell("production")["state"] == "healthy"

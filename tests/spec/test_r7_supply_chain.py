@@ -15,7 +15,7 @@ from aegis.core.types import JobRun, Outcome, State
 from aegis.gates.judge import Claim, Context, judge
 from aegis.gates.policy import GatePolicy
 from aegis.secrets.references import parse, resolve
-from aegis.supplychain.signing import Subject, sign_image, verify_image
+from aegis.supplychain.signing import KeyNotary, Subject, sign_image, verify_image
 
 
 @pytest.fixture
@@ -43,15 +43,16 @@ def test_r7_2_a_rotation_locks_nobody_out(store: FileSecretStore) -> None:
 
 def test_r7_3_nothing_unsigned_or_altered_is_taken_for_ours(store: FileSecretStore) -> None:
     signer = FileSigner(store, ARTIFACT)
+    notary = KeyNotary(signer)
     image = Subject(digest=sha256(b"image"), size=5)
-    signed = sign_image(image, "host/shop/orders", signer)
-    assert verify_image(signer.public_key(), image.digest, signed.manifest, signed.blobs).digest == image.digest
+    signed = sign_image(image, "host/shop/orders", notary.credential())
+    assert verify_image(notary.trusted(), image.digest, signed.manifest, signed.blobs).digest == image.digest
     for digest, manifest, code in (
         (image.digest, None, "unsigned"),
         (sha256(b"another image"), signed.manifest, "wrong-digest"),
     ):
         with pytest.raises(Denied) as caught:
-            verify_image(signer.public_key(), digest, manifest, signed.blobs)
+            verify_image(notary.trusted(), digest, manifest, signed.blobs)
         assert caught.value.code == code
 
 

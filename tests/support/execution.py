@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from aegis.adapters.blobs_directory import DirectoryBlobs
-from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.clock_system import SystemClock
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
+from aegis.adapters.shelf_directory import DirectoryShelf
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.core.plan import JobSpec, Plan, Variable
@@ -28,8 +28,9 @@ from aegis.core.ports import Clock, Masker
 from aegis.core.types import JobRun, Run, State
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
-from aegis.execution.ports import Executor, ImageRoots
+from aegis.execution.ports import CacheEntry, Executor, ImageRoots
 from aegis.execution.runners import JobCredentials
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.secrets.masking import SecretMasker
 from support.clock import SeededEntropy
@@ -167,7 +168,7 @@ class Engine:
             executor=self.executor or ProcessExecutor(grace=0.3),
             workspaces=GitWorkspaces(lambda _: self.root / "data" / "repo.git"),
             blobs=self.blobs,
-            caches=DirectoryCacheIndex(self.root / "data" / "caches"),
+            caches=SealedNotes(DirectoryShelf(self.root / "data" / "caches"), b"key", "cache", CacheEntry),
             clock=self.clock,
             masker=masker,
             options=SupervisorOptions(**{**options, **more}),

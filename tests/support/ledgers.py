@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +48,9 @@ class MemoryBlobs:
         self.kept[digest] = data
         return digest
 
+    def put_each(self, parts: Iterable[bytes]) -> Iterator[str]:
+        return (self.put(part) for part in parts)
+
     def put_stream(self, source: BinaryIO | Iterable[bytes], *, expected: str | None = None) -> tuple[str, int]:
         data = b"".join(source)
         assert expected in (None, f"sha256:{hashlib.sha256(data).hexdigest()}")
@@ -65,6 +69,13 @@ class MemoryBlobs:
 
     def delete(self, digest: str) -> None:
         self.kept.pop(digest, None)
+
+    def hold(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def forget(self, digest: str) -> bool:
+        self.delete(digest)
+        return True
 
 
 class FreshSigner:

@@ -30,9 +30,13 @@ from aegis.core.types import (
     State,
     Verdict,
 )
-from aegis.delivery import views
+from aegis.delivery import dossiers, views
 from aegis.delivery.views import Actor, Cell, JobView, RunSummary, RunView
 from aegis.delivery.why_views import WhyView
+from aegis.observe.course import Course, Leg, Saving
+from aegis.observe.spans import RunTrace
+from aegis.supplychain.compare import Difference, Known, compare
+from aegis.supplychain.sbom import Component
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # browsers count from their own clock
 SORA = Actor(id="sora", name="Sora Lee", groups=("release-managers",), kind="session")
@@ -69,6 +73,16 @@ LOG = (
     b"\x1b[1;31m1 failed\x1b[0m, 40 passed in 2.31s\n"
     b"TOTAL 93%\n"
 )
+
+
+COURSE = Course(
+    seconds=96.0, run_seconds=90.5, wait_seconds=5.5, queue_seconds=4.0,
+    legs=tuple(
+        Leg(job=name, id=name, attempt=1, wait_seconds=wait, queue_seconds=min(wait, 2.0), run_seconds=ran)
+        for name, wait, ran in (("lint", 1.5, 20.5), ("integration-test 1/2", 2.0, 40.0), ("image", 2.0, 30.0))
+    ),
+    savings=(Saving(cause="job", job="integration-test 1/2", seconds=31.0), Saving(cause="queue", job="", seconds=4.0)),
+)  # fmt: skip
 
 
 def ago(**span: float) -> datetime:
@@ -324,7 +338,9 @@ class World:
         found = next((one for one in self.runs_now if one.id == run), None)
         if found is None:
             raise NotFound("run-unknown", f"there is no run {run}", hint="aegis status shows those there are")
-        common: dict[str, Any] = {"stages": STAGES, "isolation": "user, mount and pid namespaces", "seq": self.seq}
+        common: dict[str, Any] = {
+            "stages": STAGES, "isolation": "user, mount and pid namespaces", "seq": self.seq, "course": COURSE,
+        }  # fmt: skip
         if run == "run-failed":
             return RunView(summary=found, jobs=FAILED_JOBS, causes=(CAUSE,), verdict=BAD, **common)
         jobs = tuple(replace(view, job=one) for view, one in zip(RUNNING_JOBS, found.jobs, strict=False))
@@ -332,6 +348,10 @@ class World:
             return RunView(summary=found, jobs=jobs, verdict=GOOD, evidence=EVIDENCE, artifacts=(IMAGE,),
                            release="orders@1.2.0", **common)  # fmt: skip
         return RunView(summary=found, jobs=jobs, excluded=(("pages", "rules: only on tags"),), **common)
+
+    def spans(self, actor: Actor, run: str) -> RunTrace:
+        self._ask(actor)
+        return RunTrace(run=run, id="0" * 31 + "1", resource={}, spans=(), course=COURSE)
 
     def trace(self, actor: Actor, run: str, job: str, *, offset: int = 0, limit: int = 1 << 20) -> views.TraceChunk:
         self._ask(actor)
@@ -378,6 +398,31 @@ class World:
             release=RELEASE, verdict=GOOD, evidence=EVIDENCE, running_in=running, signature="MEUCIQD" + "x" * 60,
             approvals=(approval,), history=HISTORY, seq=self.seq,
         )  # fmt: skip
+
+    def dossier(self, actor: Actor, release: str) -> dossiers.Dossier:
+        self._ask(actor)
+        packages = (
+            dossiers.PackageLine(
+                name="jinja2", version="3.1.5", purl="pkg:pypi/jinja2@3.1.5", licences=("BSD-3-Clause",)
+            ),
+        )
+        image = dossiers.ImageDossier(
+            digest=DIGEST, repository="host/shop/orders", tags=("1.2.0",), size=41_000_000, layers={DIGEST: 41_000_000},
+            packages=packages, trusted="yes", attested=("https://slsa.dev/provenance/v1",),
+        )  # fmt: skip
+        return dossiers.Dossier(
+            release=release, commit=RELEASE.commit, author="Mina Kim <mina@shop.example>", authored_at=NOW, message="feat: x",
+            jobs=(), figures={"tests": {"passed": "412"}}, findings=("low jinja2 CVE-2026-1",), image=image,
+        )  # fmt: skip
+
+    def comparison(self, actor: Actor, before: str, after: str) -> Difference:
+        self._ask(actor)
+        package = Component(name="jinja2", version="3.1.4", licences=("MIT",))
+        one = Known(
+            name=before, digest="a", size=40_000_000, layers={"x": 1}, packages=(package,), findings={"high jinja2": ""}
+        )
+        other = replace(one, name=after, digest="b", packages=(replace(package, version="3.1.5"),), findings={})
+        return compare(one, other)
 
     def merge_requests(
         self, actor: Actor, *, project: str = "", state: str = "opened"

@@ -50,6 +50,29 @@ class Postgres:
         )  # fmt: skip
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
+    @property
+    def postmaster(self) -> int:
+        """The process of the server itself."""
+        return int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+
+    def again(self) -> None:
+        """Start it on what is there, after it was killed; it recovers by its log first."""
+        self._run(
+            self._bin / "pg_ctl",
+            "-D",
+            self._folder / "data",
+            "-l",
+            self._folder / "log",
+            "-w",
+            "-o",
+            self._settings,
+            "start",
+        )
+
+    @property
+    def _settings(self) -> str:
+        return f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c shared_buffers=16MB"
+
     def start(self) -> None:
         """Make it and wait until it answers."""
         if self._as_root:
@@ -60,8 +83,7 @@ class Postgres:
             self._bin / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
             "--no-sync", "--no-instructions",
         )  # fmt: skip
-        settings = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c shared_buffers=16MB"
-        self._run(self._bin / "pg_ctl", "-D", data, "-l", self._folder / "log", "-w", "-o", settings, "start")
+        self.again()
 
     def stop(self) -> None:
         """End it."""

@@ -84,8 +84,9 @@ class TokenDoors:
         )
         self.options = RegistryOptions()
         mirror = PackageMirror(
-            egress=lambda: self.egress, store=self.store, blobs=self.blobs, clock=self.clock, turns=MemoryTurns()
-        )
+            egress=lambda: self.egress, store=self.store, blobs=self.blobs, clock=self.clock, turns=MemoryTurns(),
+            credential=lambda reference: READER if reference == "$AEGIS_REGISTRY_HUB" else "",
+        )  # fmt: skip
         self.indexes = PackageIndexes(
             blobs=self.blobs,
             store=self.store,

@@ -23,9 +23,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from aegis.adapters.blob_holds import Holds
 from aegis.core.errors import Conflict, ExternalError, NotFound
 
 CHUNK: Final = 1024 * 1024
@@ -44,6 +47,7 @@ class DirectoryBlobs:
         self._trusted: OrderedDict[str, tuple[tuple[int, ...], float]] = OrderedDict()
         self._bad: dict[str, tuple[int, ...]] = {}
         self._guard = threading.Lock()
+        self._holds = Holds()
         for folder in (path, path / "sha256", self._aside):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sweep()
@@ -51,6 +55,7 @@ class DirectoryBlobs:
     def put(self, data: bytes) -> str:
         """Keep `data`; its sha256 digest. Durable when it returns."""
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        self._holds.mark(digest)
         if not self._is_whole(digest, len(data)):
             with self._aside_file() as (handle, name):
                 handle.write(data)
@@ -69,12 +74,14 @@ class DirectoryBlobs:
             digest = f"{hashed.name}:{hashed.hexdigest()}"
             if expected is not None and digest != expected:
                 raise Conflict("blob-digest", f"the content has the digest {digest}, expected was {expected}")
+            self._holds.mark(digest)
             if not self._is_whole(digest, size):
                 self._keep(handle, name, digest)
         return digest, size
 
     def adopt(self, path: Path, digest: str) -> None:
         """Move a file of this file system here whose digest the caller has computed. Durable when it returns."""
+        self._holds.mark(digest)
         try:
             size = path.stat().st_size
             if self._is_whole(digest, size):
@@ -84,6 +91,17 @@ class DirectoryBlobs:
                 self._keep(handle, str(path), digest)
         except OSError as error:
             raise _failed(error) from error
+
+    def put_each(self, parts: Iterable[bytes]) -> Iterator[str]:
+        """See `Blobs`: at most two contents are in memory beside the one that is being made."""
+        with ThreadPoolExecutor(1, thread_name_prefix="blobs") as pool:
+            written: Future[str] | None = None
+            for part in parts:
+                if written is not None:
+                    yield written.result()
+                written = pool.submit(self.put, part)
+            if written is not None:
+                yield written.result()
 
     def get(self, digest: str) -> bytes:
         """The bytes; `NotFound`; `ExternalError` when what is stored no longer matches its digest."""
@@ -165,6 +183,17 @@ class DirectoryBlobs:
         """Forget it; no error when it is not there."""
         with contextlib.suppress(NotFound):
             self._path(digest).unlink(missing_ok=True)
+
+    def hold(self) -> AbstractContextManager[None]:
+        """See `Blobs`."""
+        return self._holds.hold()
+
+    def forget(self, digest: str) -> bool:
+        """See `Blobs`."""
+        with self._holds.idle(digest) as idle:
+            if idle:
+                self.delete(digest)
+        return idle
 
     def _path(self, digest: str) -> Path:
         if _DIGEST.fullmatch(digest) is None:

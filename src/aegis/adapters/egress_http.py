@@ -24,6 +24,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from aegis.adapters.addresses import is_public
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Response, Streamed
 
@@ -184,7 +185,7 @@ class HttpEgress:
         """The host's addresses when all of them may be reached."""
         addresses = tuple(dict.fromkeys(self._resolve(target.host, target.port)))
         if f"{target.host}:{target.port}" not in self._rules.private:
-            bad = next((address for address in addresses if not _is_public(address)), None)
+            bad = next((address for address in addresses if not is_public(address)), None)
             if bad is not None:
                 raise ExternalError(
                     "egress-private",
@@ -198,7 +199,7 @@ class HttpEgress:
             ipaddress.ip_address(target.host)
         except ValueError:
             return
-        if not _is_public(target.host):
+        if not is_public(target.host):
             raise ExternalError("egress-private", f"{target.host} is not a public address")
 
     @contextlib.contextmanager
@@ -261,24 +262,6 @@ def _host_header(target: _Target) -> str:
     host = f"[{target.host}]" if ":" in target.host else target.host
     usual = {"http": 80, "https": 443}[target.scheme]
     return host if target.port == usual else f"{host}:{target.port}"
-
-
-def _is_public(address: str) -> bool:
-    """Whether an address is reachable by everybody; addresses that embed another count as that one."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo[1] if parsed.teredo else None)
-        if inner is None and parsed in _NAT64:
-            inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
-        if inner is not None:
-            return inner.is_global and not inner.is_multicast
-    return parsed.is_global and not parsed.is_multicast
-
-
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 def _addresses(host: str, port: int) -> Sequence[str]:

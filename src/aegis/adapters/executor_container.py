@@ -25,6 +25,7 @@ from aegis.adapters.executor_process import outside_places
 from aegis.core.errors import ExternalError
 from aegis.execution import containers
 from aegis.execution.containers import LABEL, ContainerPolicy, Surroundings
+from aegis.execution.network import NetworkPolicy
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink
 from aegis.execution.supervise.places import give
 
@@ -281,6 +282,11 @@ class ContainerExecutor:
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
+        if request.network.policy is not NetworkPolicy.ALL:
+            raise ExternalError(
+                "no-isolation", f"a container's network cannot be held to `{request.network.policy}` here yet",
+                hint="allow all of it: --network all, runner: {network: all}; or use namespaces",
+            )  # fmt: skip
         await asyncio.to_thread(self.ready)
         self._number = number = self._number + 1
         user = self.owner or (os.geteuid(), os.getegid())

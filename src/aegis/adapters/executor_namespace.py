@@ -1,13 +1,15 @@
 """`Executor` on Linux namespaces: a job sees its work tree, the machine's programs and nothing else.
 
 Each step gets user, mount, pid, ipc and uts namespaces, a root made of named directories only, an unprivileged
-identity and no capabilities. The network is the machine's. With an image, the image is the root, and the machine's programs are not there. Memory is bounded per process, not per job. As root, jobs
+identity, no capabilities and few system calls; unless it may reach everything, a network of its own, from which the relay leads out. With an image, the image is the root, and the machine's programs are not there. Control groups bound the job as a whole where they can be
+made, else each process is bounded. As root, jobs
 run as an identity that owns nothing else; as an ordinary user, as that user without sight of its files.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import marshal
 import os
 import platform
@@ -16,19 +18,22 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from aegis.adapters.control_groups import control_groups
 from aegis.adapters.executor_process import StepSandbox, outside_places
-from aegis.adapters.executor_starter import Starter
+from aegis.adapters.executor_services import ServedSandbox, Services, Surroundings
+from aegis.adapters.executor_starter import INIT, Starter
+from aegis.adapters.relay import Relay
 from aegis.core.errors import ExternalError
+from aegis.execution.network import EVERYWHERE, PROXY, Network, NetworkPolicy, refusal
 from aegis.execution.ports import Place, Sandbox, SandboxRequest
 
 JOB_ID: Final = 61357
 """User and group of jobs on a machine where Aegis is root: in the range that distributions leave free."""
-_INIT: Final = Path(__file__).with_name("executor_namespace_init.py")
 _MACHINES: Final = frozenset({"x86_64", "aarch64", "riscv64"})
 _SETTINGS: Final = (
     (
@@ -103,7 +108,7 @@ def _try(mode: str) -> str:
         }  # fmt: skip
         try:
             subprocess.run(
-                [sys.executable, "-I", "-S", str(_INIT)],
+                INIT,
                 input=marshal.dumps(document), capture_output=True, env={}, pass_fds=(writer,), timeout=20, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -123,16 +128,26 @@ class NamespaceExecutor:
     """Runs jobs in namespaces of their own. `ExternalError` with the mend where the system forbids them.
 
     `read_only` paths are shown to every job where they are (tools, certificates). `grace` seconds lie between asking
-    a stopped step and forcing it. `mode` `user` makes root work as an ordinary user would.
+    a stopped step and forcing it. `mode` `user` makes root work as an ordinary user would. `environ` is the machine's, of which
+    its proxies count.
     """
 
-    def __init__(self, *, read_only: Sequence[Path] = (), grace: float = 1.0, mode: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        read_only: Sequence[Path] = (),
+        grace: float = 1.0,
+        mode: str = "",
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         found = isolation_available()
         if not found.ok:
             raise ExternalError("no-isolation", f"jobs cannot be isolated here: {found.detail}", hint=found.mend)
         self._read_only = tuple(read_only)
         self._grace = grace
         self._starter = Starter()
+        self._relay = Relay(environ or {})
+        self._groups = control_groups()
         foreign = found.mode == "root" and all(_world_readable(path) for path in self._read_only)
         self._mode = mode or (found.mode if foreign or found.mode == "user" else "user")
 
@@ -159,7 +174,7 @@ class NamespaceExecutor:
     @property
     def carries_services(self) -> bool:
         """See `Executor`."""
-        return False
+        return True
 
     def place(self, root: Path, project: str) -> Place:
         """See `Executor`. Jobs see stable paths: `/builds/<project>`, `/tmp`, `/home/job`."""
@@ -175,6 +190,9 @@ class NamespaceExecutor:
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
+        if request.services and request.network.policy is NetworkPolicy.ALL:
+            # Services have to be found in a network of the job's own, out of which only the relay leads.
+            request = replace(request, network=Network(policy=NetworkPolicy.REGISTRIES, places=(EVERYWHERE,)))
         place = request.place
         root = _real(place.root.parent)
         # An image is the whole of what its jobs find: no programs of this machine beside it.
@@ -197,7 +215,7 @@ class NamespaceExecutor:
             place.inner_work: place.work,
             **request.writable,
         }
-        settings = {
+        settings: dict[str, Any] = {
             "mode": self._mode,
             "owner": list(self.owner or (0, 0)),
             "root": str(mountpoint),
@@ -206,7 +224,17 @@ class NamespaceExecutor:
         }
         if request.image is not None:
             settings["image"] = self._layers(request.image.path, place.root)
-        return StepSandbox(request, settings, grace=self._grace, starter=self._starter)
+        if request.network.policy is not NetworkPolicy.ALL:
+            settings["network"] = await self._network(request.network)
+        if not request.services:
+            return StepSandbox(request, settings, grace=self._grace, starter=self._starter, groups=self._groups)
+        around = Surroundings(settings=settings, network=request.network, overlay=self._layers, grace=self._grace)
+        services = Services(request, around, self._starter)
+        served = ServedSandbox(
+            request, settings, services, grace=self._grace, starter=self._starter, groups=self._groups
+        )
+        await served.start()
+        return served
 
     def _layers(self, image: Path, root: Path) -> str:
         """The overlay of an image: what a job changes is kept beside it, from one step to the next."""
@@ -219,9 +247,38 @@ class NamespaceExecutor:
         options = [f"{name}={_escaped(path)}" for name, path in names]
         return ",".join([*options, *(["userxattr"] if self._mode == "user" else [])])
 
+    async def _network(self, network: Network) -> dict[str, Any]:
+        """What the init program makes of a network of its own: the listeners in it, and the rules for those who answer."""
+        if network.policy is NetworkPolicy.NONE:
+            return {}
+        doors = [(address, where) for where in network.near for address in _listening(where)]
+        rules = {
+            "places": network.places, "doors": [where for _, where in doors], "hint": refusal("{}"),
+        }  # fmt: skip
+        return {
+            "relay": await self._relay.path(),
+            "listen": [_address(PROXY.partition("//")[2]), *(address for address, _ in doors)],
+            "rules": json.dumps(rules).encode(),
+        }
+
     async def close(self) -> None:
         """See `Executor`."""
         await self._starter.close()
+        await self._relay.close()
+        if self._groups is not None:
+            self._groups.close()
+
+
+def _address(where: str) -> list[str | int]:
+    host, _, port = where.rpartition(":")
+    return [host.strip("[]"), int(port)]
+
+
+def _listening(where: str) -> Iterator[list[str | int]]:
+    """The addresses inside at which a place of the machine's loopback is found."""
+    host, port = _address(where)
+    for one in ("127.0.0.1", "::1") if host == "localhost" else (host,):
+        yield [one, port]
 
 
 @functools.lru_cache(maxsize=1000)

@@ -1,6 +1,6 @@
 """`Executor` without isolation: a job is a process tree of this user. For local runs where nothing better is there.
 
-`StepSandbox` is shared with the namespace executor: both have `executor_namespace_init.py` carry out every step. On Linux a subreaper finds descendants that made sessions of their own; elsewhere only the step's
+`StepSandbox` is shared with the namespace executor: both have `executor_init` carry out every step. On Linux a subreaper finds descendants that made sessions of their own; elsewhere only the step's
 process group is ended.
 """
 
@@ -14,14 +14,17 @@ import os
 import shutil
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from aegis.adapters.control_groups import ControlGroups
 from aegis.adapters.executor_starter import Started, Starter
 from aegis.adapters.shell_interactive import attend
 from aegis.core.errors import ExternalError
-from aegis.core.types import JobUsage
+from aegis.core.spent import JobUsage
 from aegis.execution.images import command
+from aegis.execution.network import NetworkPolicy, told
 from aegis.execution.ports import Exit, Place, Sandbox, SandboxRequest, TraceSink
 
 _READ: Final = 64 * 1024
@@ -42,7 +45,17 @@ def outside_places(root: Path) -> dict[str, Path]:
 class StepSandbox:
     """Runs the steps of one job through the init program. `settings` are its request, apart from the step."""
 
-    def __init__(self, request: SandboxRequest, settings: Mapping[str, Any], *, grace: float, starter: Starter) -> None:
+    def __init__(
+        self,
+        request: SandboxRequest,
+        settings: Mapping[str, Any],
+        *,
+        grace: float,
+        starter: Starter,
+        groups: ControlGroups | None = None,
+    ) -> None:
+        self._groups = groups
+        self._group = groups.make(request.limits) if groups is not None else None
         self._starter = starter
         self._request = request
         self._settings = settings
@@ -66,20 +79,27 @@ class StepSandbox:
         try:
             await self._carry(started, {**document, "report": started.told, "parent": started.parent}, sink)
             with os.fdopen(started.report, "rb", closefd=False) as file:
-                return self._outcome(file.read())
+                return self._counted(self._outcome(file.read()))
         finally:
             await self._end()
             started.close()
 
     def _document(self, script: str, environment: Mapping[str, str]) -> dict[str, Any]:
-        limits = self._request.limits
+        request, limits, group = self._request, self._request.limits, self._group
+        names = [name for one in request.services for name in one.aliases]
         return {
             **self._settings,
             "argv": self._argv(script),
-            "environment": dict(environment),
+            "environment": told(request.network, environment, names),
             "directory": self._request.place.inner_work,
             "grace": self._grace,
-            "limits": {"memory": limits.memory, "processes": limits.processes, "files": limits.files},
+            "limits": {
+                # Without a group the bound of the whole is at least that of each process.
+                "memory": limits.memory or (0 if group is not None and group.bounds_memory else limits.total_memory),
+                "processes": limits.processes,
+                "files": limits.files,
+            },
+            "groups": group.entrances if group is not None else [],
         }
 
     def _argv(self, *script: str) -> list[str]:
@@ -103,7 +123,15 @@ class StepSandbox:
         finally:
             copying.cancel()
 
-    def _outcome(self, told: bytes) -> Exit:
+    def _counted(self, ended: Exit | None) -> Exit:
+        """The end with what the job's group has counted; None is an end without a word."""
+        usage, killed = self._group.since(ended.usage if ended else None) if self._group is not None else (None, 0)
+        if ended is None and not killed:
+            raise ExternalError("executor", "the step's first process died without a word", retryable=True)
+        ended = ended or Exit(code=128 + signal.SIGKILL)
+        return replace(ended, usage=usage or ended.usage, out_of_memory=killed > 0)
+
+    def _outcome(self, told: bytes) -> Exit | None:
         usage: JobUsage | None = None
         for line in told.decode("utf-8", "replace").splitlines():
             kind, _, what = line.partition(" ")
@@ -115,9 +143,7 @@ class StepSandbox:
             if kind == "exit":
                 return Exit(code=int(what), stopped=self._stopped, usage=usage)
             raise ExternalError("isolation", f"the step's world could not be made: {what}", hint="aegis doctor")
-        if self._stopped:
-            return Exit(code=128 + signal.SIGKILL, stopped=True)
-        raise ExternalError("executor", "the step's first process died without a word", retryable=True)
+        return Exit(code=128 + signal.SIGKILL, stopped=True) if self._stopped else None
 
     async def stop(self) -> None:
         """See `Sandbox`."""
@@ -157,6 +183,9 @@ class StepSandbox:
     async def cleanup(self) -> None:
         """See `Sandbox`."""
         await self._end()
+        group, self._group = self._group, None
+        if group is not None and self._groups is not None:
+            self._groups.give_back(group)
 
 
 class ProcessExecutor:
@@ -203,6 +232,11 @@ class ProcessExecutor:
             raise ExternalError(
                 "no-isolation", "an image cannot be a job's root here", hint="use --executor namespaces"
             )
+        if request.network.policy is not NetworkPolicy.ALL:
+            raise ExternalError(
+                "no-isolation", f"without namespaces a job's network is the machine's, not {request.network.policy}",
+                hint="use --executor namespaces, or allow it: --network all, runner: {network: all}",
+            )  # fmt: skip
         return StepSandbox(request, {"mode": "process"}, grace=self._grace, starter=self._starter)
 
     async def close(self) -> None:

@@ -16,7 +16,12 @@ from typing import Final, Protocol
 
 from aegis.core.errors import ExternalError
 
-_INIT: Final = str(Path(__file__).with_name("executor_namespace_init.py"))
+_SOURCE: Final = str(Path(__file__).parents[2])
+INIT: Final = (
+    sys.executable, "-I", "-S", "-c",
+    f"import sys; sys.path.insert(0, {_SOURCE!r}); from aegis.adapters.executor_init.program import main; main()",
+)  # fmt: skip
+"""The command line of the init program, to which arguments are added."""
 _REPORT: Final = 99
 """Where a kept step reports; `REPORT` of the init program."""
 _LIMIT: Final = 1 << 16
@@ -169,7 +174,7 @@ class Starter:
         reader, writer = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", _INIT,
+                *INIT,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
                 pass_fds=(writer,), env={}, start_new_session=True,
             )  # fmt: skip
@@ -229,7 +234,7 @@ class Starter:
         here.setblocking(False)  # noqa: FBT003 - its only form
         try:
             self._keeper = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", _INIT, str(there.fileno()),
+                *INIT, str(there.fileno()),
                 stdin=asyncio.subprocess.DEVNULL, pass_fds=(there.fileno(),), env={}, start_new_session=True,
             )  # fmt: skip
         except OSError:

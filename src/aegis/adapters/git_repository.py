@@ -21,6 +21,8 @@ from aegis.core.ports import CommitInfo, TreeEntry
 
 NOBODY: Final = "0" * 40
 HIDDEN: Final = "refs/aegis/"
+SCRATCH: Final = f"{HIDDEN}scratch"
+"""Refs under which commits are written before anything refers to them; a killed process leaves its own."""
 """Refs below it are never shown to clients: commits are built there before a branch moves to them."""
 
 _FULL: Final = re.compile(r"[0-9a-f]{40}")
@@ -169,7 +171,7 @@ class GitRepository:
         for path in files:
             _quoted(path)
         modes = self._modes(base, tuple(files)) if base else {}
-        scratch = f"{HIDDEN}scratch/{secrets.token_hex(8)}"
+        scratch = f"{SCRATCH}/{secrets.token_hex(8)}"
         header = _commit_header(scratch, message, _identity(author, self._now()), base)
         stream = b"".join((header, *_file_changes(files, modes), b"\nget-mark :1\n"))
         answer = self._run("fast-import", "--quiet", "--date-format=raw-permissive", "--cat-blob-fd=1", stdin=stream)

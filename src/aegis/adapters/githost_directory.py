@@ -6,14 +6,17 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
 from aegis.adapters import git_program
-from aegis.adapters.git_repository import GitRepository
+from aegis.adapters.git_repository import SCRATCH, GitRepository
 from aegis.core.errors import ExternalError, NotFound, UserError
 from aegis.core.ids import checked_project, is_project
 
+_PUSH_SECONDS: Final = 24 * 3600.0
+"""No push takes so long: what one has left half received is nobody's."""
 SETTINGS: Final = {
     "http.receivepack": "true",
     "http.uploadpack": "true",
@@ -39,6 +42,37 @@ class DirectoryGitHost:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._sweep(0.0)
+
+    def sweep(self) -> int:
+        """See the port: no Git program that is started here runs longer than `SECONDS`, so whoever held those is gone."""
+        return self._sweep(2 * git_program.SECONDS)
+
+    def _sweep(self, scratch_seconds: float) -> int:
+        """Locks that are too old to be held, and what was being made and is older than `scratch_seconds`."""
+        if not self.root.is_dir():
+            return 0
+        now, gone = time.time(), 0
+        for left in self.root.glob(".making-*"):
+            if _age(left, now) >= scratch_seconds:
+                shutil.rmtree(left, ignore_errors=True)
+                gone += 1
+        for project in self.projects():
+            path = self.path(project)
+            for lock in (*path.glob("*.lock"), *(path / "refs").rglob("*.lock")):
+                if _age(lock, now) >= 2 * git_program.SECONDS:
+                    lock.unlink(missing_ok=True)
+                    gone += 1
+            for ref in (path / SCRATCH).glob("*"):
+                if _age(ref, now) >= scratch_seconds:
+                    ref.unlink(missing_ok=True)
+                    gone += 1
+            objects = path / "objects"
+            for part in (*objects.glob("tmp_objdir-*"), *objects.glob("pack/tmp_*"), *objects.glob("??/tmp_obj_*")):
+                if _age(part, now) >= _PUSH_SECONDS:
+                    shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+                    gone += 1
+        return gone
 
     def path(self, project: str) -> Path:
         """Where the repository of a project lies or would lie; `UserError` for what is not a project name."""
@@ -96,6 +130,13 @@ class DirectoryGitHost:
                 title = f'{outer} "{inner}"' if inner else outer
                 file.write(f"[{title}]\n\t{name} = {value}\n")
         (path / "info").mkdir(exist_ok=True)
+
+
+def _age(path: Path, now: float) -> float:
+    """Seconds since something was last changed; below zero where it has gone."""
+    with contextlib.suppress(OSError):
+        return now - path.lstat().st_mtime
+    return -1.0
 
 
 def _publish(scratch: Path, path: Path) -> bool:

@@ -13,15 +13,14 @@ import os
 import pty
 import select
 import subprocess
-import sys
 import termios
 import threading
 import tty
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
-_INIT: Final = str(Path(__file__).with_name("executor_namespace_init.py"))
+from aegis.adapters.executor_starter import INIT
+
 _ONE: Final = threading.Lock()
 
 
@@ -33,7 +32,7 @@ def attend(document: Mapping[str, Any], terminal: int = 0) -> None:
         with contextlib.suppress(OSError):
             fcntl.ioctl(there, termios.TIOCSWINSZ, fcntl.ioctl(terminal, termios.TIOCGWINSZ, b"\0" * 8))
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", _INIT, "terminal", str(request[0])],
+            [*INIT, "terminal", str(request[0])],
             stdin=there, stdout=there, stderr=there, pass_fds=(request[0], report[1]), env={}, start_new_session=True,
         )  # fmt: skip
         for descriptor in (there, request[0], report[1]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +81,15 @@ class GitSources:
             if path.is_file() and not path.is_symlink():
                 yield self._relative(os.fsdecode(name)), _read(path)
 
+    def staged(self, index: str) -> Iterator[tuple[str, bytes]]:
+        """What the next commit adds or changes, as it stands in the index: in `index` where Git names one to a hook."""
+        extra = {"GIT_INDEX_FILE": str(self._root / index)} if index else {}
+        wanted = ("diff", "--cached", "--name-only", "-z", "--no-renames", "--diff-filter=ACMT", "--", *self._scope())
+        for name in self._git(*wanted, extra=extra).split(b"\0"):
+            if name:
+                path = os.fsdecode(name)
+                yield self._relative(path), self._git("cat-file", "blob", f":{path}", extra=extra)[: MAXIMUM_SIZE + 1]
+
     def added(self, since: str | None) -> Iterator[Added]:
         """What commits added, oldest first."""
         if self._git("rev-parse", "--is-shallow-repository").strip() == b"true":
@@ -122,14 +131,14 @@ class GitSources:
     def _relative(self, name: str) -> str:
         return name if self._prefix == "." else name.removeprefix(f"{self._prefix}/")
 
-    def _run(self, *arguments: str) -> git_program.Answer:
-        extra = {"GIT_WORK_TREE": str(self._root), "GIT_CONFIG_KEY_0": "safe.directory"}
+    def _run(self, *arguments: str, extra: Mapping[str, str] | None = None) -> git_program.Answer:
+        extra = {"GIT_WORK_TREE": str(self._root), "GIT_CONFIG_KEY_0": "safe.directory", **(extra or {})}
         return git_program.run(
             ("-c", "core.quotePath=true", *arguments), directory=self._root / ".git", cwd=self._root, extra=extra
         )
 
-    def _git(self, *arguments: str) -> bytes:
-        answer = self._run(*arguments)
+    def _git(self, *arguments: str, extra: Mapping[str, str] | None = None) -> bytes:
+        answer = self._run(*arguments, extra=extra)
         if answer.code:
             raise ExternalError("git-failed", f"git {arguments[0]}: {answer.error or f'exit code {answer.code}'}")
         return answer.out

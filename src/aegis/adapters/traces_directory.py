@@ -40,10 +40,11 @@ class DirectoryTraces:
             fresh = data[end - offset :]
             if fresh:
                 try:
-                    handle.write(fresh)
+                    _write_all(handle, fresh)
                 except OSError as error:
                     # What part of it was written is unknown: the next call looks at the file again.
                     self._open.pop(job_id, None)
+                    handle.close()
                     raise ExternalError("trace-store", f"the trace cannot be written: {error.strerror}") from error
                 end += len(fresh)
                 self._open[job_id] = (handle, end)
@@ -119,3 +120,10 @@ class DirectoryTraces:
             held = (handle, handle.tell())
             self._open[job_id] = held
         return held
+
+
+def _write_all(handle: io.FileIO, data: bytes) -> None:
+    """All of it, or an error: a disk that is nearly full takes a part and says so only when the next one comes."""
+    left = memoryview(data)
+    while left:
+        left = left[handle.write(left) or 0 :]

@@ -94,6 +94,10 @@ class Children:
             for job in self._coordinator.run(child).jobs
         )
 
+    def runs(self) -> tuple[str, ...]:
+        """The ids of the children."""
+        return tuple(self._started)
+
     def waits(self, job: JobRun) -> bool:
         """Whether a running job only waits for its child, whose own jobs say how far it is."""
         return job.id in self._started and not self._coordinator.run(job.id).state.finished

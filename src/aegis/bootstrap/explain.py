@@ -18,6 +18,7 @@ from aegis.core.errors import AegisError, NotFound
 from aegis.core.plan import Plan
 from aegis.core.types import JobRun, State
 from aegis.execution.explain import Explanation, Good, Inputs, Outcome, digest, explained, inputs_of
+from aegis.execution.trace import readable
 from aegis.supplychain.locks import NAMES, packages_of
 
 TAIL: Final = 256 * 1024
@@ -103,16 +104,31 @@ def local_plan(run: str) -> Plan:
     return codec.decode(file.read_bytes(), Plan)
 
 
+def local_log(job: str) -> tuple[str, str]:
+    """The last local run, and the log of its job as readable text; `NotFound`."""
+    latest = runs_folder() / "latest"
+    if not (latest / "run.json").is_file():
+        raise NotFound("no-local-run", "nothing has been run in this working tree", hint="aegis run")
+    directory = latest.resolve()
+    log = directory / f"{log_name(job)}.log"
+    if not log.is_file():
+        known = ", ".join(one.name for one in _jobs(directory) if one.started_at is not None) or "none"
+        raise NotFound(
+            "no-such-job", f"the last local run has no log of {job!r}; it has: {known}", hint="aegis logs JOB"
+        )
+    return directory.name, readable(log.read_bytes())
+
+
 def _explained(directory: Path, job: JobRun) -> Explanation:
     tail = _log(directory, job.name)
-    now = _inputs(directory, job.name)
+    now = inputs_in(directory, job.name)
     if now is None:
         return explained(job, tail)
     good: Good | None = None
     history: list[Outcome] = [Outcome(succeeded=False, inputs=digest(now))]
     for earlier in _earlier(directory):
         before = next((one for one in _jobs(earlier) if one.name == job.name), None)
-        inputs = _inputs(earlier, job.name) if before is not None else None
+        inputs = inputs_in(earlier, job.name) if before is not None else None
         if before is None or inputs is None or before.state not in {State.SUCCESS, State.FAILED}:
             continue
         succeeded = before.state is State.SUCCESS
@@ -135,8 +151,8 @@ def _jobs(directory: Path) -> tuple[JobRun, ...]:
     return tuple(codec.convert(one, JobRun) for one in plain)
 
 
-def _inputs(directory: Path, job: str) -> Inputs | None:
-    """What a job of a run was made of; None where the run kept nothing."""
+def inputs_in(directory: Path, job: str) -> Inputs | None:
+    """What a job of the local run in `directory` was made of; None where the run kept nothing."""
     if not (directory / _PLAN).is_file() or not (directory / _INPUTS).is_file():
         return None
     plan = codec.decode((directory / _PLAN).read_bytes(), Plan)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,25 @@ def usual_seconds(directory: Path, project: str, data: str | None = None) -> dic
     server = Path(data or os.environ.get("AEGIS_DATA") or directory / "data") / SERVER
     samples = [*_samples(server, project), *_samples(directory / LOCAL, "")]
     return usual(samples)
+
+
+class Usual:
+    """The usual seconds of a project's jobs, looked up beside something else: `found` is empty until that is done."""
+
+    def __init__(self, directory: Path, project: str) -> None:
+        self._directory = directory
+        self._project = project
+        self._asked = False
+        self.found: Mapping[str, float] = {}
+
+    def ask(self) -> None:
+        """Begin to look, the first time that it is called."""
+        if not self._asked:
+            self._asked = True
+            threading.Thread(target=self._look, name="usual times", daemon=True).start()
+
+    def _look(self) -> None:
+        self.found = usual_seconds(self._directory, self._project)
 
 
 def _samples(file: Path, project: str) -> Iterator[tuple[str, float]]:

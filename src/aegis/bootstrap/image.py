@@ -257,7 +257,8 @@ def _credentials(host: str) -> tuple[str, str]:
     """The job's credentials, for the job's registry only; nobody else's registry sees them."""
     own = os.environ.get("CI_REGISTRY", "")
     own = own or os.environ.get("CI_REGISTRY_IMAGE", "").partition("/")[0]
-    if own and host != own:
-        return os.environ.get("AEGIS_BASE_USER", ""), os.environ.get("AEGIS_BASE_PASSWORD", "")
+    elsewhere = os.environ.get("AEGIS_BASE_USER", ""), os.environ.get("AEGIS_BASE_PASSWORD", "")
+    if (own and host != own) or (not own and elsewhere[1]):
+        return elsewhere
     user, password = os.environ.get("CI_REGISTRY_USER", ""), os.environ.get("CI_REGISTRY_PASSWORD", "")
     return (user, password) if password else ("job", os.environ.get("CI_JOB_TOKEN", ""))

@@ -20,6 +20,7 @@ from aegis.build.target import Target
 from aegis.core.errors import NotFound, UserError
 from aegis.supplychain import contents, sbom, signing
 from aegis.supplychain.compare import Difference, Known, compare
+from aegis.supplychain.options import KeylessRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,19 +155,56 @@ class Trust:
     predicates: tuple[str, ...]
 
 
-def verify(text: str, public_key: Path) -> Trust:
-    """`Denied` unless the image is signed, and attested, with the key."""
-    reference = read_reference(text)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whom:
+    """Whose signatures are accepted: a key's (a file), or an identity's, with the files that a Sigstore is verified by."""
+
+    key: Path | None = None
+    identity: str = ""
+    issuer: str = ""
+    authorities: Path | None = None
+    log_key: Path | None = None
+    certificate_log_key: Path | None = None
+
+    def authority(self) -> signing.Authority:
+        """`UserError` where a file cannot be read, or something is missing."""
+        if self.key is not None:
+            return signing.KeyAuthority(_text(self.key))
+        if not (self.identity and self.issuer and self.authorities and self.log_key):
+            raise UserError(
+                "verify-whom", "expected --key, or an identity with its issuer, authorities and log",
+                hint="--certificate-identity ID --certificate-oidc-issuer URL --authorities FILE --log-key FILE",
+            )  # fmt: skip
+        from aegis.supplychain.keyless import KeylessAuthority  # noqa: PLC0415 - only for this kind
+
+        rule = KeylessRule(
+            fulcio="", rekor="", identity=self.identity, issuer=self.issuer, authorities=_text(self.authorities),
+            log_key=_text(self.log_key),
+            certificate_log_key=_text(self.certificate_log_key) if self.certificate_log_key else "",
+        )  # fmt: skip
+        try:
+            return KeylessAuthority(rule)
+        except ValueError as error:
+            raise UserError("verify-whom", f"not in PEM form: {error}") from error
+
+
+def _text(file: Path) -> str:
     try:
-        key = public_key.read_text()
+        return file.read_text()
     except OSError as error:
-        raise UserError("public-key", f"{public_key} cannot be read: {error.strerror}") from error
+        raise UserError("public-key", f"{file} cannot be read: {error.strerror}") from error
+
+
+def verify(text: str, whom: Whom) -> Trust:
+    """`Denied` unless the image is signed, and attested, by whom it should be."""
+    reference = read_reference(text)
+    trusted = (whom.authority(),)
     with client(reference.host, reference.repository) as registry:
         digest = registry.manifest(reference.wanted).digest
         manifest, blobs = _beside(registry, signing.signature_tag(digest))
-        signed = signing.verify_image(key, digest, manifest, blobs)
+        signed = signing.verify_image(trusted, digest, manifest, blobs)
         manifest, blobs = _beside(registry, signing.attestation_tag(digest))
-        statements = signing.verify_attestations(key, digest, manifest, blobs)
+        statements = signing.verify_attestations(trusted, digest, manifest, blobs)
     predicates = tuple(sorted({str(one.get("predicateType")) for one in statements}))
     return Trust(digest=digest, key=signed.key, reference=signed.reference, predicates=predicates)
 

@@ -22,6 +22,7 @@ from aegis.core.ports import Entropy, Signer
 from aegis.secrets.references import Reference
 
 _JOBS = Reference("aegis/jobs", "secret")
+_NOTES = Reference("aegis/notes", "secret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Keys:
     artifact: Signer
     checkpoint: Signer
     job_secret: bytes
+    note_secret: bytes
+    """Seals what is noted for later jobs: caches, results."""
     identity: Key
     """Signs the `id_tokens` of jobs."""
     store: FileSecretStore
@@ -41,22 +44,27 @@ class Keys:
         """The keys of a data directory, made at the first start."""
         folder = data / "secrets"
         store = FileSecretStore(folder, _identity(folder, data, environ))
-        try:
-            secret = store.get(_JOBS)
-        except NotFound:
-            store.put(_JOBS, entropy.take(32).hex())
-            secret = store.get(_JOBS)
         unprotected = (
             "unprotected: the key of the secrets lies beside them; set AEGIS_IDENTITY_FILE or AEGIS_PASSPHRASE"
         )
         return cls(
             artifact=FileSigner(store, ARTIFACT),
             checkpoint=FileSigner(store, CHECKPOINT),
-            job_secret=bytes.fromhex(secret),
+            job_secret=_secret(store, _JOBS, entropy),
+            note_secret=_secret(store, _NOTES, entropy),
             identity=signer_rsa.kept(store),
             store=store,
             warnings=() if store.protected else (unprotected,),
         )
+
+
+def _secret(store: FileSecretStore, reference: Reference, entropy: Entropy) -> bytes:
+    """A key of the store, made at the first start."""
+    try:
+        return bytes.fromhex(store.get(reference))
+    except NotFound:
+        store.put(reference, entropy.take(32).hex())
+        return bytes.fromhex(store.get(reference))
 
 
 def _identity(folder: Path, data: Path, environ: Mapping[str, str]) -> Identity:

@@ -12,7 +12,8 @@ from typing import Final
 
 from aegis.bootstrap.explain import Explained, local_plan
 from aegis.bootstrap.pipeline import locate
-from aegis.bootstrap.run import LocalOptions, LocalRun, select, watch
+from aegis.bootstrap.run import LocalOptions, LocalRun, watch
+from aegis.bootstrap.selection import select
 from aegis.core.types import State
 from aegis.execution.explain.mends import mended, trial, unsafe
 

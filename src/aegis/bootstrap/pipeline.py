@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aegis.pipeline.forecast import Forecast
 
 ROOT: Final = ".gitlab-ci.yml"
+_SHOWN: Final = 8
 _NOT_PATH: Final = Rare(r"[^a-z0-9._-]+")
 _REMOTE: Final = Rare(r"(?:^[a-z+]+://[^/]+/|^[^/@]+@[^:/]+:)(?P<path>[^?#]+?)(?:\.git)?/?$")
 
@@ -45,6 +46,8 @@ class Occasion:
     variables: tuple[Variable, ...] = ()
     inputs: Mapping[str, object] | None = None
     changed: tuple[str, ...] | None = None
+    since: str | None = None
+    """What changed since the work tree left this revision, uncommitted and new files included; not with `changed`."""
     predefined: Mapping[str, str] | None = None
     declaration: str | None = None
     """The `aegis.yaml` whose variables count; None: the one in the project's root, where there is one."""
@@ -181,6 +184,8 @@ def _changed(local: Local, occasion: Occasion, ref: str, checked_out: str, defau
     """What changed, as far as a work tree can know: since the default branch, or on it since the previous commit."""
     if occasion.changed is not None:
         return occasion.changed
+    if occasion.since is not None:
+        return _since(local, occasion.since)
     if not _looks_at_changes(local):
         return None
     if local.tree is None or occasion.tag is not None:
@@ -194,6 +199,31 @@ def _changed(local: Local, occasion: Occasion, ref: str, checked_out: str, defau
     else:
         base = _target(local, "HEAD~1") or None
     return files_worktree.changed_since(local.tree, base) if base is not None else None
+
+
+def _since(local: Local, revision: str) -> tuple[str, ...]:
+    """What the work tree changed since it left a revision; without a common ancestor: what differs from it."""
+    if local.tree is None:
+        raise UserError("no-repository", "--since compares with a revision, and this is no Git repository")
+    commit = files_worktree.resolve(local.tree, revision)
+    return files_worktree.changed_since(local.tree, files_worktree.merge_base(local.tree, "HEAD", commit) or commit)
+
+
+def changes_told(occasion: Occasion, asked: CompileRequest) -> str:
+    """Which files count as changed, and against what they were compared; empty where nothing was compared."""
+    if asked.changed is None:
+        return ""
+    if occasion.changed is not None:
+        against = "as named"
+    elif occasion.since is not None:
+        against = f"since {occasion.since}"
+    elif occasion.merge_request or asked.ref != asked.default_branch:
+        against = f"since {occasion.target or asked.default_branch}"
+    else:
+        against = "since the commit before"
+    shown = ", ".join(asked.changed[:_SHOWN]) or "nothing"
+    more = f" and {len(asked.changed) - _SHOWN} more" if len(asked.changed) > _SHOWN else ""
+    return f"changed {against}: {shown}{more}"
 
 
 def project_path(local: Local, remote: str) -> str:

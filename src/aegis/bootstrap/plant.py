@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.cluster_local import LocalCluster
@@ -30,11 +29,13 @@ from aegis.adapters.uploads_directory import DirectoryUploads
 from aegis.adapters.workspace_git import GitWorkspaces
 from aegis.adapters.workspace_shared import SharedWorkspaces
 from aegis.bootstrap import build_facts, engines
-from aegis.bootstrap.blobs import blobs_of
+from aegis.bootstrap.blobs import stores_of
+from aegis.bootstrap.collector import Collector
 from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
+from aegis.bootstrap.notary import ServerNotary, identity_token
 from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, credential, hosted, registries
 from aegis.bootstrap.run import machine
@@ -46,16 +47,21 @@ from aegis.delivery.credentials import JobSecrets, JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
 from aegis.delivery.git_door import HostedGitDoor
+from aegis.delivery.job_network import job_network
 from aegis.delivery.options import Options
 from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
 from aegis.delivery.tokens import TokenBook
+from aegis.delivery.variable_book import VariableBook
 from aegis.execution.coordinator import Coordinator
+from aegis.execution.network import NetworkPolicy
+from aegis.execution.network import registries as registries_of
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
-from aegis.execution.ports import Executor
+from aegis.execution.ports import CacheEntry, Executor
 from aegis.execution.resources import UNORDERED
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.gitops.ports import ImageLayer, PulledImage
 from aegis.ledger.projections import ProjectionRunner
@@ -90,6 +96,7 @@ class Plant:
     traffic: TraefikTraffic
     keys: Keys
     supervisor: Callable[[], Supervisor]
+    collector: Collector
     closers: tuple[Callable[[], None], ...]
     warnings: tuple[str, ...]
 
@@ -107,7 +114,7 @@ def private(data: Path) -> Path:
 def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) -> Plant:
     """Put a server together over its data directory."""
     clock, entropy = SystemClock(), SystemEntropy()
-    blobs = blobs_of(data, environ)
+    blobs, shelf = stores_of(data, environ)
     ledger = open_writer(data, adopted.ledger, clock=clock, entropy=entropy, blobs=blobs, waiting=_standby)
     keys = Keys.open(data, environ, entropy)
     host = DirectoryGitHost(data / "git")
@@ -135,6 +142,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     )
     runner = adopted.runner
     tokens = JobTokens(keys.job_secret, clock, url, lambda: context.options, keys.identity)
+    variables = VariableBook(ledger, threading.RLock(), keys.store)
     engine = Coordinator(
         ledger=ledger,
         blobs=blobs,
@@ -143,16 +151,19 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         queue=queue,
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
-        resolve_secret=JobSecrets(keys.store, lambda: context.options),
+        resolve_secret=JobSecrets(keys.store, lambda: context.options, variables),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
+    )
+    notary = ServerNotary(
+        keys.artifact, lambda: context.options.keyless, identity_token(environ, keys.identity, url, clock)
     )
     context = Context(
         ledger=ledger, blobs=blobs, clock=clock, entropy=entropy, world=World(), adopted=adopted,
         declarations=FileDeclarations(), host=host, engine=engine, traces=traces, images=registry, packages=packages,
         hosted=hosted(lambda: context.options.registries, value),
-        signer=keys.artifact, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
+        signer=keys.artifact, notary=notary, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        places=PlaceBook(ledger, threading.Lock()), registry=registry_name(data, url),
+        places=PlaceBook(ledger, threading.Lock()), variables=variables, registry=registry_name(data, url),
         outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
@@ -163,19 +174,25 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     inbox, metrics = Inbox(), Metrics()
     for projection in (context.world, inbox, metrics):
         projections.follow(projection)
-    allowed = machine(environ, whole_path=False)
+    allowed, near = machine(environ, whole_path=False), registries_of(environ)
 
     def supervisor() -> Supervisor:
         isolated = isolation_available()
         if runner.executor != "namespaces" and runner.concurrency:
             executor: Executor = engines.executor(runner.executor, environ, runner.containers)
         elif isolated.ok:
-            executor = NamespaceExecutor(read_only=allowed.read_only)
+            executor = NamespaceExecutor(read_only=allowed.read_only, environ=environ)
         elif runner.isolation_required and runner.concurrency:
             raise ExternalError(
                 "no-isolation",
                 f"jobs cannot be isolated here: {isolated.detail}",
                 hint=f"{isolated.mend}; or declare `runner: {{isolation: optional}}`",
+            )
+        elif runner.network.policy is not NetworkPolicy.ALL and runner.concurrency:
+            raise ExternalError(
+                "no-isolation",
+                f"jobs cannot be kept from the network here, as the policy `{runner.network.policy}` wants: {isolated.detail}",
+                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional, network: all}}`",
             )
         else:
             executor = ProcessExecutor()
@@ -188,6 +205,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
             tool_cache=data / "tool-cache",
             passthrough=allowed.passthrough,
             host_tools=runner.host_tools,
+            limits=runner.limits,
             image=runner.containers.image,
         )
         return Supervisor(
@@ -198,10 +216,11 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                     GitWorkspaces(lambda project: host.repository(project).path), data / "snapshots", executor.owner
                 ),
                 blobs=blobs,
-                caches=DirectoryCacheIndex(data / "caches"),
+                caches=SealedNotes(shelf, keys.note_secret, "cache", CacheEntry),
                 clock=clock,
                 masker=_masker,
                 options=options,
+                network=lambda run: job_network(context, near, run),
                 images=server_images(
                     data / "roots",
                     executor,
@@ -229,6 +248,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         runner_door=RunnerDoor(context, engine, traces, job_files, keys.job_secret), ledger=ledger,
         projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
         traffic=traffic, keys=keys, supervisor=supervisor,
+        collector=Collector(lambda: context.options.traces, value),
         closers=(images.close, indexes.close, traces.release, job_files.close, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
 

@@ -56,7 +56,9 @@ def registries(
             credential=value,
         ),
     )
-    mirror = PackageMirror(egress=egress, store=stores.indexes, blobs=stores.blobs, clock=clock, turns=turns)
+    mirror = PackageMirror(
+        egress=egress, store=stores.indexes, blobs=stores.blobs, clock=clock, turns=turns, credential=value
+    )
     packages = PackageIndexes(
         blobs=stores.blobs, store=stores.indexes, clock=clock, options=options, mirror=mirror, pins=pins
     )

@@ -7,54 +7,59 @@ of execution are those of the server: the same coordinator, the same supervisor.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import json
 import os
 import shutil
-import stat
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Final, Self, cast
+from typing import Final, Self
 
 import aegis
 from aegis.access.id_tokens import Key
 from aegis.adapters.blobs_directory import DirectoryBlobs
-from aegis.adapters.cache_index_directory import DirectoryCacheIndex
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
+from aegis.adapters.shelf_directory import DirectoryShelf
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
+from aegis.bootstrap import local_traces
 from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
+from aegis.bootstrap.leftovers import sweep
+from aegis.bootstrap.local_variables import REFERENCE
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
-from aegis.core.errors import NotFound, UserError
-from aegis.core.plan import Image, JobSpec, Plan, Variable
+from aegis.core.errors import ExternalError, UserError
+from aegis.core.plan import Image, JobSpec, Plan
 from aegis.core.ports import Masker
-from aegis.core.types import JobRun, JobUsage, Run, State
+from aegis.core.spent import JobUsage
+from aegis.core.types import JobRun, Run, State
 from aegis.delivery.credentials import identity_variables
-from aegis.execution.archive import unpack
+from aegis.execution import stored
 from aegis.execution.containers import ContainerPolicy
 from aegis.execution.coordinator import Coordinator
-from aegis.execution.environment import SYSTEM_PATH, dotenv
+from aegis.execution.environment import SYSTEM_PATH
+from aegis.execution.network import NetworkPolicy, registries
 from aegis.execution.options import SupervisorOptions
-from aegis.execution.ports import Executor, ImageRoot, ImageRoots, Sandbox
+from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox
 from aegis.execution.runners import Assignment, JobCredentials
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
-from aegis.execution.trace import chunks
+from aegis.execution.trace import chunks, readable, tail
 from aegis.pipeline.request import CompileRequest
 from aegis.secrets.masking import SecretMasker
 
 FOLDER: Final = ".aegis"
+_SHOWN: Final = 8192
+_SHOWN_LINES: Final = 15
 LOCAL_ISSUER: Final = "https://aegis.invalid/local-run"
 _PASSED: Final = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
@@ -67,7 +72,6 @@ _FILES: Final = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"}
     | {"PIP_CERT", "PIP_FIND_LINKS", "UV_FIND_LINKS"}
 )
-_REFERENCE: Final = "file:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,30 +115,6 @@ def _only_programs(parent: Path, home: Path) -> bool:
     return parent not in {Path("/"), home, home / ".local"} and not home.is_relative_to(parent)
 
 
-def read_variables(path: str, *, masked: bool) -> tuple[Variable, ...]:
-    """The variables of an `--env-file` or, as references that only the running job resolves, of a `--secrets-file`."""
-    if not masked:
-        return _pairs(path)
-    return tuple(
-        Variable(key=name, value="", secret=f"{_REFERENCE}{name}", masked=True, raw=True) for name in read_secrets(path)
-    )
-
-
-def read_secrets(path: str) -> dict[str, str]:
-    """The secrets of a `--secrets-file` by name; `UserError` where everybody can read it."""
-    pairs = _pairs(path)
-    if Path(path).stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise UserError("secrets-readable", f"{path} can be read by everybody", hint=f"chmod 600 {path}")
-    return {one.key: one.value for one in pairs}
-
-
-def _pairs(path: str) -> tuple[Variable, ...]:
-    file = Path(path)
-    if not file.is_file():
-        raise UserError("no-file", f"there is no file {path}", hint="name a file of NAME=VALUE lines")
-    return dotenv(file.read_bytes())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOptions:
     """How a local run is carried out. `executor` None takes the best there is."""
@@ -147,6 +127,7 @@ class LocalOptions:
     host_tools: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict)
     shell_on_failure: bool = False
+    network: str = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,41 +148,6 @@ class LocalJob:
     fault: str = ""
     """`error` where the surroundings failed, `failure` where the code did, else empty."""
     usage: JobUsage | None = None
-
-
-def select(plan: Plan, names: tuple[str, ...]) -> Plan:
-    """The part of a plan that was asked for: the named jobs and what they need; all without names.
-
-    A name stands for all its parallel instances (`shard` for `shard 1/3`). A manual job that is named runs; delayed jobs
-    do not wait. `NotFound` for a name that no job has.
-    """
-    jobs = tuple(replace(job, when="on_success") if job.when == "delayed" else job for job in plan.jobs)
-    if not names:
-        return replace(plan, jobs=jobs)
-    by_name = {job.name: job for job in jobs}
-    wanted: dict[str, None] = {}
-    named: set[str] = set()
-    for name in names:
-        hits = [job.name for job in jobs if job.name == name or job.name.startswith((f"{name} ", f"{name}: "))]
-        if not hits:
-            known = ", ".join(by_name) or "none"
-            raise NotFound(
-                "no-such-job", f"the pipeline has no job {name!r} here; it has: {known}", hint="aegis preview"
-            )
-        named.update(hits)
-        wanted.update(dict.fromkeys(hits))
-    stack = list(wanted)
-    while stack:
-        for need in by_name[stack.pop()].needs or ():
-            if need.job in by_name and need.job not in wanted:
-                wanted[need.job] = None
-                stack.append(need.job)
-    kept = tuple(
-        replace(job, when="on_success") if job.name in named and job.when == "manual" else job
-        for job in jobs
-        if job.name in wanted
-    )
-    return replace(plan, jobs=kept)
 
 
 class _Images:
@@ -234,6 +180,12 @@ class LocalRun:
         self._identity: Key | None = None
         self.options = options
         self.changed = threading.Event()
+        self.course: tuple[str, ...] = ()
+        """Where the time went, in sentences; known once it is laid out."""
+        self.terminal = threading.Lock()
+        """Held while somebody has a shell in the terminal; nothing else may be written there then."""
+        self.attended = 0
+        """How many shells there were."""
         self._project = local
         self._folder = local.directory / FOLDER
         self._clock = SystemClock()
@@ -253,7 +205,12 @@ class LocalRun:
             asked = ContainerPolicy(privileged=self.options.privileged, root=True, socket=self.options.engine_socket)
             return engines.executor(wanted, os.environ, asked)
         if wanted == "namespaces" or (wanted is None and isolation_available().ok):
-            return NamespaceExecutor()
+            return NamespaceExecutor(environ=os.environ)
+        if self.options.network != NetworkPolicy.ALL:
+            raise ExternalError(
+                "no-isolation", f"jobs cannot be kept from the network here: {isolation_available().detail}",
+                hint=f"--executor namespaces where the system allows it ({isolation_available().mend}), or --network all",
+            )  # fmt: skip
         return ProcessExecutor()
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -262,9 +219,7 @@ class LocalRun:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         # Ignored by itself, so that the project's own files need not change.
         (self._folder / ".gitignore").write_text("*\n", encoding="utf-8")
-        self.directory.mkdir(parents=True)
         self._blobs = DirectoryBlobs(self._folder / "blobs")
-        self._traces = DirectoryTraces(self.directory / "traces")
         self._ledger = SqliteLedger(
             self._folder / "ledger.db",
             clock=self._clock,
@@ -272,6 +227,9 @@ class LocalRun:
             blobs=self._blobs,
             recorded_by="aegis run",
         )
+        sweep(self._folder / "runs")
+        self.directory.mkdir(parents=True)
+        self._traces = DirectoryTraces(self.directory / "traces")
         self._queue = SqliteQueue()
         self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree", self.executor.owner)
         self._coordinator = Coordinator(
@@ -288,10 +246,16 @@ class LocalRun:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def halt(self) -> None:
+        """End what still runs, by force; idempotent. Nothing runs any more when it returns."""
+        if self._loop.is_closed():
+            return
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.halt()
         self._workspaces.close()
         self._remove_places()
         self._queue.close()
@@ -306,6 +270,7 @@ class LocalRun:
 
     def _work(self) -> None:
         here = machine(os.environ, whole_path=True, hide=self._folder)
+        network = replace(registries(os.environ), policy=NetworkPolicy(self.options.network))
         options = SupervisorOptions(
             directory=self.directory / "jobs",
             name="this machine",
@@ -322,20 +287,29 @@ class LocalRun:
             executor=self.executor,
             workspaces=self._workspaces,
             blobs=self._blobs,
-            caches=DirectoryCacheIndex(self._folder / "caches"),
+            caches=SealedNotes(DirectoryShelf(self._folder / "caches"), b"local", "cache", CacheEntry),
             clock=self._clock,
             masker=masker,
             options=options,
             images=_Images(self._project.directory, self.executor),
             on_failure=self._shell if self.options.shell_on_failure else None,
+            network=lambda _: network,
         )
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(Supervisor(tools, drain_seconds=0.0).run(self._stop))
 
     async def _shell(self, given: Assignment, sandbox: Sandbox, variables: Mapping[str, str]) -> None:
-        sys.stderr.write(f"\njob {given.spec.name} failed; this shell sees what it saw. Leave with `exit`.\n")
-        sys.stderr.flush()
-        await sandbox.interact(variables)
+        await asyncio.to_thread(self.terminal.acquire)
+        try:
+            self.attended += 1
+            lines = readable(tail(self._traces, given.job.id, _SHOWN)).rstrip("\n").split("\n")[-_SHOWN_LINES:]
+            text = "".join(f"  │ {line}\n" for line in lines)
+            head = f"\n{text}job {given.spec.name} failed; this shell sees what it saw. Leave with `exit`.\n"
+            sys.stderr.write(head)
+            sys.stderr.flush()
+            await sandbox.interact(variables)
+        finally:
+            self.terminal.release()
 
     def _credentials(self, run: Run, spec: JobSpec, job: JobRun) -> JobCredentials:
         """No token of a server; `id_tokens` are signed by a key of this run alone, which nobody trusts."""
@@ -349,10 +323,12 @@ class LocalRun:
         return JobCredentials(token="", variables=made)
 
     def _resolve(self, _run: Run, _spec: JobSpec, reference: str) -> str:
-        name = reference.removeprefix(_REFERENCE)
+        name = reference.removeprefix(REFERENCE)
         if name not in self.options.secrets:
             raise UserError(
-                "no-such-secret", f"there is no value for the secret {name!r}", hint=f"add {name}=… to --secrets-file"
+                "no-such-secret",
+                f"there is no value for the secret {name!r}",
+                hint=f"add {name}=… to .aegis/secrets or --secrets-file",
             )
         return self.options.secrets[name]
 
@@ -401,6 +377,14 @@ class LocalRun:
         """Where a job's log lies."""
         return self.directory / f"{log_name(job.name)}.log"
 
+    def log_size(self, job: JobRun) -> int:
+        """How long the log of a job is by now; its bytes are had by `log_piece` until `lay_out`."""
+        return self._traces.size(job.id)
+
+    def log_piece(self, job: JobRun, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes of a job's log from `offset`; empty at what is its end now."""
+        return self._traces.read(job.id, offset, limit)
+
     def tail_of(self, job: JobRun, size: int = 65536) -> bytes:
         """The end of a finished job's log."""
         if not self.log(job).is_file():
@@ -418,6 +402,9 @@ class LocalRun:
         latest.unlink(missing_ok=True)
         latest.symlink_to(self.id)
         shutil.rmtree(self.directory / "traces", ignore_errors=True)
+        self.course = local_traces.write(
+            self.directory, self._ledger, self._coordinator.plan, (self.id, *self._children.runs())
+        )
         return shown
 
     def _shown(self, job: JobRun) -> LocalJob:
@@ -447,22 +434,12 @@ class LocalRun:
         folder.mkdir(parents=True, exist_ok=True)
         for file in job.files:
             if file.kind == "archive":
-                with _spooled(self._blobs, file.digest) as archive:
-                    unpack(archive, folder)
+                stored.unpack(self._blobs, file.digest, folder)
             else:
                 target = folder / file.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(self._blobs.get(file.digest))
         return folder
-
-
-@contextlib.contextmanager
-def _spooled(blobs: DirectoryBlobs, digest: str) -> Iterator[BinaryIO]:
-    with tempfile.TemporaryFile() as file:
-        for chunk in blobs.open(digest):
-            file.write(chunk)
-        file.seek(0)
-        yield cast("BinaryIO", file)
 
 
 def masker(values: Mapping[str, str]) -> tuple[Masker, tuple[str, ...]]:

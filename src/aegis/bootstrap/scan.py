@@ -132,14 +132,20 @@ def _published(packages: Iterable[Package], rules: ProvenanceRules) -> tuple[Pub
         index.close()
 
 
-def secrets(path: Path, since: str | None) -> Secrets:
-    """Search the files at `path` and the commits of the change."""
+def secrets(path: Path, since: str | None, *, staged: bool = False) -> Secrets:
+    """Search the files at `path` and the commits of the change; with `staged` what the next commit brings, and nothing else."""
     started = datetime.now(UTC)
     sources = open_sources(path)
+    if staged and not isinstance(sources, GitSources):
+        raise UserError(
+            "no-repository", f"{path} is in no Git repository, so nothing is staged", hint="leave out --staged"
+        )
     notes: list[str] = []
     in_tree: list[Leak] = []
     count = 0
-    for name, data in sources.files():
+    index = os.environ.get("GIT_INDEX_FILE", "")
+    given = sources.staged(index) if staged and isinstance(sources, GitSources) else sources.files()
+    for name, data in given:
         count += 1
         if len(data) > searching.MAXIMUM_SIZE:
             notes.append(f"{name} is larger than {searching.MAXIMUM_SIZE} bytes and was not searched")
@@ -147,6 +153,8 @@ def secrets(path: Path, since: str | None) -> Secrets:
     in_history: list[Leak] = []
     commits: set[str] = set()
     base, searched = _range(sources, since) if isinstance(sources, GitSources) else (since, "the files alone")
+    if staged:
+        base, searched = _NO_COMMITS, "what is staged"
     if base is not _NO_COMMITS and (isinstance(sources, GitSources) or since is not None):
         for added in sources.added(base or None):
             commits.add(added.commit)

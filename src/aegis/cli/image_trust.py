@@ -107,19 +107,27 @@ def rebase(what: str, *, base: str, folder: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("reference")
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="The public key, in PEM form.")
+@click.option("--key", type=click.Path(path_type=Path), help="The public key, in PEM form.")
+@click.option("--certificate-identity", "identity", default="", help="Whom the certificate names; instead of a key.")
+@click.option("--certificate-oidc-issuer", "issuer", default="", help="On whose word the certificate was given.")
+@click.option("--authorities", type=click.Path(path_type=Path), help="Certificates (PEM) that may have issued it.")
+@click.option("--log-key", type=click.Path(path_type=Path), help="The transparency log's public key (PEM).")
+@click.option(
+    "--certificate-log-key", type=click.Path(path_type=Path), help="The certificate log's; else not asked for."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def verify(reference: str, *, key: Path, as_json: bool) -> None:
-    """Verify that an image in a registry is signed and attested with a key.
+def verify(reference: str, *, as_json: bool, **whom: Any) -> None:
+    """Verify that an image in a registry is signed and attested, with a key or by an identity.
 
     \b
     Examples:
       aegis image verify --key aegis.pub localhost:5000/shop/orders:1.2.0
       aegis image verify --json --key aegis.pub localhost:5000/shop/orders:1.2.0
     """
+    from aegis.bootstrap.image_reading import Whom
     from aegis.bootstrap.image_reading import verify as verified
 
-    found = verified(reference, key)
+    found = verified(reference, Whom(**whom))
     if as_json:
         output.document("aegis.image-verify/1", found)
         return
@@ -166,11 +174,16 @@ def policy(url: str, data: str, *, name: str, images: tuple[str, ...], as_json: 
     """
     import yaml
 
-    from aegis.supplychain.admission import cluster_image_policies
+    from aegis.supplychain import admission
+    from aegis.supplychain.options import KeylessRule
 
     with client(url, data) as server:
         found: dict[str, Any] = server.get("signing-key")
-    made = cluster_image_policies(name, images or found["repositories"], found["public_key"])
+    rule = KeylessRule(**found["keyless"]) if found["keyless"] else None
+    authority = admission.keyless_authority(rule, name) if rule else admission.key_authority(found["public_key"])
+    made = admission.cluster_image_policies(name, images or found["repositories"], authority)
+    if rule is not None:
+        made = (admission.trust_root(name, rule), *made)
     if as_json:
         output.document("aegis.image-policy/1", {"policies": list(made)})
     else:

@@ -17,7 +17,8 @@ SYMBOLS: Final = {
     "failed": "✗", "degraded": "✗", "error": "✗",
     "running": "●", "progressing": "●", "pending": "◌", "created": "◌", "waiting": "◌", "proposed": "◌",
     "manual": "‖", "held": "‖", "block": "⊘", "blocked": "⊘", "rejected": "⊘", "warn": "!", "skipped": "–",
-    "canceled": "–", "rolled_back": "↩", "reverted": "↩",
+    "canceled": "–", "canceling": "–", "scheduled": "◌", "preparing": "◌", "waiting_for_resource": "◌",
+    "reused": "✓", "rolled_back": "↩", "reverted": "↩",
 }  # fmt: skip
 _COLOURS: Final = {"✓": "32", "✗": "31", "●": "36", "◌": "33", "‖": "33", "⊘": "31", "↩": "35", "!": "33", "–": "2"}
 
@@ -27,13 +28,21 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def redraws(stream: TextIO) -> bool:
+    """Whether lines can be drawn again on this stream."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
 def state(word: str, stream: TextIO | None = None) -> str:
     """A state as symbol and word, coloured where that helps."""
     symbol = SYMBOLS.get(word, "·")
     text = f"{symbol} {word}"
-    if coloured(stream or sys.stdout) and symbol in _COLOURS:
-        return f"\x1b[{_COLOURS[symbol]}m{text}\x1b[0m"
-    return text
+    return tinted(symbol, text) if coloured(stream or sys.stdout) else text
+
+
+def tinted(symbol: str, text: str) -> str:
+    """Text in the colour of a state's symbol, for where it is known that colour helps."""
+    return f"\x1b[{_COLOURS[symbol]}m{text}\x1b[0m" if symbol in _COLOURS else text
 
 
 def marked(mark: str, text: str) -> str:

@@ -44,7 +44,8 @@ _MERGED: Final = click.option(
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
-def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The values of an option that takes NAME=VALUE."""
     found = []
     for value in values:
         name, equals, rest = value.partition("=")
@@ -69,7 +70,7 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--target", metavar="BRANCH", help="What the merge request is for. Default: the default branch."),
         click.option("--source", metavar="SOURCE", help="What starts it: push, schedule, web, api, trigger …"),
         click.option(
-            "--var", "variables", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="A pipeline variable."
+            "--var", "variables", multiple=True, callback=pairs, metavar="NAME=VALUE", help="A pipeline variable."
         ),
         click.option(
             "--variables",
@@ -78,9 +79,10 @@ def occasion_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="An aegis.yaml with variables of the project. Default: that in its root.",
         ),
         click.option(
-            "--input", "inputs", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="An input of the file."
+            "--input", "inputs", multiple=True, callback=pairs, metavar="NAME=VALUE", help="An input of the file."
         ),
         click.option("--changed", multiple=True, metavar="PATH", help="A changed file. Default: what Git says."),
+        click.option("--since", metavar="REF", help="Changed is what differs from where the work tree left REF."),
         click.option(
             "--local/--no-local",
             default=None,
@@ -104,6 +106,7 @@ def occasion(
     variables: Sequence[tuple[str, str]],
     inputs: Sequence[tuple[str, str]],
     changed: Sequence[str],
+    since: str | None = None,
     declaration: str | None = None,
     local: bool = False,
 ) -> Occasion:
@@ -116,6 +119,8 @@ def occasion(
 
     if tag and (merge_request or ref):
         raise UserError("usage", "--tag cannot be joined with --ref or --merge-request", hint="leave one of them out")
+    if changed and since:
+        raise UserError("usage", "--changed and --since say it differently", hint="leave one of them out")
     if source is not None and source not in SOURCES:
         close = get_close_matches(source, SOURCES, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(SOURCES)}"
@@ -130,6 +135,7 @@ def occasion(
         variables=tuple(Variable(key=name, value=value) for name, value in variables),
         inputs=dict(inputs),
         changed=tuple(changed) if changed else None,
+        since=since,
         predefined={"AEGIS_LOCAL": "true"} if local else None,
         declaration=declaration,
     )

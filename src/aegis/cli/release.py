@@ -1,16 +1,13 @@
-"""`aegis release list|show|compare`: what was released, from what, where it runs, and how two differ."""
+"""`aegis release list|show|compare|rescan`: what was released, from what, where it runs, and how two differ."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from aegis.cli.output import document, say, state
 from aegis.cli.remote import client, server_options
-
-if TYPE_CHECKING:
-    from aegis.supplychain.compare import Known
 
 
 @click.group()
@@ -118,6 +115,26 @@ def _say_image(image: dict[str, Any] | None) -> None:
 
 
 @release.command()
+@server_options
+def rescan(url: str, data: str, *, as_json: bool) -> None:
+    """Look up in the server's advisories what runs, waits or is newest; it does so itself when they change.
+
+    \b
+    Examples:
+      aegis release rescan
+      aegis release rescan --json
+    """
+    with client(url, data) as server:
+        result = server.execute("rescan-releases", {})
+    if as_json:
+        document("aegis.release-rescan/1", result["values"])
+        return
+    say(result["message"])
+    for one in result["values"]["releases"]:
+        say(f"  {one}")
+
+
+@release.command()
 @click.argument("before")
 @click.argument("after")
 @server_options
@@ -130,29 +147,15 @@ def compare(before: str, after: str, url: str, data: str, *, as_json: bool) -> N
       aegis release compare --json orders@1.3.0 orders@1.4.0
     """
     from aegis.cli.image_trust import difference_lines
-    from aegis.supplychain.compare import compare as compared
+    from aegis.core import codec
+    from aegis.supplychain.compare import Difference
 
     with client(url, data) as server:
-        one, other = (server.get(f"releases/{name}/dossier") for name in (before, after))
-    found = compared(_known(one), _known(other))
+        told: dict[str, Any] = server.get(f"releases/{after}/comparison", **{"from": before})
     if as_json:
-        document("aegis.release-compare/1", found)
+        document("aegis.release-compare/1", told)
         return
-    say(f"{one['release']} → {other['release']}")
+    found = codec.convert(told, Difference)
+    say(f"{found.before} → {found.after}")
     for line in difference_lines(found):
         say(f"  {line}")
-
-
-def _known(dossier: dict[str, Any]) -> Known:
-    from aegis.supplychain.compare import Known
-    from aegis.supplychain.sbom import Component
-
-    image = dossier["image"] or {"digest": "", "size": 0, "layers": {}, "packages": []}
-    packages = tuple(
-        Component(name=one["name"], version=one["version"], purl=one["purl"], licences=tuple(one["licences"]))
-        for one in image["packages"]
-    )
-    return Known(
-        name=dossier["release"], digest=image["digest"], size=image["size"], layers=image["layers"], packages=packages,
-        findings=dict.fromkeys(dossier["findings"], ""),
-    )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from aegis.cli.output import document, say, state
+from aegis.cli.pipeline import pairs
 from aegis.cli.remote import client, server_options, told
 from aegis.core.errors import UserError
 
@@ -49,20 +50,45 @@ def retry(run: str, job: str, url: str, data: str, *, dry_run: bool, as_json: bo
 @click.command()
 @click.argument("run")
 @click.argument("job")
+@click.option("--var", "variables", multiple=True, callback=pairs, metavar="NAME=VALUE", help="A variable of the job.")
+@click.option("--dry-run", is_flag=True, help="Only say what would happen.")
+@server_options
+def play(
+    run: str, job: str, variables: tuple[tuple[str, str], ...], url: str, data: str, *, dry_run: bool, as_json: bool
+) -> None:
+    """Start a manual job, or a delayed one before its time.
+
+    \b
+    Examples:
+      aegis play 01k9x… deploy
+      aegis play 01k9x… deploy --var TARGET=canary --dry-run
+    """
+    fields = {"run": run, "job": job, "variables": dict(variables)}
+    with client(url, data) as server:
+        told("play", server.execute("play", fields, dry_run=dry_run), as_json=as_json)
+
+
+@click.command()
+@click.argument("run", metavar="[RUN]")
+@click.argument("job", required=False, default="")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended.")
 @click.option("--search", default="", metavar="TEXT", help="Only the lines that hold TEXT, with their numbers.")
 @click.option("--line", default=0, metavar="N", help="Only the lines around line N, with their numbers.")
 @server_options
 def logs(run: str, job: str, search: str, line: int, url: str, data: str, *, follow: bool, as_json: bool) -> None:
-    """Show a job's log.
+    """Show a job's log; without RUN that of the last local run.
 
     \b
     Examples:
+      aegis logs unit
       aegis logs 01k9x… unit
       aegis logs 01k9x… unit --follow
       aegis logs 01k9x… unit --search "error:"
       aegis logs 01k9x… unit --line 48213
     """
+    if not job:
+        _local_log(run, search, line, as_json=as_json)
+        return
     if search or line:
         _some_lines(run, job, search, line, url, data, as_json=as_json)
         return
@@ -82,6 +108,22 @@ def logs(run: str, job: str, search: str, line: int, url: str, data: str, *, fol
         document("aegis.logs/1", {"run": run, "job": job, "log": collected.decode("utf-8", "replace")})
 
 
+def _local_log(job: str, search: str, line: int, *, as_json: bool) -> None:
+    """A log that `aegis run` left: whole, the lines that hold a text, or those around one."""
+    from aegis.bootstrap.explain import local_log
+
+    run, text = local_log(job)
+    if not search and not line:
+        if as_json:
+            document("aegis.logs/1", {"run": run, "job": job, "log": text})
+        else:
+            sys.stdout.write(text)
+        return
+    rows = list(enumerate(text.splitlines(), 1))
+    rows = [row for row in rows if search in row[1]] if search else rows[max(0, line - 11) : line + 30]
+    _tell_rows(run, job, rows, more=False, as_json=as_json)
+
+
 def _some_lines(run: str, job: str, search: str, line: int, url: str, data: str, *, as_json: bool) -> None:
     """The lines that were found, or those around one: ten before it and thirty after."""
     with client(url, data) as server:
@@ -92,6 +134,10 @@ def _some_lines(run: str, job: str, search: str, line: int, url: str, data: str,
             content, first, _ = server.lines(run, job, max(1, line - 10), 41)
             rows = list(enumerate(content.decode("utf-8", "replace").splitlines(), first))
             more = False
+    _tell_rows(run, job, rows, more=more, as_json=as_json)
+
+
+def _tell_rows(run: str, job: str, rows: list[tuple[int, str]], *, more: bool, as_json: bool) -> None:
     if as_json:
         document(
             "aegis.logs/1", {"run": run, "job": job, "more": more, "lines": [{"line": n, "text": t} for n, t in rows]}

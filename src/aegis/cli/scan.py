@@ -128,6 +128,7 @@ def dependencies(
 @scan.command()
 @click.argument("path", default=".", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--since", metavar="REV", help="Search the commits after this one as well; found by itself in a job.")
+@click.option("--staged", is_flag=True, help="Search only what the next commit brings.")
 @click.option(
     "--output",
     "report",
@@ -139,20 +140,23 @@ def dependencies(
     "--fail-on", type=click.Choice(_LEVELS), help="Leave with 1 on findings of this severity, worse, or unknown."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def secrets(path: Path, *, since: str | None, report: Path | None, fail_on: str | None, as_json: bool) -> None:
+def secrets(
+    path: Path, *, since: str | None, staged: bool, report: Path | None, fail_on: str | None, as_json: bool
+) -> None:
     """Search the files and the commits of a change for credentials.
 
     \b
     Examples:
       aegis scan secrets --since main
       aegis scan secrets --output gl-secret-detection-report.json --fail-on low
+      aegis scan secrets --staged --fail-on low
 
     A secret that a later commit removes is still leaked: the commits are searched as well. A line with
     `aegis: allow-secret REASON` on it or above it is allowed. The secret itself is never shown.
     """
     from aegis.bootstrap import scan as scanning
 
-    result = scanning.secrets(path, since)
+    result = scanning.secrets(path, since, staged=staged)
     report = report or _usual("gl-secret-detection-report.json")
     if report is not None:
         scanning.write_report(report, result.report)

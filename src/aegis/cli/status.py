@@ -10,22 +10,27 @@ import click
 from aegis.cli.output import document, say, state
 from aegis.cli.remote import client, server_options
 from aegis.core.errors import NotFound
+from aegis.core.ids import is_ulid
 
 
 @click.command()
-@click.argument("service", required=False, default="")
+@click.argument("service", required=False, default="", metavar="[SERVICE|RUN]")
 @click.option("--at", default="", metavar="TIME", help="As it was then: 2026-11-23T14:05:00+09:00.")
 @click.option("--why", is_flag=True, help="Trace each running process back to its commit.")
 @server_options
 def status(service: str, at: str, url: str, data: str, *, why: bool, as_json: bool) -> None:
-    """Show what runs where, since when and why, and what waits.
+    """Show what runs where, since when and why, and what waits; of a run its jobs and where its time went.
 
     \b
     Examples:
       aegis status
+      aegis status 01k9x…
       aegis status orders --why
       aegis status --at 2026-11-23T14:05:00+09:00
     """
+    if is_ulid(service):
+        _run(service, url, data, as_json=as_json)
+        return
     with client(url, data) as server:
         view: dict[str, Any] = server.get("at", time=at) if at else server.get("home")
         view["cells"] = [cell for cell in view["cells"] if service in ("", cell["service"])]
@@ -36,6 +41,25 @@ def status(service: str, at: str, url: str, data: str, *, why: bool, as_json: bo
         document("aegis.status/1", {**view, "why": traces} if why else view)
         return
     _show(view, traces)
+
+
+def _run(run: str, url: str, data: str, *, as_json: bool) -> None:
+    """One run: its jobs, and where its time went."""
+    from aegis.cli.trace import lines_of
+
+    with client(url, data) as server:
+        view: dict[str, Any] = server.get(f"runs/{run}")
+        course = lines_of(server.get(f"runs/{run}/otlp"))
+    if as_json:
+        document("aegis.status/1", view)
+        return
+    one = view["summary"]
+    say(f"{state(one['state'])}  {one['id']}  {one['project']}  {one['title']}")
+    for shown in view["jobs"]:
+        job = shown["job"]
+        say(f"  {state(job['state'])} {job['name']}  {job['message']}".rstrip())
+    for line in course:
+        say(line)
 
 
 def _traces(server: Any, cells: list[dict[str, Any]], *, now: bool) -> dict[str, list[str]]:

@@ -9,36 +9,17 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from aegis.config.outside import IncludesModel, ObserveModel
+from aegis.config.registries import RegistriesModel
+from aegis.config.runner import RunnerModel
+from aegis.config.signing import SigningModel
+from aegis.config.strict import Seconds, Strict, known
 from aegis.core.errors import AegisError
 from aegis.core.ids import is_name, is_project
 from aegis.execution.cron import parse
 from aegis.gates.policy import from_document
-
-_CREDENTIAL = re.compile(r"\$AEGIS_REGISTRY_[A-Z0-9_]+|secret://registries/[A-Za-z0-9][A-Za-z0-9_/-]*#[A-Za-z0-9_]+")
-_HOSTED = re.compile(r"[\w.-]+(/[\w.-]+)+")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31557600.0}
-
-
-def seconds(value: object) -> object:
-    """Seconds of `90`, `"90s"`, `"1h 30m"`; other values are left for the model to refuse."""
-    if not isinstance(value, str):
-        return value
-    parts = _DURATION.findall(value)
-    if not parts or _DURATION.sub("", value).strip():
-        raise ValueError(f"{value!r} is not a duration; write 90s, 15m, 24h, 90d or 1y")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
-
-
-class Strict(BaseModel):
-    """A part of the declaration: unknown keys are refused, values are never guessed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class IdentityModel(Strict):
@@ -115,7 +96,7 @@ class ScheduleModel(Strict):
 class ProjectModel(Strict):
     """A repository. `service` names the service it builds, `index` the package index it reads and releases to.
 
-    Without `index` it is the one named after the project's group.
+    Without `index` it is the one named after the project's group. `network` can only tighten what the runner gives.
     """
 
     kind: Literal["library", "service", "platform"]
@@ -125,6 +106,7 @@ class ProjectModel(Strict):
     resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
     schedules: dict[str, ScheduleModel] = {}
     variables: Variables = {}
+    network: Literal["none", "registries", "all"] = "all"
 
 
 class BranchModel(Strict):
@@ -227,29 +209,6 @@ class ServiceModel(Strict):
     rollout: dict[str, RolloutModel] = {}
 
 
-class ContainersModel(Strict):
-    """What jobs may have of a container engine. `registries` are hosts that it may pull from by itself."""
-
-    image: str = ""
-    registries: tuple[str, ...] = ()
-    pull_policies: tuple[Literal["always", "if-not-present", "never"], ...] = Field(("always",), min_length=1)
-    privileged: tuple[str, ...] = ()
-    root: bool = False
-    socket: bool = False
-
-
-class RunnerModel(Strict):
-    """The built-in runner; `concurrency: 0` leaves every job to remote runners, `tags` the jobs with other tags."""
-
-    executor: Literal["namespaces", "docker", "podman"] = "namespaces"
-    containers: ContainersModel = ContainersModel()
-    concurrency: int = Field(2, ge=0, le=64)
-    tags: tuple[str, ...] | None = None
-    isolation: Literal["required", "optional"] = "required"
-    timeout: Seconds = 3600.0
-    host_tools: bool = False
-
-
 class RetentionModel(Strict):
     """How long things are kept."""
 
@@ -275,146 +234,6 @@ class LedgerModel(Strict):
         return value
 
 
-def _credential(value: str) -> str:
-    """A reference to a credential that is meant for registries: nobody gets at other secrets by declaring one."""
-    if not _CREDENTIAL.fullmatch(value):
-        raise ValueError("name it as $AEGIS_REGISTRY_… (of the server's environment) or secret://registries/PATH#FIELD")
-    return value
-
-
-Credential = Annotated[str, AfterValidator(_credential)]
-
-
-class SourceModel(Strict):
-    """Something outside that is mirrored. `hosts` are those it sends to for its content; `private`: it is in this network."""
-
-    hosts: tuple[str, ...] = ()
-    private: bool = False
-
-    def places(self, url: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The hosts that may be reached for it, and those of them (with their port) that may be private."""
-        parts = urlsplit(url)
-        own = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        return (() if self.private else (own,)) + self.hosts, (f"{own}:{port}",) if self.private else ()
-
-    def check(self, url: str) -> None:
-        """`ValueError` for what is no address, or is open to everybody on the way."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query:
-            raise ValueError(f"{url!r} is not an address such as https://registry.example.org")
-        if parts.scheme == "http" and not self.private:
-            raise ValueError(f"{url} is not protected on its way; use https, or `private: true` within your network")
-
-
-class PackageIndexModel(SourceModel):
-    """A package index: what it falls through to, which names are its own, what it mirrors."""
-
-    then: tuple[str, ...] = ()
-    own: tuple[str, ...] = ()
-    mirror: str | None = None
-    fresh: Seconds = 600.0
-
-    @model_validator(mode="after")
-    def _source(self) -> PackageIndexModel:
-        if self.mirror is not None:
-            self.check(self.mirror)
-            if self.then:
-                raise ValueError("a mirror falls through to nothing; put `then:` into the index that is asked first")
-        return self
-
-
-class ImageMirrorModel(SourceModel):
-    """Another image registry, served under `mirror/<name>/`."""
-
-    url: str
-    fresh: Seconds = 300.0
-    user: str = ""
-    password: Credential | None = None
-
-    @model_validator(mode="after")
-    def _source(self) -> ImageMirrorModel:
-        self.check(self.url)
-        if bool(self.user) != bool(self.password):
-            raise ValueError("a login has a `user:` and a `password:`")
-        return self
-
-
-class CleanUpModel(Strict):
-    """Which images go by themselves."""
-
-    repositories: str
-    tags: str = "*"
-    keep: int = Field(0, ge=0)
-    older_than: Seconds = 0.0
-    untagged: bool = True
-
-    @model_validator(mode="after")
-    def _bounded(self) -> CleanUpModel:
-        if self.keep == 0 and self.older_than == 0:
-            raise ValueError("a clean-up rule keeps something: say `keep:`, `older_than:`, or both")
-        return self
-
-
-class HostedModel(SourceModel):
-    """The registries that GitLab hosts for one project."""
-
-    url: str
-    project: str
-    token: Credential
-    packages: bool = False
-
-    @model_validator(mode="after")
-    def _source(self) -> HostedModel:
-        self.check(self.url)
-        if not _HOSTED.fullmatch(self.project):
-            raise ValueError(f"{self.project!r} is not the path of a project such as shop/orders")
-        return self
-
-
-class RegistriesModel(Strict):
-    """Images and packages."""
-
-    packages: dict[str, PackageIndexModel] = {}
-    mirrors: dict[str, ImageMirrorModel] = {}
-    cleanup: tuple[CleanUpModel, ...] = ()
-    gitlab: tuple[HostedModel, ...] = ()
-    every: Seconds = Field(86400.0, gt=0)
-    scrub: Seconds = Field(30 * 86400.0, gt=0)
-
-    @model_validator(mode="after")
-    def _order(self) -> RegistriesModel:
-        for name, index in self.packages.items():
-            _known(index.then, set(self.packages), f"registries.packages.{name}.then")
-        wrong = next((name for name in (*self.packages, *self.mirrors) if not is_name(name)), None)
-        if wrong is not None:
-            raise ValueError(f"registries: {wrong!r}: use lower-case letters, digits and '-'")
-        return self
-
-
-class IncludesModel(Strict):
-    """What pipelines may include from other hosts; without a word here nothing."""
-
-    hosts: tuple[str, ...] = ()
-    private: tuple[str, ...] = ()
-    gitlab: str | None = None
-
-    @model_validator(mode="after")
-    def _places(self) -> IncludesModel:
-        wrong = next((one for one in self.hosts if "/" in one or ":" in one), None)
-        if wrong is not None:
-            raise ValueError(f"{wrong!r} is no name of a host, such as gitlab.example.org or *.example.org")
-        wrong = next((one for one in self.private if not re.fullmatch(r"[^/:]+:\d{1,5}", one)), None)
-        if wrong is not None:
-            raise ValueError(f"{wrong!r} is not host:port, such as gitlab.lan:443")
-        if self.gitlab is not None:
-            parts = urlsplit(self.gitlab)
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            near = f"{parts.hostname}:{port}" in self.private
-            SourceModel(private=near).check(self.gitlab)
-        return self
-
-
 class Declaration(Strict):
     """The whole of `aegis.yaml`."""
 
@@ -437,6 +256,8 @@ class Declaration(Strict):
     ledger: LedgerModel = LedgerModel()
     includes: IncludesModel = IncludesModel()
     registries: RegistriesModel = RegistriesModel()
+    signing: SigningModel = SigningModel()
+    observe: ObserveModel = ObserveModel()
 
     @model_validator(mode="before")
     @classmethod
@@ -467,33 +288,26 @@ class Declaration(Strict):
 
     @model_validator(mode="after")
     def _references(self) -> Declaration:
-        known = set(self.identities) | set(self.groups)
+        people = set(self.identities) | set(self.groups)
         for group, members in self.groups.items():
-            _known(members, known, f"groups.{group}")
-        _known(self.owners, known, "owners")
+            known(members, people, f"groups.{group}")
+        known(self.owners, people, "owners")
         for name, branch in self.branches.items():
-            _known(branch.push + branch.merge, known, f"branches.{name}")
+            known(branch.push + branch.merge, people, f"branches.{name}")
         prefixes = {project[:at] for project in self.projects for at, one in enumerate(project) if one == "/"}
-        _known(tuple(self.variables), {"*", *prefixes}, "variables")
+        known(tuple(self.variables), {"*", *prefixes}, "variables")
         for project, model in self.projects.items():
             if model.service is not None:
-                _known((model.service,), set(self.services), f"projects.{project}.service")
+                known((model.service,), set(self.services), f"projects.{project}.service")
             owners = tuple(one.owner for one in model.schedules.values() if one.owner is not None)
-            _known(owners, set(self.identities), f"projects.{project}.schedules")
+            known(owners, set(self.identities), f"projects.{project}.schedules")
         for name, environment in self.environments.items():
             if environment.source is not None:
-                _known((environment.source,), set(self.environments), f"environments.{name}.source")
+                known((environment.source,), set(self.environments), f"environments.{name}.source")
             if environment.approval is not None:
-                _known(environment.approval.groups, known, f"environments.{name}.approval.groups")
+                known(environment.approval.groups, people, f"environments.{name}.approval.groups")
         for name, service in self.services.items():
-            _known(tuple(service.peers.values()), set(self.services), f"services.{name}.peers")
+            known(tuple(service.peers.values()), set(self.services), f"services.{name}.peers")
             for part in (service.environments, service.rollout):
-                _known(tuple(part), set(self.environments), f"services.{name}")
+                known(tuple(part), set(self.environments), f"services.{name}")
         return self
-
-
-def _known(names: tuple[str, ...], known: set[str], where: str) -> None:
-    missing = [name for name in names if name not in known]
-    if missing:
-        choices = ", ".join(sorted(known)) or "nothing yet"
-        raise ValueError(f"{where}: {missing[0]!r} is not declared; declared are: {choices}")

@@ -6,6 +6,8 @@ from aegis.access.approvals import ApprovalPolicy
 from aegis.access.identities import Directory, Identity
 from aegis.access.policy import Access, AccessOptions, BranchRule
 from aegis.config.declaration import Declaration, EnvironmentModel, RolloutModel, ServiceModel
+from aegis.config.outside import TracesModel
+from aegis.config.signing import KeylessModel
 from aegis.config.variables import levels
 from aegis.core.errors import UserError
 from aegis.delivery.options import (
@@ -16,13 +18,17 @@ from aegis.delivery.options import (
     Retention,
     RunnerOptions,
     ScheduleOptions,
+    TraceOptions,
 )
 from aegis.execution.containers import ContainerPolicy
+from aegis.execution.network import Network, NetworkPolicy, place_of
+from aegis.execution.ports import JobLimits
 from aegis.gates.policy import from_document
 from aegis.gitops.overlay import EnvironmentSpec, Resources, ServiceSpec
 from aegis.registry.options import CleanUpRule, HostedRule, ImageMirrorRule, IndexRule, RegistryOptions
 from aegis.rollout.strategy import OnTimeout, Strategy
 from aegis.source.branches import ProtectedBranch
+from aegis.supplychain.options import KeylessRule
 
 DEVELOPERS = "developers"
 OPERATOR = "operator"
@@ -85,6 +91,7 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
                     for label, each in one.schedules.items()
                 },
                 variables=levels(declared, name),
+                network=NetworkPolicy(one.network),
             )
             for name, one in declared.projects.items()
         },
@@ -106,6 +113,8 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
         includes=IncludeOptions(
             hosts=declared.includes.hosts, private=declared.includes.private, gitlab=declared.includes.gitlab or ""
         ),
+        keyless=_keyless(declared.signing.keyless),
+        traces=_traces(declared.observe.traces),
         retention=Retention(
             logs=declared.retention.logs,
             release_logs=declared.retention.release_logs,
@@ -114,12 +123,26 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
     )
 
 
+def _traces(model: TracesModel | None) -> TraceOptions | None:
+    if model is None:
+        return None
+    hosts, private = model.places(model.endpoint)
+    return TraceOptions(endpoint=model.endpoint, headers=model.headers, hosts=hosts, private=private)
+
+
 def registries(declared: Declaration) -> RegistryOptions:
     """The rules of the registries."""
     model = declared.registries
     return RegistryOptions(
         indexes={
-            name: IndexRule(then=one.then, own=one.own, mirror=one.mirror or "", fresh=one.fresh)
+            name: IndexRule(
+                then=one.then,
+                own=one.own,
+                mirror=one.mirror or "",
+                fresh=one.fresh,
+                user=one.user,
+                password=one.password or "",
+            )
             for name, one in model.packages.items()
         },
         mirrors={
@@ -155,6 +178,32 @@ def _hosts(declared: Declaration) -> dict[str, tuple[str, ...]]:
     return {"hosts": tuple(public), "private": tuple(private)}
 
 
+def _keyless(model: KeylessModel | None) -> KeylessRule | None:
+    if model is None:
+        return None
+    from aegis.supplychain.keyless import KeylessAuthority  # noqa: PLC0415 - cryptography, which few declarations need
+
+    reached = [model.places(url) for url in (model.fulcio, model.rekor)]
+    rule = KeylessRule(
+        fulcio=model.fulcio,
+        rekor=model.rekor,
+        identity=model.identity,
+        issuer=model.issuer,
+        authorities=model.authorities,
+        log_key=model.log_key,
+        certificate_log_key=model.certificate_log_key or "",
+        hosts=tuple(dict.fromkeys(one for hosts, _ in reached for one in hosts)),
+        private=tuple(dict.fromkeys(one for _, near in reached for one in near)),
+    )
+    try:
+        KeylessAuthority(rule)
+    except ValueError as error:
+        raise UserError(
+            "signing-keyless", f"signing.keyless: {error}", hint="write certificates and keys in PEM form"
+        ) from error
+    return rule
+
+
 def runner(declared: Declaration) -> RunnerOptions:
     """How the built-in runner works."""
     model = declared.runner
@@ -174,7 +223,18 @@ def runner(declared: Declaration) -> RunnerOptions:
         isolation_required=model.isolation == "required",
         host_tools=model.host_tools,
         timeout=model.timeout,
+        network=_network(declared),
+        limits=JobLimits(total_memory=model.limits.memory, cpus=model.limits.cpus, processes=model.limits.processes),
     )
+
+
+def _network(declared: Declaration) -> Network:
+    """What jobs may reach beside the server and what the machine itself names."""
+    hosts = [one for one in (model.mirror for model in declared.registries.packages.values()) if one]
+    hosts += [one.url for one in declared.registries.mirrors.values()]
+    mirrors = [found for found in map(place_of, hosts) if found is not None]
+    policy = NetworkPolicy(declared.runner.network)
+    return Network(policy=policy, places=tuple(dict.fromkeys((*declared.runner.network_hosts, *mirrors))))
 
 
 def _environment(name: str, model: EnvironmentModel) -> EnvironmentOptions:

@@ -24,6 +24,11 @@ def ulid(milliseconds: int, entropy: bytes) -> str:
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
+def is_ulid(text: str) -> bool:
+    """Whether `text` has the form of an id (of a run, a promotion, an event)."""
+    return len(text) == 26 and text[:1] in "01234567" and set(text) <= set(_ALPHABET)
+
+
 def sha256(data: bytes) -> str:
     """The digest of `data` in the form `sha256:<64 hex>`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"

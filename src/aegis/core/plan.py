@@ -23,6 +23,25 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CiVariable:
+    """A variable that people keep on the server for a project or group (`owner`), without its value.
+
+    `stored` is where the value lies in the secret store. `hidden`: nobody is shown the value again.
+    """
+
+    owner: str
+    key: str
+    protected: bool = False
+    masked: bool = False
+    hidden: bool = False
+    raw: bool = False
+    file: bool = False
+    environment_scope: str = "*"
+    description: str = ""
+    stored: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
     """An edge to another job of the same plan, by its expanded name."""
 

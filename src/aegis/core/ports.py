@@ -100,6 +100,10 @@ class Blobs(Protocol):
         """Keep a stream in constant memory; digest and size. `Conflict` when it is not `expected`."""
         ...
 
+    def put_each(self, parts: Iterable[bytes]) -> Iterator[str]:
+        """Keep many contents, each while the next is being made; their digests in order, durable when they have ended."""
+        ...
+
     def get(self, digest: str) -> bytes:
         """The bytes; `NotFound`; `ExternalError` when what is stored no longer matches its digest."""
         ...
@@ -129,6 +133,17 @@ class Blobs(Protocol):
 
     def delete(self, digest: str) -> None:
         """Forget it; no error when it is not there."""
+        ...
+
+    def hold(self) -> AbstractContextManager[None]:
+        """While it is open, `forget` leaves what this store is given, also what it had already.
+
+        For who writes something and refers to it a little later.
+        """
+        ...
+
+    def forget(self, digest: str) -> bool:
+        """Delete it, unless somebody holds it; whether it is gone."""
         ...
 
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from aegis.core.errors import Where
+from aegis.core.spent import JobStep, JobUsage
 
 
 class State(StrEnum):
@@ -109,22 +110,8 @@ SYSTEM_REASONS: Final = frozenset(
 """The failure reasons that say nothing of the job's code: the surroundings failed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobUsage:
-    """What a job's steps used: processor seconds, the largest process's memory and bytes of storage read and written."""
-
-    cpu_seconds: float = 0.0
-    peak_memory: int = 0
-    read_bytes: int = 0
-    written_bytes: int = 0
-
-    def __add__(self, other: JobUsage) -> JobUsage:
-        return JobUsage(
-            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
-            peak_memory=max(self.peak_memory, other.peak_memory),
-            read_bytes=self.read_bytes + other.read_bytes,
-            written_bytes=self.written_bytes + other.written_bytes,
-        )
+TRIGGER: Final = "trigger"
+"""Who is written down as the runner of a job that starts another pipeline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +131,8 @@ class JobRun:
     message: str = ""
     runner: str = ""
     isolation: str = ""
+    network: str = ""
+    """`none`, `registries`, `all`; empty where it is not known (remote runners, older records)."""
     trace: StoredFile | None = None
     files: tuple[StoredFile, ...] = ()
     coverage: float | None = None
@@ -151,6 +140,8 @@ class JobRun:
     origin: str | None = None
     usage: JobUsage | None = None
     """None where its runner does not measure."""
+    steps: tuple[JobStep, ...] = ()
+    """Empty where its runner does not tell them apart."""
 
     @property
     def queue_seconds(self) -> float | None:
@@ -167,6 +158,8 @@ class JobRun:
         """`error` where the surroundings failed, `failure` where its code did, else empty."""
         if self.state is not State.FAILED:
             return ""
+        if self.runner == TRIGGER and self.failure_reason == "unknown_failure":
+            return "failure"  # the pipeline that it started failed, and says itself for what
         return "error" if self.failure_reason in SYSTEM_REASONS else "failure"
 
 

@@ -33,6 +33,7 @@ from aegis.daemon.loops import Flow, Loop, Projector, Reporter
 from aegis.daemon.recover import answers, resume
 from aegis.daemon.schedules import Schedules
 from aegis.daemon.stream import LedgerStream
+from aegis.daemon.trace_export import TraceExport
 from aegis.daemon.upkeep import Upkeep
 from aegis.daemon.verifier import Verifier
 from aegis.daemon.watchers import Expiry, Observer, RolloutDriver
@@ -116,6 +117,7 @@ class Server:
             "schedules": Schedules(context, plant.dispatcher, self._reporter).round,
             "auto-stop": AutoStop(context, plant.dispatcher, self._reporter).round,
             "upkeep": Upkeep(context, plant.dispatcher, self._reporter).round,
+            "traces": TraceExport(context, plant.checkpoints, plant.collector, self._reporter).round,
             "leases": self._leases,
             "writer": self._still_writer,
             "anchors": self._anchors.round,

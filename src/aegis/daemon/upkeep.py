@@ -1,6 +1,6 @@
-"""What is done by the calendar: registries are cleaned, stored content is read again, old logs go. Every step is a verb.
+"""What is done by the calendar: registries are cleaned, content is read and releases looked up again, old logs go.
 
-Each runs in turns with long pauses, and after a restart no earlier than a while after it: nothing here is urgent.
+Every step is a verb. Each runs in turns with long pauses, and after a restart no earlier than a while after it: nothing here is urgent.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Upkeep:
             "cleanup": now + _FIRST,
             "gitlab": now + _FIRST,
             "retention": now + 2 * _FIRST,
+            "rescan": now + 2 * _FIRST,
             "scrub": now + 3 * _FIRST,
         }
         self._scrubbed = ""
@@ -45,8 +46,10 @@ class Upkeep:
         if options.gitlab:
             self._do("gitlab", ask.CleanUpGitLabRegistry(), options.every)
         self._do("retention", ask.ApplyRetention(), _DAY)
+        self._do("rescan", ask.RescanReleases(), _DAY)
         self._scrub(options.scrub)
         self._context.images.uploads.sweep()
+        self._context.host.sweep()
         return _PAUSE
 
     def _do(self, name: str, command: object, every: float) -> None:

@@ -17,6 +17,7 @@ from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.tokens import TokenBook
+from aegis.delivery.variable_book import VariableBook
 from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.ports import TraceStore
@@ -28,6 +29,7 @@ from aegis.registry.options import HostedRule
 from aegis.registry.pypi import PackageIndexes
 from aegis.rollout.ports import Traffic
 from aegis.source.ports import GitHost
+from aegis.supplychain.signing import Notary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,9 @@ class Context:
     hosted: Callable[[HostedRule], HostedRegistry]
     """The registries that GitLab hosts for a project; `UserError` where its token is not to be had."""
     signer: Signer
+    """The server's own key, which signs evidence."""
+    notary: Notary
+    """Signs what lies beside images, and says whose signatures there are accepted."""
     cluster: Cluster
     sync: Sync
     traffic: Traffic
@@ -78,6 +83,7 @@ class Context:
     outside: Callable[[], Elsewhere | None]
     """What pipelines may include from other hosts; None: nothing is declared."""
     places: PlaceBook
+    variables: VariableBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
     registry: str

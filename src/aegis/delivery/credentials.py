@@ -13,6 +13,7 @@ from aegis.core.plan import JobSpec, Variable
 from aegis.core.ports import Clock
 from aegis.core.types import JobRun, Run
 from aegis.delivery.options import Options
+from aegis.delivery.variable_book import ROOT, VariableBook
 from aegis.execution.runners import JobCredentials
 from aegis.secrets.ports import SecretStore
 from aegis.secrets.references import parse
@@ -72,13 +73,16 @@ def identity_variables(
 class JobSecrets:
     """Resolves `secret://` references of jobs: only those below the project's own path, only for protected refs."""
 
-    def __init__(self, store: SecretStore, options: Callable[[], Options]) -> None:
+    def __init__(self, store: SecretStore, options: Callable[[], Options], variables: VariableBook) -> None:
         self._store = store
         self._options = options
+        self._variables = variables
 
     def __call__(self, run: Run, spec: JobSpec, reference: str) -> str:
         """See `ResolveSecret`; `Denied` where the job may not have it."""
         asked = parse(reference)
+        if asked.path.startswith(ROOT):
+            return self._variables.resolve(run, asked, protected=self._options().is_protected(run.ref))
         if asked.path != run.project and not asked.path.startswith(f"{run.project}/"):
             raise Denied(
                 "secret-of-others",

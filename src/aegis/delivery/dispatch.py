@@ -75,9 +75,10 @@ class Dispatcher:
             raise
 
     def _record(self, command: object, asking: Asking, denied: Denied) -> None:
+        concealed = dict.fromkeys(getattr(type(command), "CONCEALED", ()), "[masked]")
         refusal = events.AccessDenied(
             verb=NAMES.get(type(command), type(command).__name__),
-            resource=str(codec.plain(command))[:500],
+            resource=str({**codec.plain(command), **concealed})[:500],
             reason=f"{denied.code}: {denied.message}",
         )
         subject = f"identity/{asking.actor.id}"

@@ -8,9 +8,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from aegis.core.types import JobRun
+from aegis.supplychain.compare import Difference
+from aegis.supplychain.options import KeylessRule
 
 if TYPE_CHECKING:
     from aegis.delivery.views.shown import Actor
+
+
+ReleaseDifference = Difference
+"""How two releases differ, as doors show it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +71,15 @@ class Dossier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyView:
-    """The public key (PEM) of what this server signs, its fingerprint, and the repositories that it signs images in."""
+    """The public key (PEM) of what this server signs, its fingerprint, and the repositories that it signs images in.
+
+    `keyless`: the Sigstore that signs images instead.
+    """
 
     public_key: str
     fingerprint: str
     repositories: tuple[str, ...] = ()
+    keyless: KeylessRule | None = None
 
 
 class DossierQueries(Protocol):
@@ -77,6 +87,10 @@ class DossierQueries(Protocol):
 
     def dossier(self, actor: Actor, release: str) -> Dossier:
         """Everything else about a release, named by its id or by the digest of one of its artifacts."""
+        ...
+
+    def comparison(self, actor: Actor, before: str, after: str) -> Difference:
+        """How two releases differ, each named as for `dossier`."""
         ...
 
     def signing_key(self, actor: Actor) -> SigningKeyView:

@@ -118,6 +118,10 @@ def _ended(record: Record, data: events.PromotionFinished | events.PromotionVoid
     return tuple(steps)
 
 
+def _adopted(_record: Record, _data: events.PolicyAdopted) -> tuple[object, ...]:
+    return (ask.RescanReleases(),)
+
+
 def _name(record: Record) -> str:
     return record.subject.partition("/")[2]
 
@@ -146,6 +150,7 @@ FLOW: Final[dict[type, Callable[[Record, Any], tuple[object, ...]]]] = {
     events.RolloutFinished: _rolled_out,
     events.PromotionFinished: _ended,
     events.PromotionVoided: _ended,
+    events.PolicyAdopted: _adopted,
 }
 
 

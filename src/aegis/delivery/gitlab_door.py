@@ -5,7 +5,6 @@ Authorisation is that of the views and verbs it stands beside; it decides nothin
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,17 +14,17 @@ import yaml
 
 from aegis.core import events, ids
 from aegis.core.errors import NotFound
-from aegis.core.plan import JobSpec, Plan
+from aegis.core.plan import CiVariable, JobSpec, Plan
 from aegis.core.ports import Query
 from aegis.core.types import JobRun, Promotion, PublishedRelease, Run
 from aegis.delivery.context import Context
 from aegis.delivery.files import CommitFiles
+from aegis.delivery.handlers.variables import find, may_manage
 from aegis.delivery.options import EnvironmentOptions, ProjectOptions, ScheduleOptions
 from aegis.delivery.queries.sources import Sources
 from aegis.delivery.runner_door import Download, RunnerDoor
 from aegis.delivery.views import Actor, Cell, Commands, Queries, RunSummary
-from aegis.execution import cron
-from aegis.execution.blob_file import open_blob
+from aegis.execution import cron, stored
 from aegis.execution.places import Place
 from aegis.pipeline.compile import check_pipeline, compile_pipeline
 from aegis.pipeline.declared import given
@@ -186,14 +185,7 @@ class GitlabDoor:
 
     def within(self, found: FoundJob, path: str) -> tuple[int, Iterator[bytes]]:
         """One file of a job's archive: its size and its bytes, unpacked as they are read; `NotFound`."""
-        archive = self.archive(found)
-        reader = zipfile.ZipFile(open_blob(self._context.blobs, archive.digest))
-        try:
-            info = reader.getinfo(path)
-        except KeyError:
-            reader.close()
-            raise NotFound("no-such-file", "File Not Found") from None
-        return info.file_size, _unpacked(reader, info)
+        return stored.file_of(self._context.blobs, self.archive(found).digest, path)
 
     # -- environments and deployments ---------------------------------------------------------------------
 
@@ -225,6 +217,22 @@ class GitlabDoor:
         records = self._context.ledger.read(limit=RUNS, query=query)
         return tuple(one.data.release for one in records if isinstance(one.data, events.ReleasePublished))
 
+    # -- variables ----------------------------------------------------------------------------------------
+
+    def variables(self, actor: Actor, owner: str) -> tuple[CiVariable, ...]:
+        """The variables that are kept for a project or group, for those who may change them."""
+        may_manage(self._context, actor, owner)
+        return self._context.variables.of(owner)
+
+    def variable(self, actor: Actor, owner: str, key: str, scope: str | None) -> CiVariable:
+        """One of them; `NotFound`, or `Conflict` where several are meant."""
+        may_manage(self._context, actor, owner)
+        return find(self._context, owner, key, scope)
+
+    def variable_value(self, variable: CiVariable) -> str:
+        """The value of one that was answered."""
+        return self._context.variables.value(variable)
+
     # -- schedules ----------------------------------------------------------------------------------------
 
     def next_run(self, schedule: ScheduleOptions) -> datetime | None:
@@ -255,7 +263,7 @@ class GitlabDoor:
         files = there if content is None else _Over(there, content.encode())
         branch = ref or project.default_branch
         protected = self._context.options.is_protected(f"refs/heads/{branch}")
-        own = given(project.variables, protected=protected)
+        own = given(self._context.variables.levels(project), protected=protected)
         request = CompileRequest(
             files=files, root=PIPELINE_FILE, project=project.name, commit=commit, ref=branch,
             default_branch=project.default_branch, protected=protected, project_variables=own.everywhere,
@@ -286,9 +294,3 @@ class _Over:
     def paths(self) -> tuple[str, ...]:
         """See `pipeline.ports.Files`."""
         return tuple(sorted({*self.files.paths(), PIPELINE_FILE}))
-
-
-def _unpacked(reader: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    with reader, reader.open(info) as file:
-        while chunk := file.read(1 << 20):
-            yield chunk

@@ -9,12 +9,15 @@ from fnmatch import fnmatchcase
 from aegis.access.approvals import ApprovalPolicy
 from aegis.core.errors import NotFound
 from aegis.execution.containers import ContainerPolicy
+from aegis.execution.network import Network, NetworkPolicy
+from aegis.execution.ports import JobLimits
 from aegis.gates.policy import GatePolicy
 from aegis.gitops.overlay import ServiceSpec
 from aegis.pipeline.declared import DeclaredVariable
 from aegis.registry.options import RegistryOptions
 from aegis.rollout.strategy import Strategy
 from aegis.source.branches import ProtectedBranch, ProtectedTag, matches
+from aegis.supplychain.options import KeylessRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,8 @@ class ProjectOptions:
     schedules: Mapping[str, ScheduleOptions] = field(default_factory=dict)
     variables: tuple[tuple[DeclaredVariable, ...], ...] = ()
     """Level by level, the lowest first: everybody's, the groups', its own."""
+    network: NetworkPolicy = NetworkPolicy.ALL
+    """The widest that its jobs may have, where the runner gives that much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,8 @@ class RunnerOptions:
     isolation_required: bool = True
     host_tools: bool = False
     timeout: float = 3600.0
+    network: Network = field(default_factory=lambda: Network(policy=NetworkPolicy.REGISTRIES))
+    limits: JobLimits = field(default_factory=JobLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +92,16 @@ class IncludeOptions:
     hosts: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
     gitlab: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceOptions:
+    """The collector of traces: its address, headers by the references of their values, hosts and private `host:port`."""
+
+    endpoint: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +134,9 @@ class Options:
     registries: RegistryOptions = field(default_factory=RegistryOptions)
     retention: Retention = field(default_factory=Retention)
     includes: IncludeOptions = field(default_factory=IncludeOptions)
+    keyless: KeylessRule | None = None
+    """The Sigstore that signs images; None: the server's own key does."""
+    traces: TraceOptions | None = None
     gitops_project: str = "aegis/gitops"
 
     def project(self, name: str) -> ProjectOptions:

@@ -18,7 +18,7 @@ from aegis.delivery.context import Context
 from aegis.delivery.handlers import runners as hands
 from aegis.delivery.runner_book import Contact
 from aegis.delivery.runner_facts import Numbers, facts_of, protected
-from aegis.execution import runners_files, runners_trace, trace
+from aegis.execution import runners_files, runners_trace, stored, trace
 from aegis.execution.ports import JobFiles, TraceStore
 from aegis.execution.runners import Assignment, JobResult, JobSource, Runner, Signal
 from aegis.execution.runners_document import FAILURE_REASONS, Document, document
@@ -371,17 +371,17 @@ class RunnerDoor:
         job = self._known(number, token)
         digest, size = self._context.blobs.put_stream(chunks)
         name = filename.replace("\\", "/").rsplit("/", 1)[-1].strip().lstrip(".")[:255]
-        stored = StoredFile(name=name or "artifacts.zip", kind=what.kind, digest=digest, size=size)
+        kept = StoredFile(name=name or "artifacts.zip", kind=what.kind, digest=digest, size=size)
         if what.kind == runners_files.ARCHIVE or what.format == "raw":
-            self._add(job, stored)
-            return stored
+            self._add(job, kept)
+            return kept
         if what.format != "gzip":
             raise UserError("artifact-format", f"a {what.type} report is uploaded as gzip or raw, not {what.format!r}")
         default = name.removesuffix(".gz") or runners_files.name_of(what.type)
         for path, content in runners_files.unpacked(self._context.blobs.open(digest), default=default):
-            kept = self._context.blobs.put(content)
-            self._add(job, StoredFile(name=path, kind=what.kind, digest=kept, size=len(content)))
-        return stored
+            digest = self._context.blobs.put(content)
+            self._add(job, StoredFile(name=path, kind=what.kind, digest=digest, size=len(content)))
+        return kept
 
     def _add(self, job: _Job, file: StoredFile) -> None:
         if self._source.update(job.id) is Signal.ABORT:
@@ -412,6 +412,6 @@ class RunnerDoor:
         """The archive among a job's files; `NotFound`."""
         for file in files:
             if file.kind == runners_files.ARCHIVE:
-                chunks = self._context.blobs.open(file.digest)
-                return Download(name=file.name, size=file.size, digest=file.digest, chunks=chunks)
+                size, chunks = stored.as_zip(self._context.blobs, file.digest)
+                return Download(name=file.name, size=size, digest=file.digest, chunks=chunks)
         raise NotFound("no-artifacts", "that job left no archive")

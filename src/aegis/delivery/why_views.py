@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from aegis.core.types import JobUsage
+from aegis.core.spent import JobUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

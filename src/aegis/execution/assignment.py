@@ -12,6 +12,7 @@ from dataclasses import replace
 from aegis.core.errors import AegisError, UserError
 from aegis.core.plan import JobSpec, Variable
 from aegis.core.ports import Blobs
+from aegis.core.tracing import traceparent
 from aegis.core.types import JobRun, Run
 from aegis.execution.environment import dotenv
 from aegis.execution.runners import Assignment, Dependency, JobCredentials
@@ -28,13 +29,14 @@ def build(
     resolve_secret: Callable[[Run, JobSpec, str], str] | None,
     extra: Sequence[Variable] = (),
 ) -> Assignment:
-    """The assignment of an attempt. Order of variables, last wins: the job's, dotenv reports, then `extra`, credentials."""
+    """The assignment of an attempt. Order of variables, last wins: the trace's, the job's, dotenv reports, `extra`, credentials."""
     trouble = ""
     given = JobCredentials(token="")
     variables: tuple[Variable, ...] = ()
     try:
         own = tuple(_resolved(run, spec, one, resolve_secret) for one in spec.variables)
-        variables = (*own, *from_reports(feeders, blobs), *extra)
+        joins = Variable(key="TRACEPARENT", value=traceparent(run.id, job.id), raw=True)
+        variables = (joins, *own, *from_reports(feeders, blobs), *extra)
         given = credentials(run, spec, job)
     except AegisError as error:
         trouble = str(error)

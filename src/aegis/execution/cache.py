@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,9 @@ from aegis.core.plan import CacheSpec
 from aegis.execution.archive import choose, open_file
 from aegis.execution.environment import expand
 
+_KEY_LIMIT: Final = 64 * 1024 * 1024
 _PULL: Final = frozenset({"pull", "pull-push"})
+_LONGEST: Final = 200
 _PUSH: Final = frozenset({"push", "pull-push"})
 
 
@@ -31,7 +34,11 @@ def key(spec: CacheSpec, root: Path, variables: Mapping[str, str]) -> str:
         path = root / name
         if not path.is_symlink():
             with open_file(path) as file:
-                digest.update(hashlib.sha256(file.read()).digest())
+                # A file with a huge hole is no lock file: its beginning and its size must do.
+                beginning = file.read(_KEY_LIMIT)
+                digest.update(hashlib.sha256(beginning).digest())
+                if len(beginning) == _KEY_LIMIT:
+                    digest.update(str(os.fstat(file.fileno()).st_size).encode())
     body = digest.hexdigest()[:40] if found else "default"
     prefix = expand(spec.key_prefix, variables) if spec.key_prefix else ""
     return _clean(f"{prefix}-{body}" if prefix else body)
@@ -58,4 +65,9 @@ def pushes(spec: CacheSpec, variables: Mapping[str, str], *, succeeded: bool) ->
 
 
 def _clean(text: str) -> str:
-    return re.sub(r"[^\w.@-]", "-", text.strip())[:200].strip(".")
+    """A key as it is shown. What had to be changed has a mark of what it was, so that no two keys become one."""
+    plain = text.strip()
+    shown = re.sub(r"[^\w.@-]", "-", plain)[:_LONGEST].strip(".")
+    if shown == plain or not plain:
+        return shown
+    return f"{shown[: _LONGEST - 17]}-{hashlib.sha256(plain.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"

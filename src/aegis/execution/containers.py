@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aegis.core.errors import ExternalError, UserError
-from aegis.core.types import JobUsage
+from aegis.core.spent import JobUsage
 from aegis.execution import images
 from aegis.execution.ports import Place, SandboxRequest, ServiceRequest
 

@@ -25,14 +25,14 @@ from aegis.core.types import JobRun, Run, State, StoredFile
 from aegis.execution import assignment, trace
 from aegis.execution.leases import Leases
 from aegis.execution.options import CoordinatorOptions
-from aegis.execution.outcomes import outcomes
+from aegis.execution.outcomes import ended, outcomes, tried_again
 from aegis.execution.ports import QueueStore, TraceStore
 from aegis.execution.progress import BRIDGE, PLAYED, RETRIED, Progress, Steps
 from aegis.execution.redundancy import superseded
 from aegis.execution.register import Register
 from aegis.execution.resources import UNORDERED, Claim, ResourceGroups, next_claim
 from aegis.execution.runners import Assignment, JobCredentials, JobResult, Runner, Signal, TraceAck
-from aegis.execution.schedule import SYSTEM_FAILURE, ReadyQueue, Turn, retries, tolerated
+from aegis.execution.schedule import SYSTEM_FAILURE, ReadyQueue, Turn
 
 Credentials = Callable[[Run, JobSpec, JobRun], JobCredentials]
 ResolveSecret = Callable[[Run, JobSpec, str], str]
@@ -275,7 +275,7 @@ class Coordinator:
     def _start(self, progress: Progress, spec: JobSpec, runner: Runner) -> JobRun:
         first = progress.head.started_at is None
         at = self._clock.now()
-        job, steps = progress.start(spec.name, runner=runner.name, isolation=runner.isolation, at=at)
+        job, steps = progress.start(spec.name, runner=runner, at=at)
         begun: list[object] = [events.RunStarted(run=progress.id)] if first else []
         self._append(progress, [*begun, events.JobStarted(job=job)], self._options.actor)
         self._enqueue(progress, steps)
@@ -325,29 +325,11 @@ class Coordinator:
         progress = self._runs.progress(holder[0])
         spec = progress.specs[holder[1]]
         before = progress.job(spec.name)
-        # Whoever asked for the end, the server decides that a job being canceled is canceled.
-        canceled = before.state is State.CANCELING or result.state is State.CANCELED
-        state = State.CANCELED if canceled else result.state
-        failed = state is State.FAILED
-        job = replace(
-            before,
-            state=state,
-            finished_at=self._clock.now(),
-            exit_code=result.exit_code,
-            failure_reason=(result.failure_reason or "unknown_failure") if failed else None,
-            message=result.message,
-            trace=trace,
-            files=result.files,
-            coverage=result.coverage,
-            usage=result.usage,
-            allow_failure=tolerated(spec, result.exit_code) if failed else spec.allow_failure,
-        )
-        again = failed and not progress.canceled_by and retries(
-            spec.retry, attempt=job.attempt, failure_reason=job.failure_reason or "", exit_code=job.exit_code
-        )  # fmt: skip
+        job = ended(spec, before, result, trace, self._clock.now())
+        again = not progress.canceled_by and tried_again(spec, job)
         self._release(progress, spec, job.id)
-        ended = [events.JobFinished(job=job, will_retry=again), *outcomes(progress.head, spec, job, will_retry=again)]
-        self._commit(progress, ended, lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor)
+        said = [events.JobFinished(job=job, will_retry=again), *outcomes(progress.head, spec, job, will_retry=again)]
+        self._commit(progress, said, lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor)
 
     def _release(self, progress: Progress, spec: JobSpec, job_id: str) -> None:
         self._leases.drop(job_id)

@@ -5,15 +5,14 @@ It reads blobs. It neither compiles nor starts anything.
 
 from __future__ import annotations
 
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from aegis.core.errors import UserError
+from aegis.core.errors import NotFound, UserError
 from aegis.core.plan import Trigger
 from aegis.core.ports import Blobs
 from aegis.core.types import JobRun, State
+from aegis.execution import stored
 from aegis.execution.assignment import from_reports
 from aegis.execution.environment import expand
 from aegis.execution.runners import JobResult
@@ -50,13 +49,12 @@ def reader(jobs: Iterable[JobRun], blobs: Blobs) -> Callable[[str, str], bytes |
         for file in by_name[job].files if job in by_name else ():
             if file.kind != "archive":
                 continue
-            with tempfile.TemporaryFile() as spooled:
-                for chunk in blobs.open(file.digest):
-                    spooled.write(chunk)
-                with zipfile.ZipFile(spooled) as archive:
-                    name = path.removeprefix("./")
-                    if name in archive.namelist() and archive.getinfo(name).file_size <= MOST:
-                        return archive.read(name)
+            try:
+                size, chunks = stored.file_of(blobs, file.digest, path.removeprefix("./"))
+            except NotFound:
+                continue
+            if size <= MOST:
+                return b"".join(chunks)
         return None
 
     return read

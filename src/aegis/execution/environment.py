@@ -129,6 +129,8 @@ def build(
                 f"{variable.key!r} cannot be the name of an environment variable",
                 hint="use letters, digits and '_', not beginning with a digit",
             )
+        if "\0" in variable.value:
+            raise UserError("variable-value", f"the value of {variable.key} holds a NUL byte, which no environment can")
         if variable.key not in _OURS or variable.key not in known:
             effective[variable.key] = variable
     files = {key: one.value for key, one in effective.items() if one.file}

@@ -6,9 +6,12 @@ as well; a job that no runner works (a trigger) is held without a lease, until s
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from aegis.core.errors import ExternalError
 from aegis.core.ports import Clock
 from aegis.core.types import JobRun
 from aegis.execution.ports import Lease, QueueStore
@@ -23,11 +26,44 @@ class Silence(Protocol):
         ...
 
 
+class LossyQueue:
+    """A queue store whose failures stop nobody: what it holds can be lost without harm, the ledger's records cannot.
+
+    After a start a lease that is missing makes its job a lost one, which is recorded and carried out again.
+    """
+
+    def __init__(self, queue: QueueStore) -> None:
+        self._queue = queue
+
+    def put(self, lease: Lease) -> None:
+        """See `QueueStore`."""
+        with contextlib.suppress(ExternalError):
+            self._queue.put(lease)
+
+    def remove(self, job_id: str) -> None:
+        """See `QueueStore`."""
+        with contextlib.suppress(ExternalError):
+            self._queue.remove(job_id)
+
+    def mark(self, seq: int, open_runs: Sequence[str]) -> None:
+        """See `QueueStore`."""
+        with contextlib.suppress(ExternalError):
+            self._queue.mark(seq, open_runs)
+
+    def leases(self) -> tuple[Lease, ...]:
+        """See `QueueStore`: what cannot be read at a start is an error, as everything then."""
+        return self._queue.leases()
+
+    def bookmark(self) -> tuple[int, tuple[str, ...]]:
+        """See `QueueStore`."""
+        return self._queue.bookmark()
+
+
 class Leases:
     """The jobs that are held. Not thread-safe."""
 
     def __init__(self, queue: QueueStore, clock: Clock, silence: Silence) -> None:
-        self._queue = queue
+        self._queue = LossyQueue(queue)
         self._clock = clock
         self._silence = silence
         self._holders: dict[str, tuple[str, str]] = {}

@@ -1,14 +1,49 @@
-"""What the end of a job's last attempt means beyond the job: an environment used, a release wished for. Pure.
+"""What the end of an attempt means: how the job is written down, whether it is tried again, what follows beyond it. Pure.
 
-Decides which events are written together with the job's end. It carries nothing of it out.
+Decides which events are written together with the job's end: an environment used, a release wished for. It carries
+nothing of it out.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
+
 from aegis.core import events
 from aegis.core.plan import JobSpec
-from aegis.core.types import JobRun, Run, State
+from aegis.core.types import JobRun, Run, State, StoredFile
 from aegis.execution.places import used
+from aegis.execution.runners import JobResult
+from aegis.execution.schedule import retries, tolerated
+
+
+def ended(spec: JobSpec, before: JobRun, result: JobResult, trace: StoredFile | None, at: datetime) -> JobRun:
+    """The attempt as it ended."""
+    # Whoever asked for the end, the server decides that a job being canceled is canceled.
+    canceled = before.state is State.CANCELING or result.state is State.CANCELED
+    state = State.CANCELED if canceled else result.state
+    failed = state is State.FAILED
+    return replace(
+        before,
+        state=state,
+        finished_at=at,
+        exit_code=result.exit_code,
+        failure_reason=(result.failure_reason or "unknown_failure") if failed else None,
+        message=result.message,
+        trace=trace,
+        files=result.files,
+        coverage=result.coverage,
+        usage=result.usage,
+        steps=result.steps,
+        allow_failure=tolerated(spec, result.exit_code) if failed else spec.allow_failure,
+    )
+
+
+def tried_again(spec: JobSpec, job: JobRun) -> bool:
+    """Whether another attempt follows by itself."""
+    return job.state is State.FAILED and retries(
+        spec.retry, attempt=job.attempt, failure_reason=job.failure_reason or "", exit_code=job.exit_code
+    )
 
 
 def outcomes(run: Run, spec: JobSpec, job: JobRun, *, will_retry: bool) -> tuple[object, ...]:

@@ -6,14 +6,16 @@ called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from aegis.core.plan import Image
-from aegis.core.types import JobUsage, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import StoredFile
+from aegis.execution.network import Network
 
 
 class TraceStore(Protocol):
@@ -153,25 +155,48 @@ class CacheEntry:
     at: datetime
 
 
-class CacheIndex(Protocol):
-    """Which archive holds the cache of a project under a key. The last writer wins; losing it costs only time."""
+class Shelf(Protocol):
+    """Small values by name (`folder/file` of `[0-9a-z.]`), written whole: a reader sees an old value or a new one.
 
-    def lookup(self, project: str, key: str) -> CacheEntry | None:
-        """The entry, or None."""
+    Nobody answers for who wrote a value. The last writer wins. Losing it costs only time. `ExternalError` where it fails.
+    """
+
+    def get(self, name: str) -> bytes | None:
+        """The value, or None."""
         ...
 
-    def store(self, project: str, key: str, entry: CacheEntry) -> None:
+    def put(self, name: str, data: bytes) -> None:
         """Keep it."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Forget it; no error when it is not there."""
+        ...
+
+    def names(self) -> Iterator[tuple[str, float]]:
+        """What there is, each with the Unix time of its last change."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLimits:
-    """Bounds of one job: bytes of address space per process, processes, open files; 0 sets no bound."""
+    """Bounds of one job; 0 sets none.
+
+    `memory` is bytes of address space per process, `total_memory` what all of them may use together (per process, where the
+    system cannot bound them together), `cpus` processors, `files` open files per process.
+    """
 
     memory: int = 0
+    total_memory: int = 0
+    cpus: float = 0.0
     processes: int = 4096
     files: int = 65536
+
+    @property
+    def used_up(self) -> str:
+        """What is said of a job that has used more memory than it may."""
+        size = f"its {self.total_memory >> 20} MiB of memory" if self.total_memory else "the memory that there is"
+        return f"a process was ended: the job used more than {size} (runner: {{limits: {{memory: …}}}})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +287,8 @@ class SandboxRequest:
     With `image` the job's root is that image, changed as the job likes for itself alone, and nothing of the machine's
     programs is there; `entrypoint` replaces the image's own, and `user` is whom the job asks to be (empty: whoever the
     executor takes). What starts and what goes wrong with `services` is written to `log` as whole lines, and with
-    `show_services` what they say themselves.
+    `show_services` what they say themselves. `network` is what the job and its services reach; an executor that cannot keep
+    it refuses the job.
     """
 
     job_id: str
@@ -276,6 +302,7 @@ class SandboxRequest:
     services: tuple[ServiceRequest, ...] = ()
     log: TraceSink | None = None
     show_services: bool = False
+    network: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +312,9 @@ class Exit:
     code: int
     stopped: bool = False
     usage: JobUsage | None = field(default=None, compare=False)
-    """What its processes used, those that somebody waited for; None where it is not known."""
+    """What its processes used (where nothing else is known, those that somebody waited for); None where it is not known."""
+    out_of_memory: bool = False
+    """Whether a process was ended because the job's memory was used up."""
 
 
 class TraceSink(Protocol):

@@ -16,7 +16,7 @@ from aegis.core import events, ids
 from aegis.core.errors import Conflict, NotFound
 from aegis.core.events import Record
 from aegis.core.plan import JobSpec, Plan, Variable
-from aegis.core.types import JobRun, Run, State
+from aegis.core.types import TRIGGER, JobRun, Run, State
 from aegis.execution.runners import Runner
 from aegis.execution.schedule import depths, feeders
 from aegis.execution.status import Board, Step
@@ -24,7 +24,7 @@ from aegis.execution.status import Board, Step
 Steps = tuple[Step, ...]
 RETRIED: Final = "retried"
 PLAYED: Final = "played"
-BRIDGE: Final = Runner(name="trigger", isolation="none")
+BRIDGE: Final = Runner(name=TRIGGER, isolation="none")
 """Who is written down as the runner of a job that starts another pipeline."""
 
 
@@ -137,9 +137,13 @@ class Progress:
         """The run exists."""
         return self._queued(self.board.begin(), at)
 
-    def start(self, name: str, *, runner: str, isolation: str, at: datetime) -> tuple[JobRun, Steps]:
+    def start(self, name: str, *, runner: Runner, at: datetime) -> tuple[JobRun, Steps]:
         """A runner has the job now."""
-        job = replace(self._jobs[name], state=State.RUNNING, started_at=at, runner=runner, isolation=isolation)
+        network = runner.network(self.head, self.specs[name]) if runner.network is not None else ""
+        job = replace(
+            self._jobs[name], state=State.RUNNING, started_at=at, runner=runner.name, isolation=runner.isolation,
+            network=network,
+        )  # fmt: skip
         return job, self._started(job, at)
 
     def _started(self, job: JobRun, at: datetime) -> Steps:

@@ -14,6 +14,7 @@ from aegis.core.errors import Conflict, NotFound
 from aegis.core.events import Draft, Record
 from aegis.core.ports import Blobs, Ledger
 from aegis.execution import recovery
+from aegis.execution.leases import LossyQueue
 from aegis.execution.ports import QueueStore
 from aegis.execution.progress import Progress
 from aegis.execution.resources import Claim
@@ -26,7 +27,7 @@ class Register:
     def __init__(self, ledger: Ledger, blobs: Blobs, queue: QueueStore, *, actor: str, keep: int) -> None:
         self._ledger = ledger
         self._blobs = blobs
-        self._queue = queue
+        self._queue = LossyQueue(queue)
         self._actor = actor
         self._most = keep
         self._open: dict[str, Progress] = {}

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from aegis.core.errors import Conflict
 from aegis.core.plan import JobSpec, Variable
-from aegis.core.types import JobRun, JobUsage, Run, State, StoredFile
+from aegis.core.spent import JobStep, JobUsage
+from aegis.core.types import JobRun, Run, State, StoredFile
 
 _ISOLATED = frozenset({"namespaces", "container", "machine"})
 
@@ -42,6 +43,8 @@ class Runner:
     resumable: bool = False
     untagged: bool = True
     admits: Callable[[Run, JobSpec], bool] | None = None
+    network: Callable[[Run, JobSpec], str] | None = None
+    """Which network a job has there; None where that is not known. As quick and pure."""
 
     def must_isolate(self) -> None:
         """`Conflict` for a runner whose jobs are not separated from its machine."""
@@ -110,6 +113,7 @@ class JobResult:
     files: tuple[StoredFile, ...] = ()
     coverage: float | None = None
     usage: JobUsage | None = None
+    steps: tuple[JobStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

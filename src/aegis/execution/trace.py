@@ -61,7 +61,7 @@ class TraceWriter:
             self._add(self._masker.finish())
         head = "" if self._at_line_start else "\n"
         body = f"\x1b[{colour}m{text}{_RESET}\n" if colour else f"{text}\n"
-        self._add(self._masker.feed((head + body).encode()) + self._masker.finish())
+        self._add(self._masker.feed((head + body).encode("utf-8", "backslashreplace")) + self._masker.finish())
 
     def section(self, name: str, at: float) -> None:
         """Open a section that a viewer can fold (GitLab's marks)."""

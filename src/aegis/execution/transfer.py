@@ -5,25 +5,27 @@ Every function answers the lines that the job's log shows about it. It decides n
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Final
 
 from aegis.core.errors import AegisError, UserError
 from aegis.core.plan import ArtifactSpec, CacheSpec
 from aegis.core.ports import Blobs, Clock
 from aegis.core.types import StoredFile
-from aegis.execution import cache
-from aegis.execution.archive import choose, open_file, pack, unpack, walk
+from aegis.execution import cache, parcel, stored, zip_face
+from aegis.execution.archive import choose, open_file, shown, walk
 from aegis.execution.environment import expand
-from aegis.execution.ports import CacheEntry, CacheIndex
+from aegis.execution.ports import CacheEntry
 from aegis.execution.runners import Dependency
+from aegis.execution.sealed import SealedNotes
 
 Lines = list[str]
+CACHE_LIMIT: Final = 8 * 1024 * 1024 * 1024
+"""Bytes of a work tree that a cache may hold; a file with holes counts with what it says."""
+_NAME_SIZE: Final = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class Caches:
     `unprotect`. The separating sign cannot stand in a key.
     """
 
-    index: CacheIndex
+    notes: SealedNotes[CacheEntry]
     blobs: Blobs
     clock: Clock
     trusted: bool = False
@@ -54,8 +56,7 @@ def fetch(dependencies: Sequence[Dependency], work: Path, blobs: Blobs) -> Lines
     """Unpack the files of earlier jobs, in their order. `UserError` for an archive that leads outside."""
     lines: Lines = []
     for one in dependencies:
-        with _spooled(blobs, one.archive.digest) as file:
-            names = unpack(file, work)
+        names = stored.unpack(blobs, one.archive.digest, work)
         lines.append(f"Downloaded artifacts of {one.job}: {len(names)} files, {one.archive.size} bytes.")
     return lines
 
@@ -69,17 +70,20 @@ def restore(
         if not cache.pulls(spec, variables):
             continue
         for key in cache.keys(spec, work, variables):
-            entry = caches.index.lookup(project, caches.name(spec, key))
-            if entry is None or caches.blobs.size(entry.digest) is None:
-                lines.append(f"No cache under {key}.")
-                continue
             try:
-                with _spooled(caches.blobs, entry.digest) as file:
-                    names = unpack(file, work)
+                found = caches.notes.lookup(project, caches.name(spec, key))
+                if found.value is None or not stored.is_whole(caches.blobs, found.value.digest):
+                    lines.append(
+                        f"WARNING: the cache {key} is refused: {found.refused}."
+                        if found.refused
+                        else f"No cache under {key}."
+                    )
+                    continue
+                names = stored.unpack(caches.blobs, found.value.digest, work, undo=True)
             except AegisError as error:
                 lines.append(f"WARNING: the cache {key} is not used: {error.message}")
                 continue
-            lines.append(f"Restored cache {key}: {len(names)} files, {entry.size} bytes.")
+            lines.append(f"Restored cache {key}: {len(names)} files, {found.value.size} bytes.")
             break
     return lines
 
@@ -106,10 +110,11 @@ def save(
             if not found.files:
                 lines.append(f"Nothing to cache under {key}.")
                 continue
-            digest, size = _packed(work, found.files, caches.blobs)
-            caches.index.store(
-                project, caches.name(spec, key), CacheEntry(digest=digest, size=size, at=caches.clock.now())
-            )
+            _check_size(work, found.files, CACHE_LIMIT)
+            with caches.blobs.hold():
+                digest, size = _packed(work, found.files, caches.blobs)
+                entry = CacheEntry(digest=digest, size=size, at=caches.clock.now())
+                caches.notes.store(project, caches.name(spec, key), entry)
         except (AegisError, OSError) as error:
             lines.append(f"WARNING: the cache {key} was not kept: {error}")
             continue
@@ -132,7 +137,7 @@ def collect(
 
     `UserError` when it is more than `limit` bytes.
     """
-    stored: list[StoredFile] = []
+    kept: list[StoredFile] = []
     lines: Lines = []
     wanted = {"always": True, "on_success": succeeded, "on_failure": not succeeded}.get(spec.when, succeeded)
     if wanted and (spec.paths or spec.untracked):
@@ -143,8 +148,8 @@ def collect(
         if found.files:
             _check_size(work, found.files, limit)
             digest, size = _packed(work, found.files, blobs)
-            name = expand(spec.name, variables) if spec.name else "artifacts"
-            stored.append(StoredFile(name=f"{name.replace('/', '-')}.zip", kind="archive", digest=digest, size=size))
+            name = _archive_name(expand(spec.name, variables)) if spec.name else "artifacts"
+            kept.append(StoredFile(name=f"{name}.zip", kind="archive", digest=digest, size=size))
             lines.append(f"Uploaded artifacts: {len(found.files)} files, {size} bytes, {digest}.")
         else:
             lines.append("ERROR: No files to upload.")
@@ -155,9 +160,15 @@ def collect(
         for name in found.files:
             with open_file(work / name) as file:
                 digest, size = blobs.put_stream(file)
-            stored.append(StoredFile(name=name, kind=kind, digest=digest, size=size))
-            lines.append(f"Uploaded {kind} report {name}: {size} bytes.")
-    return tuple(stored), lines
+            kept.append(StoredFile(name=name, kind=kind, digest=digest, size=size))
+            lines.append(f"Uploaded {kind} report {shown(name)}: {size} bytes.")
+    return tuple(kept), lines
+
+
+def _archive_name(wanted: str) -> str:
+    """A name that is one and stays in one line, wherever the archive is put."""
+    name = "".join(one if one.isprintable() and one not in '/\\"' else "-" for one in wanted)
+    return name[:_NAME_SIZE].strip(". ") or "artifacts"
 
 
 def _check_size(work: Path, files: Sequence[str], limit: int) -> None:
@@ -165,23 +176,12 @@ def _check_size(work: Path, files: Sequence[str], limit: int) -> None:
     if total > limit:
         raise UserError(
             "artifacts-too-large",
-            f"the artifacts hold {total} bytes; {limit} are allowed",
-            hint="narrow artifacts:paths, or exclude what can be made again",
+            f"the files hold {total} bytes; {limit} are allowed",
+            hint="narrow the paths, or exclude what can be made again",
         )
 
 
 def _packed(work: Path, files: Sequence[str], blobs: Blobs) -> tuple[str, int]:
-    with tempfile.TemporaryFile() as aside:
-        pack(work, files, cast("BinaryIO", aside))
-        aside.seek(0)
-        return blobs.put_stream(cast("BinaryIO", aside))
-
-
-@contextlib.contextmanager
-def _spooled(blobs: Blobs, digest: str) -> Iterator[BinaryIO]:
-    """A blob as a seekable file."""
-    with tempfile.TemporaryFile() as file:
-        for chunk in blobs.open(digest):
-            file.write(chunk)
-        file.seek(0)
-        yield cast("BinaryIO", file)
+    """The digest, and the size that whoever downloads it will see."""
+    digest, made = parcel.pack(work, files, blobs)
+    return digest, zip_face.size_of(made)

@@ -57,6 +57,7 @@ class GatePolicy:
     `required` maps a target (a branch name, wildcards allowed) to the kinds of evidence it needs; all that match count.
     Coverage is in percent of lines. `not_found` is what a package that could not be looked up means, `foreign_jobs`
     what evidence from a job means whose script is not a template's. `advisories_max_age_days` warns of old data.
+    `released` is what a blocking vulnerability means for promotions that became known after the release.
     """
 
     required: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"*": KINDS})
@@ -71,6 +72,7 @@ class GatePolicy:
     isolation_required: bool = True
     foreign_jobs: Outcome = Outcome.WARN
     advisories_max_age_days: int | None = None
+    released: Outcome = Outcome.WARN
     exemptions: tuple[Exemption, ...] = ()
 
     def requires(self, target: str) -> tuple[str, ...]:
@@ -164,7 +166,7 @@ def _read_coverage(value: Any, source: str) -> dict[str, Any]:
 
 
 def _read_scan(name: str) -> Callable[[Any, str], dict[str, Any]]:
-    extra = {"not_found", "advisories", "max_age_days"} if name == "dependencies" else set()
+    extra = {"not_found", "advisories", "max_age_days", "released"} if name == "dependencies" else set()
 
     def reader(value: Any, source: str) -> dict[str, Any]:
         if not isinstance(value, Mapping) or not set(value) <= {"block", "warn"} | extra:
@@ -178,6 +180,8 @@ def _read_scan(name: str) -> Callable[[Any, str], dict[str, Any]]:
             )
         if "not_found" in value:
             given["not_found"] = _outcome(f"{name}.not_found", value["not_found"], source)
+        if "released" in value:
+            given["released"] = _outcome(f"{name}.released", value["released"], source)
         if "max_age_days" in value:
             days = value["max_age_days"]
             if isinstance(days, bool) or not isinstance(days, int) or days < 1:
@@ -278,6 +282,7 @@ _FIELD_NAMES: Final = MappingProxyType(
         "not_found": "dependencies.not_found",
         "isolation_required": "isolation",
         "foreign_jobs": "templates",
+        "released": "dependencies.released",
         "advisories_max_age_days": "dependencies.max_age_days",
     }
 )

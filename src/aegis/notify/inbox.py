@@ -11,6 +11,7 @@ an entry concerns today (`routing`) nor in which words (`messages`). The state f
 | a service in an environment | a degraded deployment, a failed or rolled back promotion | the next good promotion |
 | an action outside | a port that failed | the same action completed |
 | a release that runs and does not verify | the first look that finds it so | the first that finds it well, or running nowhere |
+| a release with a new vulnerability | the rescan that finds one that blocks | the first that finds none |
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from aegis.notify.entries import Entry, News, noted, resolved
 
 KEPT: Final = 400
 _REMEMBERED: Final = 1000
+_ABOUT_RELEASES: Final = {"verification": ("inbox.distrusted", "critical"), "rescan": ("inbox.vulnerable", "high")}
 
 
 @dataclass(slots=True)
@@ -278,11 +280,13 @@ class Inbox:
 
     def _action_failed(self, record: Record, data: events.ActionFailed) -> None:
         hint = f"{data.message} — {data.hint}" if data.hint else data.message
-        if record.subject.startswith("verification/"):
+        kind = record.subject.partition("/")[0]
+        if kind in _ABOUT_RELEASES:
             release = _name(record)
+            title, severity = _ABOUT_RELEASES[kind]
             news = News(
-                key=f"action/{record.subject}", kind="failure", title="inbox.distrusted", occurrence=release,
-                params={"release": release, "code": data.code}, severity="critical", hint=hint,
+                key=f"action/{record.subject}", kind="failure", title=title, occurrence=release,
+                params={"release": release, "code": data.code}, severity=severity, hint=hint,
                 link=f"/releases/{release}", audience=("operators", f"service:{record.service}"),
                 project=record.project, service=record.service,
             )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aegis.core import codec, events
 from aegis.core.events import Record
-from aegis.core.types import JobRun, RolloutState, State
+from aegis.core.types import RolloutState, State
 from aegis.observe.deliveries import Deliveries, DeliveryState
 from aegis.observe.dora import Delivered, Dora, measure
 from aegis.observe.exposition import (
@@ -29,6 +29,7 @@ from aegis.observe.exposition import (
     gauge_lines,
     histogram_lines,
 )
+from aegis.observe.results import error_type, job_result
 
 RUN: Final = Family("cicd_pipeline_run_duration_seconds", "Duration of finished pipeline runs.",
                     ("cicd_pipeline_name", "cicd_pipeline_result"), SECONDS)  # fmt: skip
@@ -38,6 +39,10 @@ JOB: Final = Family("cicd_pipeline_task_run_duration_seconds", "Duration of fini
                     ("cicd_pipeline_name", "cicd_pipeline_task_name", "cicd_pipeline_task_run_result"), SECONDS)  # fmt: skip
 JOB_QUEUE: Final = Family("cicd_pipeline_task_run_queue_seconds", "From a job's readiness to its start.",
                           ("cicd_pipeline_name",), SHORT)  # fmt: skip
+ERRORS: Final = Family("cicd_pipeline_run_errors_total", "Failed attempts of jobs by what failed them.",
+                         ("cicd_pipeline_name", "cicd_pipeline_task_run_result", "error_type"))  # fmt: skip
+SYSTEM: Final = Family("cicd_system_errors_total", "Jobs that the machinery failed: no fault of their code.",
+                       ("cicd_system_component", "error_type"))  # fmt: skip
 ACTIVE: Final = Family("cicd_pipeline_run_active", "Runs that have not finished.", ("cicd_pipeline_name",))
 VERDICTS: Final = Family("aegis_verdicts_total", "Verdicts of the gates.", ("project", "outcome"))
 BLOCKS: Final = Family("aegis_gate_blocks_total", "Times that a gate blocked.", ("project", "gate"))
@@ -55,10 +60,6 @@ DORA: Final[tuple[tuple[str, str, str], ...]] = (
     ("recovery_seconds", "aegis_dora_recovery_seconds", "Median failed deployment recovery time, 30 days."),
     ("rework_rate", "aegis_dora_rework_ratio", "Unplanned by all production deployments, 30 days."),
 )
-_MACHINERY: Final = frozenset({
-    "runner_system_failure", "stuck_or_timeout_failure", "scheduler_failure", "data_integrity_failure", "api_failure",
-    "runner_unsupported", "stale_schedule", "archived_failure", "unknown_failure", "no_matching_runner",
-})  # fmt: skip
 _SHARD: Final = re.compile(r" \d+/\d+$")
 
 
@@ -87,7 +88,7 @@ class Metrics:
     """The projection. One thread applies; others may read meanwhile: they walk over copies made in one step."""
 
     name: Final = "metrics"
-    version: Final = 1
+    version: Final = 2
 
     def __init__(self) -> None:
         self._state = MetricsState()
@@ -146,6 +147,10 @@ class Metrics:
             run.code_failed = True
         if run and result == "error" and not job.allow_failure and not data.will_retry:
             run.machinery_failed = True
+        if why := error_type(job):
+            self._series(ERRORS).add((project, result, why))
+            if result == "error":
+                self._series(SYSTEM).add(("runner", why))
         if job.started_at and job.finished_at:
             seconds = (job.finished_at - job.started_at).total_seconds()
             self._series(JOB).observe((project, _SHARD.sub("", job.name), result), seconds, JOB.bounds)
@@ -203,7 +208,7 @@ class Metrics:
         yield from gauge_lines(ACTIVE, active)
         for family in (RUN, RUN_QUEUE, JOB, JOB_QUEUE, DEPLOY_TIME, LEAD):
             yield from histogram_lines(family, self._series(family))
-        for family in (VERDICTS, BLOCKS, DEPLOYS, ROLLOUTS):
+        for family in (ERRORS, SYSTEM, VERDICTS, BLOCKS, DEPLOYS, ROLLOUTS):
             yield from counter_lines(family, self._series(family))
         services = sorted({one.service for one in self.delivered()})
         measured = {service: self.dora(service=service) for service in services}
@@ -211,16 +216,3 @@ class Metrics:
             values = {service: getattr(dora, attribute) for service, dora in measured.items()}
             known: dict[Labels, float] = {(one,): value for one, value in values.items() if value is not None}
             yield from gauge_lines(Family(name, text, ("service",)), known)
-
-
-def job_result(job: JobRun) -> str:
-    """OpenTelemetry's `cicd.pipeline.task.run.result`: whose fault a failure is."""
-    if job.state is State.SUCCESS:
-        return "success"
-    if job.state is State.CANCELED:
-        return "cancellation"
-    if job.state is State.SKIPPED:
-        return "skip"
-    if job.failure_reason == "job_execution_timeout":
-        return "timeout"
-    return "error" if job.failure_reason in _MACHINERY else "failure"

@@ -26,10 +26,14 @@ class DeclaredVariable:
     raw: bool = False
     file: bool = False
     environment_scope: str = EVERYWHERE
+    secret: str | None = None
+    """A reference that only the running job resolves; `value` is then empty."""
 
     def variable(self) -> Variable:
         """What a job gets of it."""
-        return Variable(key=self.key, value=self.value, raw=self.raw, file=self.file, masked=self.masked)
+        return Variable(
+            key=self.key, value=self.value, raw=self.raw, file=self.file, masked=self.masked, secret=self.secret
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

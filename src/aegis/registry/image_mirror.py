@@ -3,7 +3,8 @@
 `mirror/<name>/<repository>` is `<repository>` of the registry that the declaration calls `<name>`. Tags are asked for anew
 when they are no longer fresh; when the source has vanished what was fetched answers. Everything is held against its
 digest before anybody sees it. Tokens that a source gives to everybody are fetched; where it wants a login, the declared one is
-sent to the source itself and to the place that its challenge names, and nowhere else. Referrers are those that were pushed here.
+sent to the source itself and to the place that its challenge names, and nowhere else. Referrers are those that the source lists, by its
+API or, where it has none, under the tag `sha256-<hex>`; they are fetched with the first question for them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ _BLOB_SECONDS: Final = 3600.0
 _BLOB_LIMIT: Final = 64 * 1024**3
 _LOGIN_SECONDS: Final = 300.0
 """How long a declared login is sent without being asked for: it may be changed meanwhile."""
+_REFERRERS: Final = 200
+_PAGES: Final = 20
+_NO_API: Final = frozenset({400, 404, 405, 501})
+_NEXT: Final = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -97,6 +102,52 @@ class ImageMirror:
                 with _said(source):
                     size = self._stream(source, digest)
             self._images.link_blob(repository, digest, size)
+
+    def bring_referrers(self, repository: str, subject: str) -> None:
+        """Have here what refers to a manifest; at most 200 manifests. What was fetched answers when the source has vanished.
+
+        `ExternalError` where the source fails and nothing was kept: what cannot be asked is not said to be unsigned.
+        """
+        source, asked = self._source(repository), (repository, f"referrers:{subject}")
+        with self._turns((repository, "referrers", subject)):
+            if self._is_fresh(*asked, source.rule):
+                return
+            try:
+                with _said(source):
+                    for digest in self._listed(source, subject)[:_REFERRERS]:
+                        if self._images.manifest(repository, digest) is None:
+                            self._fetch(source, repository, digest)
+            except ExternalError:
+                if self._images.referrers(repository, subject):
+                    return
+                raise
+            self._asked[asked] = self._clock.monotonic()
+
+    def _listed(self, source: _Source, subject: str) -> list[str]:
+        """The digests that the source's index of referrers names."""
+        found: list[str] = []
+        path = f"referrers/{subject}"
+        for _ in range(_PAGES):
+            answer = self._ask("GET", source, path, {"Accept": INDEX})
+            if answer.status in _NO_API and not found:
+                return self._listed_by_tag(source, subject)
+            if answer.status != 200:
+                raise _unreachable(source, f"answered {answer.status}")
+            found += _digests(source, answer.body)
+            further = _NEXT.search(answer.headers.get("link", ""))
+            place = urljoin(source.url(path), further[1]) if further else ""
+            if not place.startswith(source.url("referrers/")):
+                break
+            path = place.removeprefix(source.url(""))
+        return found
+
+    def _listed_by_tag(self, source: _Source, subject: str) -> list[str]:
+        answer = self._ask("GET", source, f"manifests/{subject.replace(':', '-', 1)}", {"Accept": INDEX})
+        if answer.status == 404:
+            return []
+        if answer.status != 200:
+            raise _unreachable(source, f"answered {answer.status}")
+        return _digests(source, answer.body)
 
     def _source(self, repository: str) -> _Source:
         name, _, rest = repository.removeprefix(PREFIX).partition("/")
@@ -202,6 +253,14 @@ class ImageMirror:
             return {}
         known = base64.b64encode(f"{rule.user}:{self._credential(rule.password)}".encode()).decode()
         return {"Authorization": f"Basic {known}"}
+
+
+def _digests(source: _Source, index: bytes) -> list[str]:
+    try:
+        found = [str(one["digest"]) for one in json.loads(index)["manifests"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreachable(source, f"sent an index of referrers that cannot be read: {error}") from error
+    return [one for one in found if is_digest(one)]
 
 
 def _same_origin(one: str, other: str) -> bool:

@@ -330,14 +330,19 @@ class ImageRepository:
         return Manifest(digest=record.digest, media_type=record.media_type, body=body)
 
     def _bring(self, reference: str) -> None:
-        if self._mirror is not None and _FALLBACK.match(reference) is None:
+        if self._mirror is not None and _FALLBACK.fullmatch(reference) is None:
             self._mirror.bring_manifest(self.name, reference)
+
+    def _bring_referrers(self, subject: str) -> None:
+        if self._mirror is not None:
+            self._mirror.bring_referrers(self.name, subject)
 
     def _fallback(self, reference: str) -> tuple[ManifestRecord, bytes] | None:
         match = _FALLBACK.fullmatch(reference)
         subject = f"{match[1]}:{match[2]}" if match else ""
         if not is_digest(subject) or self._images.tagged(self.name, reference) is not None:
             return None
+        self._bring_referrers(subject)
         if not self._images.referrers(self.name, subject):
             return None
         body = self.referrers(subject)
@@ -373,13 +378,14 @@ class ImageRepository:
     def referrers(self, digest: str, *, artifact_type: str = "") -> bytes:
         """The index of what refers to `digest`, perhaps of one type only; empty where nothing does."""
         self._may("pull")
+        self._bring_referrers(_checked(digest))
         found = [
             {
                 "mediaType": one.media_type, "digest": one.digest, "size": one.size,
                 **({"artifactType": one.artifact_type} if one.artifact_type else {}),
                 **({"annotations": dict(one.annotations)} if one.annotations else {}),
             }
-            for one in self._images.referrers(self.name, _checked(digest))
+            for one in self._images.referrers(self.name, digest)
             if artifact_type in ("", one.artifact_type)
         ]  # fmt: skip
         return json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": found}).encode()

@@ -13,13 +13,16 @@ class IndexRule:
     """A package index. A project that it has never had is looked for in `then`, in order, one index answering for all.
 
     `own` are patterns of names that are this index's alone: no mirror is asked for them, whoever uploads them there.
-    `mirror` is the simple API of another index; `fresh` the seconds for which its pages are not asked for again.
+    `mirror` is the simple API of another index; `fresh` the seconds for which its pages are not asked for again. Where it wants
+    a login, `password` is a reference to what it takes for `user`.
     """
 
     then: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     mirror: str = ""
     fresh: float = 600.0
+    user: str = ""
+    password: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

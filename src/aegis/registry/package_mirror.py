@@ -2,15 +2,17 @@
 
 Pages are kept with their ETag and asked for anew when they are no longer fresh; when the source has vanished the kept
 page answers. A file is fetched once, held against the SHA-256 that the page named, and kept as any other blob: what the
-source cannot name by SHA-256 is left out. Which projects may be asked for at all is `registry.pypi`'s decision.
+source cannot name by SHA-256 is left out. A declared login is sent to the source itself, for pages and for files of the same origin,
+and to nobody whom it points to. Which projects may be asked for at all is `registry.pypi`'s decision.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any, Final
@@ -38,14 +40,17 @@ class MirroredFile(PackageFile):
     """A file of a mirrored project; `provenance_digest` holds the address of its provenance, where it has one."""
 
     url: str
+    source: IndexRule = field(default_factory=IndexRule)
 
 
 class PackageMirror:
     """Fetches from the sources of mirrors. Safe from any thread; a file is fetched by one of them at a time."""
 
     def __init__(
-        self, *, egress: Callable[[], Egress], store: IndexStore, blobs: Blobs, clock: Clock, turns: Turns
+        self, *, egress: Callable[[], Egress], store: IndexStore, blobs: Blobs, clock: Clock, turns: Turns,
+        credential: Callable[[str], str] = str,
     ) -> None:  # fmt: skip
+        self._credential = credential
         self._egress = egress
         self._store = store
         self._blobs = blobs
@@ -71,21 +76,24 @@ class PackageMirror:
         with self._turns(file.digest):
             if self._blobs.size(file.digest) is not None:
                 return
-            self._keep(file.url, file.digest, _FILE_LIMIT)
+            self._keep(file.source, file.url, file.digest, _FILE_LIMIT)
 
     def metadata(self, file: MirroredFile) -> bytes:
         """The metadata file beside a wheel (PEP 658)."""
         if not file.metadata_digest:
             raise NotFound("file-unknown", f"{file.filename} has no metadata file")
         if self._blobs.size(file.metadata_digest) is None:
-            self._keep(f"{file.url}.metadata", file.metadata_digest, _METADATA_LIMIT)
+            self._keep(file.source, f"{file.url}.metadata", file.metadata_digest, _METADATA_LIMIT)
         return self._blobs.get(file.metadata_digest)
 
     def provenance(self, file: MirroredFile) -> bytes:
         """The provenance of a file as its source has it (PEP 740)."""
         if not file.provenance_digest:
             raise NotFound("file-unknown", f"{file.filename} has no provenance")
-        answer = self._egress().request("GET", file.provenance_digest, limit=_METADATA_LIMIT, timeout=_PAGE_SECONDS)
+        answer = self._egress().request(
+            "GET", file.provenance_digest, headers=self._login(file.source, file.provenance_digest), limit=_METADATA_LIMIT,
+            timeout=_PAGE_SECONDS,
+        )  # fmt: skip
         if answer.status != 200:
             raise _unreachable(file.provenance_digest, f"answered {answer.status}")
         return answer.body
@@ -93,6 +101,7 @@ class PackageMirror:
     def _asked(self, index: str, rule: IndexRule, project: str, kept: KeptPage | None) -> KeptPage:
         headers = {"Accept": _ACCEPT} | ({"If-None-Match": kept.etag} if kept is not None and kept.etag else {})
         url = f"{rule.mirror.rstrip('/')}/{project}/"
+        headers |= self._login(rule, url)
         try:
             answer = self._egress().request("GET", url, headers=headers, timeout=_PAGE_SECONDS)
         except ExternalError as error:
@@ -119,20 +128,29 @@ class PackageMirror:
         return page
 
     def _read(self, index: str, rule: IndexRule, project: str, page: KeptPage) -> tuple[MirroredFile, ...]:
-        key = (index, project, page.fetched_at, len(page.body))
+        key = (index, project, page.fetched_at, len(page.body), rule)
         found = self._parsed.get(key)
         if found is None:
             listed = read_page(page, f"{rule.mirror.rstrip('/')}/{project}/")
-            found = tuple(one for one in listed if one.project == project)
+            found = tuple(replace(one, source=rule) for one in listed if one.project == project)
             with self._turns("parsed"):
                 self._parsed[key] = found
                 while len(self._parsed) > _PARSED:
                     self._parsed.popitem(last=False)
         return found
 
-    def _keep(self, url: str, digest: str, limit: int) -> None:
+    def _login(self, rule: IndexRule, url: str) -> dict[str, str]:
+        """The declared login, for addresses of the source's own origin only."""
+        if not rule.password or urlsplit(url)[:2] != urlsplit(rule.mirror)[:2]:
+            return {}
+        known = base64.b64encode(f"{rule.user}:{self._credential(rule.password)}".encode()).decode()
+        return {"Authorization": f"Basic {known}"}
+
+    def _keep(self, rule: IndexRule, url: str, digest: str, limit: int) -> None:
         try:
-            with self._egress().stream("GET", url, limit=limit, timeout=_FILE_SECONDS) as answer:
+            with self._egress().stream(
+                "GET", url, headers=self._login(rule, url), limit=limit, timeout=_FILE_SECONDS
+            ) as answer:  # fmt: skip
                 if answer.status != 200:
                     raise _unreachable(url, f"answered {answer.status}")
                 self._blobs.put_stream(answer.pieces, expected=digest)

@@ -18,6 +18,10 @@ class GitHost(Protocol):
         """Make an empty repository; False when it was there already (its content is left alone)."""
         ...
 
+    def sweep(self) -> int:
+        """Take away what interrupted programs left and nobody can hold any more; how many things that were."""
+        ...
+
     def projects(self) -> tuple[str, ...]:
         """All projects, sorted."""
         ...

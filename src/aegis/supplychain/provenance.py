@@ -17,6 +17,7 @@ from aegis.core.ids import is_commit, is_digest
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://slsa.dev/provenance/v1"
+CYCLONEDX: Final = "https://cyclonedx.org/bom"
 BUILD_TYPE: Final = "https://aegis.example/build/gitlab-ci-job/v1"
 
 
@@ -80,7 +81,7 @@ def sbom_statement(subjects: Mapping[str, str], sbom: Mapping[str, Any]) -> byte
         {
             "_type": STATEMENT,
             "subject": [{"name": name, "digest": _digest(digest)} for name, digest in sorted(subjects.items())],
-            "predicateType": "https://cyclonedx.org/bom",
+            "predicateType": CYCLONEDX,
             "predicate": sbom,
         }
     )

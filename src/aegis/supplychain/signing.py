@@ -5,7 +5,8 @@ Pure values: a manifest, its blobs and its tag, for somebody else to push; and t
 reads, and the `subject` field of OCI 1.1 by which registries list referrers.
 
 Sources: cosign's `specs/SIGNATURE_SPEC.md` and `SIMPLE_SIGNING_PAYLOAD.md`; DSSE `protocol.md`; OCI image-spec 1.1.
-It deliberately knows no transparency log: verify with `--insecure-ignore-tlog=true`, the ledger is our log.
+Who vouches for a signature is an `Authority`'s to say: a key (this module), or a certificate and a transparency log (`keyless`). With a
+key there is no transparency log: verify with `--insecure-ignore-tlog=true`, the ledger is our log.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -67,12 +68,107 @@ class Pushable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A digest whose signature holds. `key` is the fingerprint of the public key, `optional` the signer's claims."""
+    """A digest whose signature holds. `key` is who signed (`Authority.name`), `optional` the signer's claims."""
 
     digest: str
     key: str
     reference: str = ""
     optional: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One signature (base64) over `data`, as it lies in a layer with `annotations`; `envelope` is the layer, where it is one."""
+
+    data: bytes
+    signature: str
+    envelope: bytes | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+class Credential(Protocol):
+    """What signs one image's signature or attestations."""
+
+    @property
+    def name(self) -> str:
+        """How the ledger calls who signs."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """An ECDSA P-256 SHA-256 signature over `data`, DER encoded."""
+        ...
+
+    def marks(self, claim: Claim) -> Mapping[str, str]:
+        """What vouches for a signature that it made, as annotations of the layer. `ExternalError` where that is not to be had."""
+        ...
+
+
+class Authority(Protocol):
+    """Whose signatures are accepted."""
+
+    @property
+    def name(self) -> str:
+        """How the ledger calls it."""
+        ...
+
+    def refuses(self, claim: Claim) -> str:
+        """Why it does not vouch for this signature; empty where it does."""
+        ...
+
+
+class Notary(Protocol):
+    """What a server signs images with, and whose signatures it accepts, by the declaration in force. Safe from any thread."""
+
+    def credential(self) -> Credential:
+        """A fresh one. `ExternalError` where whoever vouches for it cannot be reached: then nothing is signed."""
+        ...
+
+    def trusted(self) -> tuple[Authority, ...]:
+        """Never empty."""
+        ...
+
+
+class KeyCredential:
+    """A kept key: nothing but itself vouches for it."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self.name = key_fingerprint(signer.public_key())
+
+    def sign(self, data: bytes) -> bytes:
+        """See `Credential`."""
+        return self._signer.sign(data)
+
+    def marks(self, _claim: Claim) -> Mapping[str, str]:
+        """Nothing."""
+        return {}
+
+
+class KeyAuthority:
+    """Accepts what one public key (PEM) verifies."""
+
+    def __init__(self, public_key_pem: str) -> None:
+        self._key = _public(public_key_pem)
+        self.name = key_fingerprint(public_key_pem)
+
+    def refuses(self, claim: Claim) -> str:
+        """See `Authority`."""
+        return "" if _holds(self._key, claim.signature, claim.data) else "it was made with another key"
+
+
+class KeyNotary:
+    """Signs with one key, and accepts that one's signatures."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._credential, self._trusted = KeyCredential(signer), (KeyAuthority(signer.public_key()),)
+
+    def credential(self) -> Credential:
+        """See `Notary`."""
+        return self._credential
+
+    def trusted(self) -> tuple[Authority, ...]:
+        """See `Notary`."""
+        return self._trusted
 
 
 def signature_tag(digest: str) -> str:
@@ -98,7 +194,7 @@ def key_fingerprint(public_key_pem: str) -> str:
 
 
 def sign_image(
-    subject: Subject, reference: str, signer: Signer, annotations: Mapping[str, str] | None = None
+    subject: Subject, reference: str, credential: Credential, annotations: Mapping[str, str] | None = None
 ) -> Pushable:
     """The signature of an image. `reference` is its repository (`host/name`), `annotations` become signed claims."""
     payload = codec.encode(
@@ -111,32 +207,33 @@ def sign_image(
             "optional": dict(annotations or {}) or None,
         }
     )
-    signature = base64.b64encode(signer.sign(payload)).decode()
-    layer = _descriptor(SIMPLE_SIGNING, payload) | {"annotations": {SIGNATURE_ANNOTATION: signature}}
+    signature = base64.b64encode(credential.sign(payload)).decode()
+    marks = {SIGNATURE_ANNOTATION: signature, **credential.marks(Claim(data=payload, signature=signature))}
+    layer = _descriptor(SIMPLE_SIGNING, payload) | {"annotations": marks}
     return _pushable(signature_tag(subject.digest), SIGNATURE_ARTIFACT, subject, ((layer, payload),))
 
 
-def attest_image(subject: Subject, statements: tuple[bytes, ...], signer: Signer) -> Pushable:
+def attest_image(subject: Subject, statements: tuple[bytes, ...], credential: Credential) -> Pushable:
     """Attestations of an image: in-toto statements (JSON), each in a signed envelope."""
     layers: list[tuple[dict[str, Any], bytes]] = []
     for statement in statements:
-        envelope = sign_envelope(IN_TOTO, statement, signer)
+        envelope, signature = _enveloped(IN_TOTO, statement, credential)
         predicate = str(_json(statement).get("predicateType", ""))
-        marks = {SIGNATURE_ANNOTATION: "", PREDICATE_ANNOTATION: predicate}
+        claim = Claim(data=pae(IN_TOTO, statement), signature=signature, envelope=envelope)
+        marks = {SIGNATURE_ANNOTATION: "", PREDICATE_ANNOTATION: predicate, **credential.marks(claim)}
         layers.append((_descriptor(DSSE, envelope) | {"annotations": marks}, envelope))
     return _pushable(attestation_tag(subject.digest), ATTESTATION_ARTIFACT, subject, tuple(layers))
 
 
-def sign_envelope(payload_type: str, payload: bytes, signer: Signer) -> bytes:
-    """A DSSE envelope (JSON) around `payload`, with one signature."""
-    signature = signer.sign(pae(payload_type, payload))
-    return codec.encode(
-        {
-            "payload": base64.b64encode(payload).decode(),
-            "payloadType": payload_type,
-            "signatures": [{"keyid": "", "sig": base64.b64encode(signature).decode()}],
-        }
-    )
+def _enveloped(payload_type: str, payload: bytes, credential: Credential) -> tuple[bytes, str]:
+    """A DSSE envelope (JSON) around `payload`, and the one signature in it."""
+    signature = base64.b64encode(credential.sign(pae(payload_type, payload))).decode()
+    document = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": payload_type,
+        "signatures": [{"keyid": "", "sig": signature}],
+    }
+    return codec.encode(document), signature
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -154,22 +251,26 @@ def sign_evidence(evidence: Evidence, signer: Signer) -> Evidence:
 # -- verifying --------------------------------------------------------------------------------------------
 
 
-def verify_image(public_key_pem: str, digest: str, manifest: bytes | None, blobs: Mapping[str, bytes]) -> Verified:
-    """`Verified` when one signature in `manifest` is this key's and speaks of `digest`.
+def verify_image(
+    trusted: Sequence[Authority], digest: str, manifest: bytes | None, blobs: Mapping[str, bytes]
+) -> Verified:
+    """`Verified` when one of the authorities vouches for a signature in `manifest` that speaks of `digest`.
 
     `manifest` is what lies under `signature_tag(digest)` (None: nothing), `blobs` its layers by digest. `Denied` with
-    `unsigned` where there is no signature, `bad-signature` where none is this key's, `wrong-digest` where what is
+    `unsigned` where there is no signature, `bad-signature` where nobody vouches for one, `wrong-digest` where what is
     signed is another image.
     """
     layers = _layers(manifest, SIMPLE_SIGNING)
     if not layers:
         raise _unsigned(digest)
-    key, name = _public(public_key_pem), key_fingerprint(public_key_pem)
-    signed_other = ""
+    signed_other, why = "", ""
     for layer in layers:
-        payload = _layer_bytes(layer, blobs)
-        signature = str((layer.get("annotations") or {}).get(SIGNATURE_ANNOTATION, ""))
-        if payload is None or not _holds(key, signature, payload):
+        payload, marks = _layer_bytes(layer, blobs), _marks(layer)
+        if payload is None:
+            continue
+        claim = Claim(data=payload, signature=marks.get(SIGNATURE_ANNOTATION, ""), annotations=marks)
+        by, why = _vouched(trusted, claim)
+        if not by:
             continue
         document = _json(payload)
         critical = document.get("critical")
@@ -177,7 +278,7 @@ def verify_image(public_key_pem: str, digest: str, manifest: bytes | None, blobs
         signed = str((critical.get("image") or {}).get("docker-manifest-digest", ""))
         if signed == digest and critical.get("type") == _PAYLOAD_TYPE:
             reference = str((critical.get("identity") or {}).get("docker-reference", ""))
-            return Verified(digest=digest, key=name, reference=reference, optional=document.get("optional") or {})
+            return Verified(digest=digest, key=by, reference=reference, optional=document.get("optional") or {})
         signed_other = signed or "nothing"
     if signed_other:
         raise Denied(
@@ -187,28 +288,28 @@ def verify_image(public_key_pem: str, digest: str, manifest: bytes | None, blobs
         )
     raise Denied(
         "bad-signature",
-        f"no signature of {digest} was made with the trusted key {name[:19]}…",
+        f"no signature of {digest} is trusted{f': {why}' if why else ''}",
         hint="only images that this platform signed are promoted; release the change again",
     )
 
 
 def verify_attestations(
-    public_key_pem: str, digest: str, manifest: bytes | None, blobs: Mapping[str, bytes]
+    trusted: Sequence[Authority], digest: str, manifest: bytes | None, blobs: Mapping[str, bytes]
 ) -> tuple[dict[str, Any], ...]:
-    """The in-toto statements about `digest` whose envelopes this key signed; `Denied` where there is none."""
+    """The in-toto statements about `digest` whose envelopes one of the authorities vouches for; `Denied` where there is none."""
     layers = _layers(manifest, DSSE)
     if not layers:
         raise _unsigned(digest)
     statements: list[dict[str, Any]] = []
-    signed_other = False
+    signed_other, why = False, ""
     for layer in layers:
         envelope = _layer_bytes(layer, blobs)
         if envelope is None:
             continue
-        try:
-            statement = _json(verify_envelope(public_key_pem, IN_TOTO, envelope))
-        except Denied:
+        payload, why = _opened(trusted, IN_TOTO, envelope, _marks(layer))
+        if payload is None:
             continue
+        statement = _json(payload)
         if digest.partition(":")[2] in _subjects(statement):
             statements.append(statement)
         else:
@@ -217,23 +318,38 @@ def verify_attestations(
         return tuple(statements)
     if signed_other:
         raise Denied("wrong-digest", f"the attestations beside {digest} are about something else")
-    raise Denied("bad-signature", f"no attestation of {digest} was made with the trusted key")
+    raise Denied("bad-signature", f"no attestation of {digest} is trusted{f': {why}' if why else ''}")
 
 
-def verify_envelope(public_key_pem: str, payload_type: str, envelope: bytes) -> bytes:
-    """The payload of a DSSE envelope that this key signed; `Denied` (`bad-signature`) otherwise."""
+def _opened(
+    trusted: Sequence[Authority], payload_type: str, envelope: bytes, marks: Mapping[str, str]
+) -> tuple[bytes | None, str]:
+    """The payload of a DSSE envelope that is vouched for, or None and why not."""
     document = _json(envelope)
-    key = _public(public_key_pem)
     try:
         payload = base64.b64decode(str(document.get("payload", "")), validate=True)
     except (binascii.Error, ValueError):
         payload = b""
-    signatures = document.get("signatures")
+    signatures, why = document.get("signatures"), "it is no envelope"
     if document.get("payloadType") == payload_type and isinstance(signatures, list):
         for entry in signatures:
-            if isinstance(entry, dict) and _holds(key, str(entry.get("sig", "")), pae(payload_type, payload)):
-                return payload
-    raise Denied("bad-signature", "the envelope was not signed with the trusted key")
+            signature = str(entry.get("sig", "")) if isinstance(entry, dict) else ""
+            claim = Claim(data=pae(payload_type, payload), signature=signature, envelope=envelope, annotations=marks)
+            by, why = _vouched(trusted, claim)
+            if by:
+                return payload, ""
+    return None, why
+
+
+def _vouched(trusted: Sequence[Authority], claim: Claim) -> tuple[str, str]:
+    """Which of the authorities vouches for it, or why none does."""
+    refusals: dict[str, None] = {}
+    for authority in trusted:
+        refused = authority.refuses(claim)
+        if not refused:
+            return authority.name, ""
+        refusals[refused] = None
+    return "", "; ".join(refusals)
 
 
 def verify_evidence(public_key_pem: str, evidence: Evidence) -> None:
@@ -289,6 +405,11 @@ def _layers(manifest: bytes | None, media_type: str) -> list[dict[str, Any]]:
     if not isinstance(layers, list):
         return []
     return [layer for layer in layers if isinstance(layer, dict) and layer.get("mediaType") == media_type]
+
+
+def _marks(layer: Mapping[str, Any]) -> dict[str, str]:
+    found = layer.get("annotations")
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _layer_bytes(layer: Mapping[str, Any], blobs: Mapping[str, bytes]) -> bytes | None:

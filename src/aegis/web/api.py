@@ -20,6 +20,7 @@ from aegis.delivery.commands import VERBS
 from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor, Commands, Credentials, Queries
 from aegis.delivery.why_views import WhyView
+from aegis.observe import otlp
 from aegis.web.answers import SESSION_COOKIE, answer, number
 
 BASE: Final = "/api/aegis/v1"
@@ -59,10 +60,28 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         "One run",
     ),
     (
+        "runs/{id}/inputs",
+        views.RunInputs,
+        lambda q, a, r: q.run_inputs(a, r.path_params["id"]),
+        "What the jobs of a run were made of: images, variables, scripts, locked versions",
+    ),
+    (
         "runs/{id}/why",
         WhyView,
         lambda q, a, r: q.why(a, r.path_params["id"], r.query_params.get("job", "")),
         "Why a job (`job`) of a run waits or is slow",
+    ),
+    (
+        "runs/{id}/otlp",
+        dict[str, Any],
+        lambda q, a, r: otlp.document([q.spans(a, r.path_params["id"])]),
+        "A run as a trace, in OTLP's JSON form",
+    ),
+    (
+        "environments",
+        list[views.JobEnvironment],
+        lambda q, a, r: q.environments(a, project=r.query_params.get("project", "")),
+        "The environments that jobs have deployed",
     ),
     (
         "promotions",
@@ -99,6 +118,12 @@ READS: Final[tuple[tuple[str, type, Reader, str], ...]] = (
         dossiers.Dossier,
         lambda q, a, r: q.dossier(a, r.path_params["id"]),
         "Everything else about a release, by its id or an artifact's digest",
+    ),
+    (
+        "releases/{id}/comparison",
+        dossiers.ReleaseDifference,
+        lambda q, a, r: q.comparison(a, r.query_params.get("from", ""), r.path_params["id"]),
+        "How a release differs from the one that `from` names",
     ),
     ("signing-key", dossiers.SigningKeyView, lambda q, a, _: q.signing_key(a), "What this server signs images with"),
     (

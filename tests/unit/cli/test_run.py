@@ -97,6 +97,11 @@ def test_people_see_what_happens_why_it_failed_and_the_mend(tree: Path) -> None:
     assert "NOT isolated" in seen
     assert "● running broken" in seen
     assert "mend: add the distribution that holds not_there_at_all" in out
+    code, out, _ = _aegis(tree, "logs", "broken")
+    assert (code, "ModuleNotFoundError" in out, "section_" in out) == (0, True, False)
+    found = json.loads(_aegis(tree, "logs", "broken", "--search", "No module", "--json")[1])
+    assert [one["text"] for one in found["lines"]] == ["ModuleNotFoundError: No module named 'not_there_at_all'"]
+    assert json.loads(_aegis(tree, "logs", "nothing", "--json")[1])["error"]["code"] == "no-such-job"
 
 
 def test_wrong_input_is_refused_with_a_mend(tree: Path, tmp_path: Path) -> None:
@@ -179,18 +184,22 @@ def test_watch_runs_again_when_a_file_has_changed_and_ends_when_interrupted(tree
     assert out.count("success") >= 2
 
 
-def test_a_comparison_names_what_ended_otherwise() -> None:
+def test_a_comparison_names_what_ended_otherwise_took_longer_and_was_made_otherwise(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     from aegis.bootstrap.run import LocalJob
-    from aegis.cli.comparison import differences
+    from aegis.cli.comparison import Here, There, document, tell
+    from aegis.execution.explain import Inputs
 
     def here(name: str, status: str, code: int | None) -> LocalJob:
         return LocalJob(
-            name=name, stage="test", status=status, exit_code=code, seconds=1.0, failure_reason=None, message="", log="",
-            artifacts="", allow_failure=False,
+            name=name, stage="test", status=status, exit_code=code, seconds=1.0, failure_reason=None, message="",
+            log="log", artifacts="", allow_failure=False,
         )  # fmt: skip
 
-    def there(name: str, state: str, code: int | None) -> dict[str, Any]:
-        return {"job": {"name": name, "state": state, "exit_code": code}}
+    def there(name: str, state: str, code: int | None, seconds: int = 1) -> dict[str, Any]:
+        times = {"started_at": "2026-01-01T00:00:00Z", "finished_at": f"2026-01-01T00:00:{seconds:02}Z"}
+        return {"job": {"name": name, "state": state, "exit_code": code, **times}}
 
     ours = (
         here("same", "success", 0),
@@ -199,12 +208,103 @@ def test_a_comparison_names_what_ended_otherwise() -> None:
         here("ours", "success", 0),
     )
     theirs = [
-        there("same", "success", 0),
-        there("code", "failed", 2),
-        there("state", "success", 0),
+        there("same", "success", 0, 9), there("code", "failed", 2), there("state", "success", 0),
         there("theirs", "manual", None),
-    ]
-    found = differences(ours, {"run": {"commit": "b" * 40}, "jobs": theirs}, "a" * 40)
-    assert [(one["job"], one["what"]) for one in found] == [
-        ("", "commit"), ("code", "exit code"), ("ours", "job"), ("state", "state"), ("theirs", "job"),
     ]  # fmt: skip
+    locks = {"uv.lock": {"a": "1", "b": "2"}}
+    made = Inputs(locks=locks, image="x:1", variables={"A": "1", "B": "", "S": "[masked]"}, script="a\nb")
+    other = {
+        "locks": {"uv.lock": {"a": "1", "b": "3"}, "else.lock": {"x": "1"}},
+        "jobs": [{"name": "same", "image": "x:2", "services": [], "variables": {"A": "1", "S": "x"}, "script": "a\nc"}],
+    }
+    view = {"summary": {"commit": "b" * 40}, "jobs": theirs}
+    found = document(
+        Here(commit="a" * 40, jobs=ours, inputs={"same": made}, files=("x.py",)),
+        There(run="r1", view=view, inputs=other),
+    )
+    assert found["commit"] == {"here": "a" * 40, "there": "b" * 40, "same": False}
+    assert [(one["job"], one["what"], one["here"], one["there"]) for one in found["differences"][1:]] == [
+        ("code", "exit code", "1", "2"), ("ours", "job", "success", "not in that run"),
+        ("state", "state", "failed", "success"), ("theirs", "job", "not in this run", "manual"),
+        ("", "uv.lock: b", "2", "3"), ("same", "image", "x:1", "x:2"), ("same", "variable B", "''", "not set"),
+        ("same", "script", "b", "c"),
+    ]  # fmt: skip
+    assert found["durations"][0] == {"job": "same", "here": 1.0, "there": 9.0}
+    tell(found)
+    told = capsys.readouterr().out
+    assert "same: 1 s here, 9 s in run r1" in told
+    assert "files that are not as in that commit: x.py" in told
+    same = document(Here(commit="b" * 40, jobs=()), There(run="r2", view={**view, "jobs": []}))
+    tell(same)
+    assert "as in run r2: the same commit" in capsys.readouterr().out
+
+
+def test_variables_and_files_of_the_tree_itself_reach_jobs_and_var_counts_most(tree: Path) -> None:
+    (tree / ".gitlab-ci.yml").write_text("a: {script: ['echo $A-$B-$(cat $KEY)-$S']}\n")
+    (tree / ".aegis").mkdir()
+    (tree / ".aegis" / "env").write_text("A=own\nB=own\n")
+    (tree / ".aegis" / "key").write_text("content")
+    (tree / ".aegis" / "secrets").write_text(f"S={'abc' * 4}\nfile KEY=key\n")
+    (tree / ".aegis" / "key").write_text("content-of-it")
+    (tree / ".aegis" / "secrets").chmod(0o600)
+    code, found = _run(tree, "--var", "A=given")
+    assert code == 0
+    assert "given-own-[MASKED]-[MASKED]" in Path(found["jobs"][0]["log"]).read_text()
+
+
+def test_since_lets_rules_decide_on_what_differs_from_a_revision(tree: Path) -> None:
+    (tree / ".gitlab-ci.yml").write_text(
+        "a: {script: [echo a], rules: [{changes: [tracked.txt]}]}\n"
+        "b: {script: [echo b], rules: [{changes: [other/**/*]}]}\n"
+        "c: {script: [echo c], rules: [{changes: [untracked.txt]}]}\n"
+    )
+    code, found = _run(tree, "--since", "HEAD")
+    assert (code, [one["name"] for one in found["jobs"]]) == (0, ["a", "c"])
+    _, _, seen = _aegis(tree, "run", "--plain", "--since", "main", "a")
+    assert "changed since main: .gitlab-ci.yml, tracked.txt, untracked.txt" in seen
+    assert _run(tree, "--since", "no-such")[1]["error"]["code"] == "no-revision"
+    assert _run(tree, "--since", "main", "--changed", "x")[0] == 2
+
+
+def test_plain_lines_carry_the_jobs_name_and_can_be_grouped_chosen_or_left_out(tree: Path) -> None:
+    (tree / ".gitlab-ci.yml").write_text(
+        "a: {script: ['echo x-$((40 + 1))']}\nlonger: {script: ['echo y-$((40 + 1))']}\n"
+    )
+    seen = {
+        name: _aegis(tree, "run", *arguments)[2]
+        for name, arguments in {
+            "live": (), "grouped": ("--logs", "grouped"), "none": ("--logs", "none"), "one": ("--follow", "a"),
+        }.items()
+    }  # fmt: skip
+    assert "a      │ x-41\n" in seen["live"]
+    assert "longer │ y-41\n" in seen["live"]
+    block = [line.split(" ")[0] for line in seen["grouped"].splitlines() if "│" in line]
+    assert block in (sorted(block), sorted(block, reverse=True)), "each job's lines stand together"
+    assert "│" not in seen["none"]
+    assert "a      │ x-41\n" in seen["one"]
+    assert "y-41" not in seen["one"]
+
+
+def test_watch_stops_what_runs_when_files_change_and_says_which(tree: Path) -> None:
+    (tree / ".gitlab-ci.yml").write_text("a: {script: ['cat tracked.txt; grep -q third tracked.txt || sleep 600']}\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aegis", "run", "--watch", "--plain"],
+        cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    seen: list[str] = []
+    try:
+        for line in process.stderr:
+            seen.append(line)
+            if line == "a │ changed\n":
+                (tree / ".aegis" / "ignored").write_text("no reason")
+                (tree / "tracked.txt").write_text("third\n")
+            if "waiting for a change" in line:
+                process.send_signal(signal.SIGINT)
+    finally:
+        process.kill()
+        process.communicate()
+    text = "".join(seen)
+    assert "files have changed: stopping what runs" in text
+    assert "\nchanged: tracked.txt\n" in text
+    assert "a │ third\n" in text

@@ -13,6 +13,7 @@ from aegis.core import codec
 from aegis.core.errors import Conflict, ExternalError, NotFound, UserError
 from aegis.core.events import Draft, JobFinished, JobStarted, Record
 from aegis.core.plan import Need, Plan, Retry, Variable
+from aegis.core.tracing import traceparent
 from aegis.core.types import Run, State, StoredFile
 from aegis.execution.options import CoordinatorOptions
 from aegis.execution.runners import Assignment, JobResult, Runner, Signal
@@ -200,7 +201,7 @@ def test_dotenv_reports_and_archives_reach_later_jobs(engine: Engine) -> None:
         engine.coordinator.finish(given.job.id, JobResult(state=State.SUCCESS, exit_code=0, files=files))
     seen = {}
     while (given := engine.coordinator.acquire(RUNNER)) is not None:
-        values = {one.key: one.value for one in given.variables}
+        values = {one.key: one.value for one in given.variables if one.key != "TRACEPARENT"}
         seen[given.spec.name] = (values, [one.job for one in given.dependencies])
         engine.coordinator.finish(given.job.id, PASSED)
     assert seen["test"] == ({"X": "2", "FROM_build": "yes", "FROM_other": "yes"}, ["build", "other"])
@@ -213,7 +214,9 @@ def test_secrets_are_resolved_at_the_start_and_never_in_the_plan(tmp_path: Path)
     made = Engine(tmp_path, resolve=lambda _run, _spec, reference: f"{value}:{reference}")
     run_id = made.submit(job("a", "true", variables=(Variable(key="S", value="", secret="vault/x"),)))
     given = take(made)
-    assert given.variables == (Variable(key="S", value=f"{value}:vault/x", secret="vault/x", masked=True, raw=True),)
+    joins, *own = given.variables
+    assert joins.value == traceparent(run_id, given.job.id)
+    assert own == [Variable(key="S", value=f"{value}:vault/x", secret="vault/x", masked=True, raw=True)]
     assert value.encode() not in made.blobs.get(made.coordinator.run(run_id).plan)
     made.close()
 

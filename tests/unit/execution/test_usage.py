@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aegis.core.types import JobRun, JobUsage, State
+from aegis.core.spent import JobUsage
+from aegis.core.types import JobRun, State
 from support.execution import Engine, by_name, job
 
 AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)

@@ -19,7 +19,8 @@ from aegis.core.types import (
     State,
     Verdict,
 )
-from aegis.observe.metrics import Metrics, job_result
+from aegis.observe.metrics import Metrics
+from aegis.observe.results import job_result
 from support.records import Story
 
 PROJECT = "shop/orders"

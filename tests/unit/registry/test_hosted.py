@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aegis.bootstrap.registries import credential
-from aegis.config.declaration import RegistriesModel
+from aegis.config.registries import RegistriesModel
 from aegis.core.errors import NotFound, UserError
 from aegis.registry.cleanup import decide
 from aegis.registry.hosted import HostedPackage, HostedTag, decide_hosted, listed, packaged

@@ -16,7 +16,14 @@ from aegis.core.ids import sha256
 from aegis.core.types import Evidence
 from aegis.supplychain import signing
 from aegis.supplychain.provenance import Build, statement
-from aegis.supplychain.signing import Subject, verify_attestations, verify_evidence, verify_image
+from aegis.supplychain.signing import (
+    KeyAuthority,
+    KeyCredential,
+    Subject,
+    verify_attestations,
+    verify_evidence,
+    verify_image,
+)
 
 IMAGE = b'{"schemaVersion": 2}'
 SUBJECT = Subject(digest=sha256(IMAGE), size=len(IMAGE))
@@ -60,7 +67,7 @@ def evidence() -> Evidence:
 
 
 def test_a_signature_lies_where_cosign_looks_and_says_what_cosign_reads() -> None:
-    pushed = signing.sign_image(SUBJECT, "host/shop/orders", OURS, {"release": "orders@1.0.0"})
+    pushed = signing.sign_image(SUBJECT, "host/shop/orders", KeyCredential(OURS), {"release": "orders@1.0.0"})
     manifest = json.loads(pushed.manifest)
     layer = manifest["layers"][0]
     payload = json.loads(pushed.blobs[layer["digest"]])
@@ -79,8 +86,8 @@ def test_a_signature_lies_where_cosign_looks_and_says_what_cosign_reads() -> Non
 
 
 def test_a_signature_of_the_trusted_key_holds() -> None:
-    pushed = signing.sign_image(SUBJECT, "host/shop/orders", OURS)
-    verified = verify_image(OURS.public_key(), SUBJECT.digest, pushed.manifest, pushed.blobs)
+    pushed = signing.sign_image(SUBJECT, "host/shop/orders", KeyCredential(OURS))
+    verified = verify_image((KeyAuthority(OURS.public_key()),), SUBJECT.digest, pushed.manifest, pushed.blobs)
     assert verified.digest == SUBJECT.digest
     assert verified.key == signing.key_fingerprint(OURS.public_key())
     assert verified.reference == "host/shop/orders"
@@ -89,50 +96,55 @@ def test_a_signature_of_the_trusted_key_holds() -> None:
 def test_what_is_unsigned_is_denied() -> None:
     for manifest in (None, b"", b"{}", b'{"layers": []}', b"nonsense", b'{"layers": [1]}'):
         with pytest.raises(Denied) as caught:
-            verify_image(OURS.public_key(), SUBJECT.digest, manifest, {})
+            verify_image((KeyAuthority(OURS.public_key()),), SUBJECT.digest, manifest, {})
         assert caught.value.code == "unsigned"
 
 
 def test_a_signature_of_another_key_is_denied() -> None:
-    pushed = signing.sign_image(SUBJECT, "host/shop/orders", THEIRS)
+    pushed = signing.sign_image(SUBJECT, "host/shop/orders", KeyCredential(THEIRS))
     with pytest.raises(Denied) as caught:
-        verify_image(OURS.public_key(), SUBJECT.digest, pushed.manifest, pushed.blobs)
+        verify_image((KeyAuthority(OURS.public_key()),), SUBJECT.digest, pushed.manifest, pushed.blobs)
     assert caught.value.code == "bad-signature"
 
 
 def test_a_payload_that_was_exchanged_is_denied() -> None:
-    pushed = signing.sign_image(SUBJECT, "host/shop/orders", OURS)
+    pushed = signing.sign_image(SUBJECT, "host/shop/orders", KeyCredential(OURS))
     digest = json.loads(pushed.manifest)["layers"][0]["digest"]
     for forged in (b"{}", pushed.blobs[digest].replace(b"orders", b"others")):
         with pytest.raises(Denied) as caught:
-            verify_image(OURS.public_key(), SUBJECT.digest, pushed.manifest, {digest: forged})
+            verify_image((KeyAuthority(OURS.public_key()),), SUBJECT.digest, pushed.manifest, {digest: forged})
         assert caught.value.code == "bad-signature"
 
 
 def test_a_signature_that_was_moved_to_another_image_is_denied() -> None:
-    pushed = signing.sign_image(SUBJECT, "host/shop/orders", OURS)
+    pushed = signing.sign_image(SUBJECT, "host/shop/orders", KeyCredential(OURS))
     with pytest.raises(Denied) as caught:
-        verify_image(OURS.public_key(), "sha256:" + "e" * 64, pushed.manifest, pushed.blobs)
+        verify_image((KeyAuthority(OURS.public_key()),), "sha256:" + "e" * 64, pushed.manifest, pushed.blobs)
     assert caught.value.code == "wrong-digest"
 
 
 def test_one_good_signature_among_others_is_enough() -> None:
-    ours, theirs = (signing.sign_image(SUBJECT, "host/shop/orders", one) for one in (OURS, THEIRS))
+    ours, theirs = (signing.sign_image(SUBJECT, "host/shop/orders", KeyCredential(one)) for one in (OURS, THEIRS))
     manifest = json.loads(ours.manifest)
     manifest["layers"] = json.loads(theirs.manifest)["layers"] + manifest["layers"]
-    verify_image(OURS.public_key(), SUBJECT.digest, json.dumps(manifest).encode(), {**ours.blobs, **theirs.blobs})
+    verify_image(
+        (KeyAuthority(OURS.public_key()),),
+        SUBJECT.digest,
+        json.dumps(manifest).encode(),
+        {**ours.blobs, **theirs.blobs},
+    )
 
 
 def test_attestations_are_envelopes_about_the_image() -> None:
     stated = statement(build(), {"shop/orders": SUBJECT.digest})
-    pushed = signing.attest_image(SUBJECT, (stated,), OURS)
+    pushed = signing.attest_image(SUBJECT, (stated,), KeyCredential(OURS))
     layer = json.loads(pushed.manifest)["layers"][0]
     envelope = json.loads(pushed.blobs[layer["digest"]])
     assert pushed.tag.endswith(".att")
     assert layer["mediaType"] == "application/vnd.dsse.envelope.v1+json"
     assert layer["annotations"]["predicateType"] == "https://slsa.dev/provenance/v1"
     assert envelope["payloadType"] == "application/vnd.in-toto+json"
-    found = verify_attestations(OURS.public_key(), SUBJECT.digest, pushed.manifest, pushed.blobs)
+    found = verify_attestations((KeyAuthority(OURS.public_key()),), SUBJECT.digest, pushed.manifest, pushed.blobs)
     assert found[0]["predicate"]["buildDefinition"]["externalParameters"]["project"] == "shop/orders"
 
 
@@ -141,9 +153,9 @@ def test_attestations_are_envelopes_about_the_image() -> None:
     [(THEIRS, SUBJECT.digest, "bad-signature"), (OURS, "sha256:" + "e" * 64, "wrong-digest")],
 )
 def test_attestations_of_others_or_about_others_are_denied(key: MemorySigner, digest: str, code: str) -> None:
-    pushed = signing.attest_image(SUBJECT, (statement(build(), {"x": SUBJECT.digest}),), OURS)
+    pushed = signing.attest_image(SUBJECT, (statement(build(), {"x": SUBJECT.digest}),), KeyCredential(OURS))
     with pytest.raises(Denied) as caught:
-        verify_attestations(key.public_key(), digest, pushed.manifest, pushed.blobs)
+        verify_attestations((KeyAuthority(key.public_key()),), digest, pushed.manifest, pushed.blobs)
     assert caught.value.code == code
 
 
@@ -176,4 +188,4 @@ def test_only_p256_keys_are_taken() -> None:
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     for pem in ("nonsense", other.public_bytes(serialization.Encoding.PEM, form).decode()):
         with pytest.raises(UserError):
-            verify_image(pem, SUBJECT.digest, signing.sign_image(SUBJECT, "x", OURS).manifest, {})
+            KeyAuthority(pem)

@@ -13,6 +13,7 @@ import pytest
 from starlette.applications import Starlette
 
 from aegis.adapters.egress_http import EgressRules, HttpEgress
+from aegis.core.ports import Response
 from aegis.registry.options import ImageMirrorRule
 from aegis.web import oci_api
 from support.live_server import serving
@@ -169,3 +170,87 @@ def test_a_basic_challenge_is_answered_with_the_declared_login(world: World) -> 
     assert mirror._authorization(source)["Authorization"].startswith("Basic ")
     elsewhere = 'Bearer realm="http://registry.example.org.elsewhere.example/token"'
     assert not mirror._log_in(source, elsewhere), "a login is not sent in the open, or to another that begins alike"
+
+
+def refer(world: World, subject: bytes, kind: str, *, tag: str = "") -> str:
+    """Push an artifact that refers to a manifest, to the source."""
+    about = {"mediaType": IMAGE, "digest": digest_of(subject), "size": len(subject)}
+    config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(b"{}"), "size": 2}
+    made = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE,
+        "artifactType": kind,
+        "config": config,
+        "layers": [],
+        "subject": about,
+    }
+    body = json.dumps(made).encode()
+    at = f"base/app/manifests/{tag or digest_of(body)}"
+    assert world.outside.put(at, content=body, headers={"Content-Type": IMAGE}).is_success
+    return digest_of(body)
+
+
+def listed(world: World, body: bytes) -> set[str]:
+    answer = world.pull(f"referrers/{digest_of(body)}")
+    assert answer.status_code == 200, answer.text
+    return {one["digest"] for one in answer.json()["manifests"]}
+
+
+def test_what_refers_to_an_image_at_its_source_is_brought_with_it(world: World) -> None:
+    body = world.push("1.0", b"layer")
+    signature = refer(world, body, "application/x-signature", tag=digest_of(body).replace(":", "-") + ".sig")
+    world.pull("manifests/1.0")
+    assert listed(world, body) == {signature}
+    assert world.pull(f"manifests/{digest_of(body).replace(':', '-')}.sig").status_code == 200
+    bill = refer(world, body, "application/x-sbom")
+    assert listed(world, body) == {signature}, "it is fresh"
+    world.fresh(-1)
+    assert listed(world, body) == {signature, bill}
+    only = world.pull(f"referrers/{digest_of(body)}?artifactType=application/x-sbom").json()["manifests"]
+    assert [one["digest"] for one in only] == [bill]
+    world.down()
+    assert listed(world, body) == {signature, bill}, "what was fetched outlives its source"
+
+
+def test_a_source_that_cannot_be_asked_for_referrers_is_not_said_to_have_none(world: World) -> None:
+    body = world.push("1.0", b"layer")
+    world.pull("manifests/1.0")
+    world.down()
+    assert world.pull(f"referrers/{digest_of(body)}").status_code == 503
+
+
+def test_referrers_of_a_source_without_that_api_are_found_under_its_tag(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = world.push("1.0", b"layer")
+    bill = refer(world, body, "application/x-sbom")
+    mirror = world.ours.registry.mirror
+    assert mirror is not None
+    asked = mirror._ask
+
+    def older(method: str, source: Any, path: str, headers: Any) -> Any:
+        return asked(method, source, path.replace("referrers/", "nothing/"), headers)
+
+    monkeypatch.setattr(mirror, "_ask", older)
+    assert listed(world, body) == {bill}
+    tagged = world.pull(f"manifests/{digest_of(body).replace(':', '-')}")
+    assert [one["digest"] for one in tagged.json()["manifests"]] == [bill]
+
+
+def test_referrers_come_in_pages_and_only_from_the_source(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = world.push("1.0", b"layer")
+    first, second = (refer(world, body, f"application/x-{number}") for number in (1, 2))
+    mirror = world.ours.registry.mirror
+    assert mirror is not None
+    asked = mirror._ask
+
+    def paged(method: str, source: Any, path: str, headers: Any) -> Any:
+        if not path.startswith("referrers/"):
+            return asked(method, source, path, headers)
+        name, further = (first, "?last=1") if "?" not in path else (second, "")
+        link = f"/v2/base/app/referrers/{digest_of(body)}{further}" if further else "https://elsewhere.example/v2/x"
+        index = {"schemaVersion": 2, "manifests": [{"digest": name}]}
+        return Response(status=200, headers={"link": f'<{link}>; rel="next"'}, body=json.dumps(index).encode())
+
+    monkeypatch.setattr(mirror, "_ask", paged)
+    assert listed(world, body) == {first, second}

@@ -208,3 +208,25 @@ def test_nobody_uploads_to_a_mirror(world: World) -> None:
     form = {":action": "file_upload", "protocol_version": "1"}
     answer = world.client.post("outside/legacy/", data=form, files={"content": wheel()})
     assert (answer.status_code, "mirrors another" in answer.text) == (403, True)
+
+
+def test_a_source_that_wants_a_login_gets_the_declared_one_and_no_other_host_does(world: World) -> None:
+    world.upload(world.outside, "public", wheel("public"))
+    world.ours.egress = HttpEgress(EgressRules(private=frozenset({world.addresses[0]})))
+    assert world.page("shop", "public").status_code == 503, "nobody logs in without a declaration"
+    there = f"http://{world.addresses[0]}/pypi/public/simple/"
+    rule = IndexRule(mirror=there, user="reader", password="$AEGIS_REGISTRY_HUB")
+    world.declare(shop=IndexRule(then=("outside",)), outside=rule)
+    name, data = wheel("public")
+    assert world.names("shop", "public") == [name]
+    assert world.client.get(f"shop/files/{name}").content == data
+    assert world.client.get(f"shop/files/{name}.metadata").status_code == 200
+    mirror = world.ours.indexes.mirror
+    assert mirror is not None
+    assert mirror._login(rule, f"{there}public/")
+    for elsewhere in (
+        "https://files.example.org/public.whl",
+        there.replace("http://", "https://"),
+        f"http://x.{there[7:]}",
+    ):
+        assert not mirror._login(rule, elsewhere)

@@ -16,6 +16,7 @@ from support.portal_world import NOW, SORA, World
 PAGES = (
     "/", "/runs", "/runs/run-now", "/runs/run-failed", "/runs/run-good", "/runs/run-failed/jobs/job-unit-test",
     "/approvals", "/promotions/pr-orders-prod", "/rollouts/ro1", "/releases", "/releases/orders@1.2.0",
+    "/releases/orders@1.2.0/contents", "/releases/orders@1.2.0/compare?from=orders@1.1.0",
     "/merge-requests/shop/orders/12", "/at", "/inbox",
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import defusedxml.ElementTree
 import pytest
 
+from aegis.core.spent import JobStep
 from aegis.core.types import JobRun, State
 from aegis.delivery.views import JobView
 from aegis.web.portal import pictures
@@ -45,20 +46,19 @@ def test_nothing_draws_nothing_and_does_not_fail():
     assert parsed(pictures.evidence((), upper=4.6, lower=-3.0, width=320, names=("a", "b"), label="c")) is not None
 
 
-def test_the_critical_path_goes_back_over_the_need_that_ended_last():
-    def job(name, end, *needs):
-        run = JobRun(id=name, name=name, stage="s", state=State.SUCCESS, started_at=NOW,
-                     finished_at=NOW + timedelta(seconds=end))  # fmt: skip
-        return JobView(job=run, needs=needs)
-
-    jobs = [job("lint", 5), job("fast", 10), job("slow", 30, "lint"), job("image", 50, "fast", "slow")]
-    assert pictures.critical_path(jobs) == {"lint", "slow", "image"}
-    assert pictures.critical_path([]) == frozenset()
-
-
-def test_a_need_of_itself_does_not_hang_a_page():
-    run = JobRun(id="a", name="a", stage="s", state=State.SUCCESS, started_at=NOW, finished_at=NOW)
-    assert pictures.critical_path([JobView(job=run, needs=("a",))]) == {"a"}
+def test_bars_show_the_parts_of_a_job_and_mark_the_critical_path():
+    steps = (
+        JobStep(name="get_sources", started_at=NOW, seconds=2.0),
+        JobStep(name="step_script", started_at=NOW + timedelta(seconds=2), seconds=6.0),
+        JobStep(name="upload_artifacts", started_at=NOW + timedelta(seconds=8), seconds=2.0),
+    )
+    run = JobRun(id="a", name="a", stage="s", state=State.SUCCESS, started_at=NOW,
+                 finished_at=NOW + timedelta(seconds=10), steps=steps)  # fmt: skip
+    beside = replace(run, id="b", name="b", steps=())
+    bars = pictures.bars([JobView(job=run), JobView(job=beside)], NOW, frozenset({"a"}))
+    drawn = [[one.get("class") for one in parsed(bar.picture).iter("rect")] for bar in bars]
+    assert drawn == [["critical", "part prepare", "part upload"], [""]]
+    assert [bar.critical for bar in bars] == [True, False]
 
 
 def test_bars_are_in_the_order_in_which_jobs_began_with_their_wait():

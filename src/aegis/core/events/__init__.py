@@ -31,6 +31,8 @@ from aegis.core.events.building import (
     RunFinished,
     RunRefused,
     RunStarted,
+    VariableRemoved,
+    VariableSet,
     VerdictGiven,
 )
 from aegis.core.events.delivering import (
@@ -133,6 +135,8 @@ __all__ = [
     "SessionOpened",
     "TokenIssued",
     "TokenRevoked",
+    "VariableRemoved",
+    "VariableSet",
     "VerdictGiven",
     "event",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aegis.core.events.records import event
-from aegis.core.plan import JobEnvironment, Variable
+from aegis.core.plan import CiVariable, JobEnvironment, Variable
 from aegis.core.types import Artifact, Change, Evidence, JobRun, PublishedRelease, Release, Run, State, Verdict
 
 # -- source -----------------------------------------------------------------------------------------------
@@ -204,6 +204,28 @@ class RunFinished:
     run: str
     state: State
     reused: int = 0
+
+
+@event("aegis.variable.set")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariableSet:
+    """A CI variable is kept, or changed; `before` is its environment scope until now where that is another.
+
+    Its value is not here. Subject `variables/<owner>`.
+    """
+
+    variable: CiVariable
+    before: str = ""
+
+
+@event("aegis.variable.removed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariableRemoved:
+    """A CI variable is kept no longer."""
+
+    owner: str
+    key: str
+    environment_scope: str
 
 
 # -- artifacts, evidence, verdicts, releases --------------------------------------------------------------

@@ -58,11 +58,13 @@ from aegis.delivery.commands.operating import (
     MakeLoginLink,
     PromotePackage,
     RemoveRunner,
+    RescanReleases,
     ResetRunnerToken,
     RevokeToken,
     ScrubRegistry,
     YankPackage,
 )
+from aegis.delivery.commands.variables import ChangeVariable, CreateVariable, RemoveVariable
 from aegis.delivery.commands.verbs import (
     NAMES,
     VERBS,
@@ -80,6 +82,7 @@ __all__ = [
     "CancelJob",
     "CancelRun",
     "ChangeRunner",
+    "ChangeVariable",
     "CleanUpGitLabRegistry",
     "CleanUpRegistry",
     "CloseMergeRequest",
@@ -91,6 +94,7 @@ __all__ = [
     "CreateBranch",
     "CreateProject",
     "CreateRunner",
+    "CreateVariable",
     "CutRelease",
     "DecideAutomatically",
     "DeleteBranch",
@@ -110,6 +114,8 @@ __all__ = [
     "RefreshMergeRequests",
     "RejectPromotion",
     "RemoveRunner",
+    "RemoveVariable",
+    "RescanReleases",
     "ResetRunnerToken",
     "ResumePromotions",
     "RetryJob",

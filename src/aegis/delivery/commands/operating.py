@@ -145,6 +145,12 @@ class ScrubRegistry:
     seconds: float = 20.0
 
 
+@verb("rescan-releases")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescanReleases:
+    """Look up in the declared advisories what runs, waits for a promotion, or is a project's newest release."""
+
+
 @verb("apply-retention")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyRetention:

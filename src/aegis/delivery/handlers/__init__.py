@@ -21,10 +21,12 @@ NOUNS: Final = (
     "runners",
     "sources",
     "verifications",
+    "rescans",
     "registries",
     "hosted_registries",
     "packages",
     "retention",
+    "variables",
 )
 
 

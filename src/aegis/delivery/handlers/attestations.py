@@ -70,7 +70,10 @@ def attach(context: Context, repository: ImageRepository, artifact: Artifact, ru
         finished_at=job.finished_at if job else None,
     )
     statements = (provenance.statement(build, subjects), provenance.sbom_statement(subjects, json.loads(inventory)))
-    push(repository, signing.attest_image(subject_of(repository, artifact.digest), statements, context.signer))
+    push(
+        repository,
+        signing.attest_image(subject_of(repository, artifact.digest), statements, context.notary.credential()),
+    )
 
 
 def standing_on(repository: ImageRepository, digest: str) -> str:

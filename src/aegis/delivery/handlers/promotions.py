@@ -12,7 +12,7 @@ from aegis.core.types import Promotion, PromotionState, Release
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import SYSTEM, Asking, handles
-from aegis.delivery.handlers import manifests, trust
+from aegis.delivery.handlers import manifests, rescans, trust
 from aegis.delivery.options import EnvironmentOptions
 from aegis.delivery.queries.entries import PromotionEntry
 from aegis.delivery.views import Result
@@ -105,6 +105,8 @@ def propose(
     if context.subject(subject):
         return Result(seq=context.ledger.head().seq, message="already proposed", subject=subject)
     trust.deployable(context, release)
+    if not rollback:  # what was there before may be worse than what is left, and only a person can weigh that
+        rescans.permitted(context, release)
     planned = manifests.plan(context, release, environment.name, promotion_id)
     if planned.previous == release.id:
         return Result(seq=context.ledger.head().seq, message=f"{release.id} is there already", subject=subject)
@@ -345,6 +347,8 @@ def commit(context: Context, command: ask.CommitPromotion, asking: Asking) -> Re
     release = release_of(context, promotion.release)
     try:
         trust.deployable(context, release)
+        if not promotion.rollback:
+            rescans.permitted(context, release)
         planned = manifests.plan(context, release, promotion.environment, promotion.id)
         approved = approvals.reaffirm(
             promotion,

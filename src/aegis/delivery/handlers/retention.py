@@ -6,6 +6,7 @@ that another record speaks of (a later run that reused it, a release's evidence)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,6 +19,7 @@ from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
 from aegis.delivery.protection import mentioned
 from aegis.delivery.views import Result
+from aegis.execution.parcel_garbage import release
 
 PAGE = 1000
 FINISHED = events.NAMES[events.RunFinished][0]
@@ -88,23 +90,20 @@ def _jobs(context: Context, run: str) -> list[JobRun]:
 
 def _delete(context: Context, past: _Past, jobs: list[JobRun], *, dry_run: bool) -> tuple[int, int]:
     """Files and bytes deleted."""
-    sizes = {file.digest: file.size for job in jobs for file in (*job.files, *((job.trace,) if job.trace else ()))}
+    files = {file.digest for job in jobs for file in (*job.files, *((job.trace,) if job.trace else ()))}
     own = {f"run/{run}" for run in past.runs}
 
     def beside(record: Record) -> bool:
         return record.subject in own and isinstance(record.data, events.JobFinished)
 
-    needed = mentioned(context, frozenset(sizes), beside=beside)
-    going = {
-        digest: size
-        for digest, size in sizes.items()
-        if digest not in needed
-        and not context.images.images.in_use(digest)
-        and not context.packages.store.in_use(digest)
-    }
+    done = release(context.blobs, files, lambda some: _needed(context, some, beside), dry_run=dry_run)
     if not dry_run:
-        for digest in going:
-            context.blobs.delete(digest)
         for job in jobs:
             context.traces.delete(job.id)
-    return len(going), sum(going.values())
+    return done.blobs, done.freed
+
+
+def _needed(context: Context, some: frozenset[str], beside: Callable[[Record], bool]) -> frozenset[str]:
+    images, packages = context.images.images, context.packages.store
+    used = {one for one in some if images.in_use(one) or packages.in_use(one)}
+    return mentioned(context, some - used, beside=beside) | used

@@ -200,7 +200,7 @@ def compile_for(context: Context, wish: Wish) -> Compilation:
     info = repository.log(wish.commit, limit=1)[0]
     is_tag = wish.ref.startswith("refs/tags/")
     protected = options.is_protected(wish.ref)
-    own = given(project.variables, protected=protected)
+    own = given(context.variables.levels(project), protected=protected)
     request = CompileRequest(
         files=CommitFiles(repository, wish.commit),
         root=PIPELINE_FILE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from aegis.core import events
 from aegis.core.errors import Denied, NotFound
@@ -18,15 +19,14 @@ from aegis.supplychain import signing
 def sign_image(context: Context, repository: ImageRepository, artifact: Artifact) -> events.ArtifactSigned:
     """Sign an image where it lies and keep the signature beside it; the event to be recorded."""
     subject = subject_of(repository, artifact.digest)
-    signed = signing.sign_image(subject, f"{context.registry}/{artifact.project}", context.signer)
+    credential = context.notary.credential()
+    signed = signing.sign_image(subject, f"{context.registry}/{artifact.project}", credential)
     push(repository, signed)
-    return events.ArtifactSigned(
-        digest=artifact.digest, key=signing.key_fingerprint(context.signer.public_key()), signature=signed.digest
-    )
+    return events.ArtifactSigned(digest=artifact.digest, key=credential.name, signature=signed.digest)
 
 
 def deployable(context: Context, release: Release) -> None:
-    """Raise `Denied` unless the release's image is signed by this server's key and not quarantined."""
+    """Raise `Denied` unless the release's image is signed by whom the declaration trusts and not quarantined."""
     image = release.image
     if image is None:
         raise Denied("release-without-image", f"{release.id} has no image: a library is published, not deployed")
@@ -44,7 +44,18 @@ def deployable(context: Context, release: Release) -> None:
         manifest = None
     layers = json.loads(manifest)["layers"] if manifest else []
     blobs = {one["digest"]: b"".join(repository.read_blob(one["digest"])) for one in layers}
-    signing.verify_image(context.signer.public_key(), image.digest, manifest, blobs)
+    signing.verify_image(context.notary.trusted(), image.digest, manifest, blobs)
+
+
+def statements(context: Context, release: Release) -> tuple[dict[str, Any], ...]:
+    """What is attested of the release's image, by whom the declaration trusts; `Denied` or `NotFound` where nothing is."""
+    image = release.image
+    if image is None:
+        return ()
+    repository = context.images.repository(release.project, actor="aegis")
+    body = repository.manifest(signing.attestation_tag(image.digest)).body
+    blobs = {one["digest"]: b"".join(repository.read_blob(one["digest"])) for one in json.loads(body)["layers"]}
+    return signing.verify_attestations(context.notary.trusted(), image.digest, body, blobs)
 
 
 def quarantined(release: Release, reason: str, asking: Asking) -> Draft:

@@ -16,9 +16,12 @@ from aegis.delivery import dossiers
 from aegis.delivery.context import Context
 from aegis.delivery.handlers import attestations, trust
 from aegis.delivery.handlers.promotions import release_of
+from aegis.delivery.handlers.rescans import ADVISORIES
 from aegis.delivery.queries.entries import RunEntry
 from aegis.gates import reports
 from aegis.supplychain import signing
+from aegis.supplychain.compare import Difference, Known, compare
+from aegis.supplychain.sbom import Component
 
 SBOM: Final = "sbom"
 
@@ -29,7 +32,7 @@ def dossier(context: Context, name: str) -> dossiers.Dossier:
     run = context.world.read(lambda state: state.runs.get(release.run)) or RunEntry.fold(
         context.subject(f"run/{release.run}")
     )
-    evidence = (*(run.evidence if run is not None else ()), *later)
+    evidence = _counting((*(run.evidence if run is not None else ()), *later))
     commit = context.repository(release.project).log(release.commit, limit=1)[0]
     image = release.image
     return dossiers.Dossier(
@@ -46,12 +49,34 @@ def dossier(context: Context, name: str) -> dossiers.Dossier:
     )
 
 
+def comparison(context: Context, before: str, after: str) -> Difference:
+    """How two releases differ: packages, size, layers, findings, licences."""
+    return compare(_known(dossier(context, before)), _known(dossier(context, after)))
+
+
+def _known(one: dossiers.Dossier) -> Known:
+    image = one.image
+    packages = image.packages if image else ()
+    return Known(
+        name=one.release, digest=image.digest if image else "", size=image.size if image else 0,
+        layers=image.layers if image else {}, findings=dict.fromkeys(one.findings, ""),
+        packages=tuple(
+            Component(name=each.name, version=each.version, purl=each.purl, licences=each.licences) for each in packages
+        ),
+    )  # fmt: skip
+
+
 def signing_key(context: Context) -> dossiers.SigningKeyView:
     """What this server signs images with, and where."""
     key = context.signer.public_key()
     names = (name for name, one in context.options.projects.items() if one.service)
     repositories = tuple(f"{context.address}/{name}" for name in names)
-    return dossiers.SigningKeyView(public_key=key, fingerprint=signing.key_fingerprint(key), repositories=repositories)
+    return dossiers.SigningKeyView(
+        public_key=key,
+        fingerprint=signing.key_fingerprint(key),
+        repositories=repositories,
+        keyless=context.options.keyless,
+    )
 
 
 def _named(context: Context, name: str) -> tuple[Release, list[Evidence]]:
@@ -69,6 +94,14 @@ def _named(context: Context, name: str) -> tuple[Release, list[Evidence]]:
     if not found:
         raise NotFound("no-such-artifact", f"no release holds {name}", hint="aegis release list")
     return found[-1]
+
+
+def _counting(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """Without what a rescan has replaced: the scans of the run, and earlier rescans."""
+    rescanned = [one for one in evidence if ADVISORIES in one.summary]
+    if not rescanned:
+        return evidence
+    return tuple(one for one in evidence if one.kind != reports.DEPENDENCIES or one is rescanned[-1])
 
 
 def _findings(context: Context, evidence: tuple[Evidence, ...]) -> tuple[str, ...]:
@@ -101,7 +134,7 @@ def _image(context: Context, release: Release, image: Artifact) -> dossiers.Imag
             for one in attestations.components(repository, image.digest)
         ),
         trusted=_trusted(context, release),
-        attested=_attested(context, release, image),
+        attested=_attested(context, release),
     )
 
 
@@ -123,13 +156,9 @@ def _trusted(context: Context, release: Release) -> str:
     return "yes"
 
 
-def _attested(context: Context, release: Release, image: Artifact) -> tuple[str, ...]:
+def _attested(context: Context, release: Release) -> tuple[str, ...]:
     """The predicates of the attestations whose signatures hold now."""
-    repository = context.images.repository(release.project, actor="aegis")
     try:
-        body = repository.manifest(signing.attestation_tag(image.digest)).body
-        blobs = {one["digest"]: b"".join(repository.read_blob(one["digest"])) for one in json.loads(body)["layers"]}
-        statements = signing.verify_attestations(context.signer.public_key(), image.digest, body, blobs)
+        return tuple(sorted({str(one.get("predicateType")) for one in trust.statements(context, release)}))
     except AegisError:
         return ()
-    return tuple(sorted({str(one.get("predicateType")) for one in statements}))

@@ -44,6 +44,21 @@ class Explanations:
         ]  # fmt: skip
         return tuple(sorted(found, key=lambda cause: -cause.confidence))
 
+    def inputs(self, entry: RunEntry, plan: Plan) -> views.RunInputs:
+        """What the run was made of."""
+        run = entry.run
+        _, locks = self._tree(run.project, run.commit)
+        made = [
+            (spec.name, inputs_of(spec, commit=run.commit, ref=run.ref, files={}, locks=locks)) for spec in plan.jobs
+        ]
+        jobs = tuple(
+            views.JobInputs(
+                name=name, image=one.image, services=one.services, variables=one.variables, script=one.script
+            )
+            for name, one in made
+        )
+        return views.RunInputs(run=run.id, commit=run.commit, locks=locks, jobs=jobs)
+
     def _explained(self, entry: RunEntry, plan: Plan, job: JobRun) -> Explanation:
         known = self._known.get(job.id)
         if known is None:

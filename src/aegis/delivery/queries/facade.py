@@ -16,7 +16,7 @@ from aegis.delivery import dossiers, views
 from aegis.delivery.context import Context
 from aegis.delivery.handlers.merge_requests import obstacles
 from aegis.delivery.handlers.promotions import promotion_of, release_of
-from aegis.delivery.queries import dossier, fleet, places, waits
+from aegis.delivery.queries import dossier, fleet, insight, places, runs, waits
 from aegis.delivery.queries.entries import MergeRequestEntry, PromotionEntry, ReleaseEntry, RolloutEntry, RunEntry
 from aegis.delivery.queries.explanations import Explanations
 from aegis.delivery.queries.lines import line
@@ -25,6 +25,8 @@ from aegis.delivery.runner_views import RunnerView
 from aegis.delivery.views import Actor
 from aegis.delivery.why_views import WhyView
 from aegis.execution.ports import TraceStore
+from aegis.observe.spans import RunTrace
+from aegis.supplychain.compare import Difference
 
 WAIT_SECONDS: Final = 2.0
 PROBLEMS: Final = frozenset({DeploymentState.DEGRADED})
@@ -141,12 +143,7 @@ class Facade:
         )
 
     def _run_entry(self, run: str) -> RunEntry:
-        entry = self._context.world.read(lambda state: state.runs.get(run)) or RunEntry.fold(
-            self._context.subject(f"run/{run}")
-        )
-        if entry is None:
-            raise NotFound("no-such-run", f"there is no run {run!r}", hint="`aegis status` lists the latest")
-        return entry
+        return runs.entry(self._context, run)
 
     def run(self, actor: Actor, run: str, *, min_seq: int = 0) -> views.RunView:
         """See `Queries`."""
@@ -180,8 +177,20 @@ class Facade:
             causes=self._explanations.causes(entry, plan),
             release=entry.run.release,
             isolation=next((job.isolation for job in entry.jobs.values() if job.isolation), ""),
+            course=insight.course_of(context, entry, plan),
             seq=self._seq(),
         )
+
+    def run_inputs(self, actor: Actor, run: str) -> views.RunInputs:
+        """See `Queries`."""
+        entry = self._run_entry(run)
+        self._enter(actor, project=entry.run.project)
+        return self._explanations.inputs(entry, self._plan(entry))
+
+    def environments(self, actor: Actor, *, project: str = "") -> tuple[views.JobEnvironment, ...]:
+        """See `Queries`."""
+        self._enter(actor, project=project)
+        return runs.environments(self._context, project)
 
     def why(self, actor: Actor, run: str, job: str) -> WhyView:
         """See `Queries`."""
@@ -189,27 +198,21 @@ class Facade:
         self._enter(actor, project=entry.run.project)
         return waits.view(self._context, entry, self._plan(entry), job)
 
+    def spans(self, actor: Actor, run: str) -> RunTrace:
+        """See `Queries`."""
+        entry = self._run_entry(run)
+        self._enter(actor, project=entry.run.project)
+        return insight.trace(self._context, run, self._plan(entry))
+
     def _plan(self, entry: RunEntry) -> Plan:
         return codec.decode(self._context.blobs.get(entry.run.plan), Plan)
 
     # -- traces -------------------------------------------------------------------------------------------
 
-    def _job(self, run: str, job: str) -> tuple[str, str, int, bool]:
-        """Of a job: its id, the digest of its closed trace (empty while open), its size, whether it has ended."""
-        entry = self._run_entry(run)
-        jobs = list(entry.jobs.values())
-        if not entry.run.state.finished:
-            jobs += self._context.engine.run(run).jobs
-        found = next((one for one in jobs if job in (one.name, one.id)), None)
-        if found is None:
-            raise NotFound("no-such-job", f"run {run} has no job {job!r}")
-        closed = found.trace
-        return found.id, closed.digest if closed else "", closed.size if closed else 0, found.state.finished
-
     def trace(self, actor: Actor, run: str, job: str, *, offset: int = 0, limit: int = 1 << 20) -> views.TraceChunk:
         """See `Queries`."""
         self._enter(actor)
-        job_id, digest, size, ended = self._job(run, job)
+        job_id, digest, size, ended = runs.job(self._context, run, job)
         if digest and self._context.blobs.size(digest) is None:
             raise NotFound("log-expired", f"the log of {job} is past its time and was deleted", hint="see `retention:`")
         if digest:
@@ -222,7 +225,7 @@ class Facade:
     def trace_wait(self, actor: Actor, run: str, job: str, *, offset: int, timeout: float) -> bool:
         """See `Queries`."""
         self._enter(actor)
-        job_id, digest, _, ended = self._job(run, job)
+        job_id, digest, _, ended = runs.job(self._context, run, job)
         return True if digest or ended else self._traces.wait(job_id, offset, timeout)
 
     # -- promotions and rollouts --------------------------------------------------------------------------
@@ -377,6 +380,11 @@ class Facade:
         """See `Queries`."""
         self._enter(actor)
         return dossier.dossier(self._context, release)
+
+    def comparison(self, actor: Actor, before: str, after: str) -> Difference:
+        """See `Queries`."""
+        self._enter(actor)
+        return dossier.comparison(self._context, before, after)
 
     def signing_key(self, actor: Actor) -> dossiers.SigningKeyView:
         """See `Queries`."""

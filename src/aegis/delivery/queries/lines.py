@@ -18,6 +18,8 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
         f"{e.environment.name}: {e.environment.action} by {e.job}{'' if e.ok else ', not passed'}"
     ),
     events.EnvironmentStopping: lambda e: f"{e.name} is to stop: {e.reason}",
+    events.VariableSet: lambda e: f"variable {e.variable.key} of {e.variable.owner} set",
+    events.VariableRemoved: lambda e: f"variable {e.key} of {e.owner} removed",
     events.RunFinished: lambda e: f"pipeline {e.state}",
     events.VerdictGiven: lambda e: f"the gates say {e.verdict.outcome}",
     events.ReleaseCreated: lambda e: f"released {e.release.id}",

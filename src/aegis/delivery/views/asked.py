@@ -16,17 +16,20 @@ from aegis.delivery.views.shown import (
     AtView,
     HomeView,
     InboxEntry,
+    JobEnvironment,
     MergeRequestView,
     PromotionView,
     ReleaseView,
     Result,
     RolloutView,
+    RunInputs,
     RunSummary,
     RunView,
     StatusView,
     TraceChunk,
 )
 from aegis.delivery.why_views import WhyView
+from aegis.observe.spans import RunTrace
 
 
 class Queries(DossierQueries, Protocol):
@@ -47,8 +50,20 @@ class Queries(DossierQueries, Protocol):
         """One run."""
         ...
 
+    def run_inputs(self, actor: Actor, run: str) -> RunInputs:
+        """What the jobs of a run were made of; `NotFound`."""
+        ...
+
+    def environments(self, actor: Actor, *, project: str = "") -> tuple[JobEnvironment, ...]:
+        """The environments that jobs of a project (empty: of every one) have deployed."""
+        ...
+
     def why(self, actor: Actor, run: str, job: str) -> WhyView:
         """Why a job of a run waits or is slow; `NotFound`."""
+        ...
+
+    def spans(self, actor: Actor, run: str) -> RunTrace:
+        """A run as a trace, as far as it has come; `NotFound`."""
         ...
 
     def trace(self, actor: Actor, run: str, job: str, *, offset: int = 0, limit: int = 1 << 20) -> TraceChunk:

@@ -20,6 +20,7 @@ from aegis.core.types import (
     Verdict,
     Workload,
 )
+from aegis.observe.course import Course
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,49 @@ class RunView:
     causes: tuple[Cause, ...] = ()
     release: str | None = None
     isolation: str = ""
+    course: Course = field(default_factory=Course)
+    """Its critical path, what that waited for, what would have saved most."""
     seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInputs:
+    """What a job was made of beside its commit; values of masked variables never stand in it."""
+
+    name: str
+    image: str = ""
+    services: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    script: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInputs:
+    """What a run was made of: its commit, the versions that the commit's locks name, and its jobs."""
+
+    run: str
+    commit: str
+    locks: Mapping[str, Mapping[str, str]]
+    jobs: tuple[JobInputs, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnvironment:
+    """An environment that a job has deployed. `deployed_at` is None until such a job has passed."""
+
+    project: str
+    name: str
+    state: str
+    tier: str = ""
+    url: str = ""
+    ref: str = ""
+    commit: str = ""
+    run: str = ""
+    job: str = ""
+    stop_job: str = ""
+    deployed_at: datetime | None = None
+    stops_at: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,13 @@ from typing import Final, ParamSpec, TypeVar
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
 from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.types import JobUsage, State, StoredFile
+from aegis.core.spent import JobUsage
+from aegis.core.types import Run, State, StoredFile
 from aegis.execution import environment, script, transfer
+from aegis.execution.network import Network, unheard
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import (
-    CacheIndex,
+    CacheEntry,
     Executor,
     Exit,
     ImageRoot,
@@ -35,12 +37,13 @@ from aegis.execution.ports import (
 )
 from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
 from aegis.execution.schedule import SYSTEM_FAILURE
+from aegis.execution.sealed import SealedNotes
 from aegis.execution.services import requests
 from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
 from aegis.execution.supervise.log import JobLog
-from aegis.execution.supervise.places import empty, give
-from aegis.execution.trace import coverage, readable
+from aegis.execution.supervise.places import empty, give, make, tool_cache
+from aegis.execution.supervise.report import report
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,7 +60,7 @@ class Tools:
     executor: Executor
     workspaces: Workspaces
     blobs: Blobs
-    caches: CacheIndex
+    caches: SealedNotes[CacheEntry]
     clock: Clock
     masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
     options: SupervisorOptions
@@ -65,6 +68,8 @@ class Tools:
     """Where `image:` comes from; None: jobs with images are refused."""
     on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
     """Called while the failed job's sandbox still exists: for a shell in it."""
+    network: Callable[[Run], Network] = lambda _: Network()
+    """The widest network that jobs of a run may have."""
 
 
 @dataclass(slots=True)
@@ -76,6 +81,8 @@ class _Course:
     sandbox: Sandbox | None = None
     image: ImageRoot | None = None
     services: tuple[ServiceRequest, ...] = ()
+    starved: str = ""
+    """What is said where a process of it was ended for want of memory."""
     running: bool = False
     begun: bool = False
     """Whether the script was started: without it there is nothing to clean up by `after_script`."""
@@ -95,8 +102,11 @@ class JobWork:
         self._course = _Course()
         self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
+        self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
+        self._kept = contextlib.ExitStack()
         self._log = self._make_log({})
+        self._bug: Exception | None = None
 
     @property
     def place(self) -> Place:
@@ -128,15 +138,16 @@ class JobWork:
     async def work(self) -> None:
         """Carry the job out and report its result; only bugs are raised."""
         watching = asyncio.create_task(self._watch())
-        try:
-            result = await self._result()
-        finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
-        with contextlib.suppress(AegisError):
-            # Refused: the server has given the job up. Failed: the lease runs out, and the server says so.
-            await self._call(self._tools.source.finish, self._assignment.job.id, result)
+        with self._kept:
+            try:
+                result = await self._result()
+            finally:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+            await report(self._call, self._tools.source, self._assignment.job.id, result)
+        if self._bug is not None:
+            raise self._bug
 
     async def _result(self) -> JobResult:
         try:
@@ -149,10 +160,13 @@ class JobWork:
             result = self._refused(SYSTEM_FAILURE, error.message, error.hint)
         except OSError as error:
             result = self._refused(SYSTEM_FAILURE, f"{error.filename or 'the runner'}: {error.strerror}", "")
+        except Exception as error:  # noqa: BLE001 - the job ends now and says why, instead of being silent until it is lost
+            self._bug = error
+            result = self._refused(SYSTEM_FAILURE, f"the runner has a bug: {type(error).__name__}: {error}", "")
         finally:
             await self._leave()
         await self._log.close()
-        result = replace(result, usage=self._course.usage)
+        result = replace(result, usage=self._course.usage, steps=self._log.steps)
         if self._log.broken and result.state is State.SUCCESS:
             result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result
@@ -195,9 +209,10 @@ class JobWork:
     async def _carry(self) -> JobResult:
         assignment = self._assignment
         name = self._options.name
-        self._log.line(f"Running with aegis on {name} ({self._tools.executor.isolation})")
-        timeout = assignment.spec.timeout
-        async with self._deadline(timeout):
+        isolation, network = self._tools.executor.isolation, self._network.policy
+        self._log.line(f"Running with aegis on {name} ({isolation}, network: {network})")
+        self._say([text] if (text := unheard(self._network, assignment.spec.variables)) else [])
+        async with self._deadline(assignment.spec.timeout):
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
         result = self._judged(ended)
@@ -214,7 +229,7 @@ class JobWork:
     async def _prepare(self) -> None:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
-        await self._call(self._make_place)
+        await self._call(make, self._place, self._environment.files)
         if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
             async with self._section("prepare_executor"):
                 await self._pull(self._tools.images, spec.image, spec.services)
@@ -274,8 +289,8 @@ class JobWork:
         await self._call(empty, self._place.work)
 
     async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False, services: bool = True) -> Sandbox:
-        writable = await self._call(self._tool_cache)
-        owner = self._tools.executor.owner
+        owner, kept = self._tools.executor.owner, self._options.tool_cache
+        writable = await self._call(tool_cache, kept, self._place, self._cache_name, owner) if kept else {}
         if owner is not None:
             own = (self._place.tmp, self._place.home, self._place.files)
             await self._call(give, own if owned else (self._place.work, *own), owner)
@@ -294,6 +309,7 @@ class JobWork:
                 user=environment.expand(asked.user or "", values) if asked is not None and image is not None else "",
                 services=self._course.services if services else (),
                 log=self._log,
+                network=self._network,
                 show_services=values.get("CI_DEBUG_SERVICES", "").lower() in {"true", "1"},
             )
         )
@@ -303,37 +319,15 @@ class JobWork:
         named = {Path(value) for value in self._options.passthrough.values() if value.startswith("/")}
         return tuple(path for path in self._options.read_only if path in named)
 
-    def _make_place(self) -> None:
-        for path in (self._place.root, self._place.work, self._place.tmp, self._place.home, self._place.files):
-            path.mkdir(mode=0o755, parents=True)
-        for name, value in self._environment.files.items():
-            file = self._place.files / name
-            file.write_text(value, encoding="utf-8", errors="surrogateescape")
-            file.chmod(0o600)
-
-    def _tool_cache(self) -> dict[str, Path]:
-        root = self._options.tool_cache
-        if root is None:
-            return {}
+    @property
+    def _cache_name(self) -> str:
         trust = "protected" if self._assignment.trusted else "open"
-        folder = root / self._assignment.run.project.replace("/", "--") / trust
-        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        owner = self._tools.executor.owner
-        if owner is not None and folder.stat().st_uid != owner[0]:
-            give((folder,), owner)
-        cache = self._place.home / ".cache"
-        if self._place.inner_home == str(self._place.home):
-            if not cache.is_symlink():
-                cache.symlink_to(folder)
-            return {}
-        cache.mkdir(exist_ok=True)
-        return {f"{self._place.inner_home}/.cache": folder}
+        return f"{self._assignment.run.project.replace('/', '--')}/{trust}"
 
     @property
     def _caches(self) -> transfer.Caches:
         return transfer.Caches(
-            index=self._tools.caches,
+            notes=self._tools.caches,
             blobs=self._tools.blobs,
             clock=self._tools.clock,
             trusted=self._assignment.trusted,
@@ -354,6 +348,9 @@ class JobWork:
                 ended = await sandbox.run(script.render(commands), values, self._log)
             finally:
                 self._course.running = False
+        if ended.out_of_memory:
+            self._course.starved = self._options.limits.used_up
+            self._log.line(f"WARNING: {self._course.starved}", colour=_YELLOW)
         if ended.usage is not None:
             self._course.usage = ended.usage if self._course.usage is None else self._course.usage + ended.usage
         return ended
@@ -392,7 +389,7 @@ class JobWork:
             state=State.FAILED,
             exit_code=ended.code,
             failure_reason="script_failure",
-            message=f"the script ended with exit code {ended.code}",
+            message=self._course.starved or f"the script ended with exit code {ended.code}",
         )
 
     async def _keep(self, result: JobResult) -> JobResult:
@@ -408,6 +405,7 @@ class JobWork:
                     )
                 )  # fmt: skip
         if spec.artifacts:
+            self._kept.enter_context(self._tools.blobs.hold())
             async with self._section("upload_artifacts"):
                 files, lines = await self._call(
                     transfer.collect, spec.artifacts, self._place.work, values, self._tools.blobs,
@@ -417,21 +415,8 @@ class JobWork:
                 result = replace(result, files=files)
         if spec.coverage:
             await self._log.flush()
-            result = replace(result, coverage=self._coverage(spec.coverage))
+            result = replace(result, coverage=self._log.coverage(spec.coverage))
         return result
-
-    def _coverage(self, expression: str) -> float | None:
-        import re2  # noqa: PLC0415 - only jobs with `coverage:` need it
-
-        try:
-            pattern = re2.compile(f"(?m){expression.strip('/')}")
-        except re2.error as error:
-            self._log.line(f"WARNING: coverage: {expression} is not a regular expression: {error}", colour=_YELLOW)
-            return None
-        return coverage(
-            readable(self._log.tail),
-            lambda text: [found.group(1 if pattern.groups else 0) or "" for found in pattern.finditer(text)],
-        )
 
     def _told(self, result: JobResult) -> JobResult:
         if result.state is State.SUCCESS:
@@ -468,6 +453,8 @@ class JobWork:
 
     def stop(self, why: str) -> None:
         """End the script: `cancel`, `timeout`, `abort` (no `after_script`) or `shutdown`. The first reason counts."""
+        if why == "shutdown" and self._course.stop:
+            why = "abort"  # what is being stopped already gets no more time for its `after_script` either
         if not self._course.stop or why == "abort":
             self._course.stop = why
             self._halt_script()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from aegis.core.errors import AegisError
 from aegis.core.ports import Masker
+from aegis.core.spent import JobStep
 from aegis.execution.runners import Signal, TraceAck
-from aegis.execution.trace import TraceWriter
+from aegis.execution.trace import TraceWriter, coverage, readable
 
 _TAIL: Final = 1024 * 1024
 _FULL: Final = 2 * 1024 * 1024
@@ -37,6 +39,9 @@ class JobLog:
         self._task: asyncio.Task[None] | None = None
         self.signal = Signal.CONTINUE
         self.broken = ""
+        self.steps: tuple[JobStep, ...] = ()
+        """The sections that have been closed, and how long each took."""
+        self._begun: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin to send by itself."""
@@ -56,16 +61,34 @@ class JobLog:
 
     def section(self, name: str, at: float) -> None:
         """Open a foldable section."""
+        self._begun[name] = at
         self._writer.section(name, at)
 
     def section_end(self, name: str, at: float) -> None:
         """Close it."""
+        begun = self._begun.pop(name, at)
+        step = JobStep(name=name, started_at=datetime.fromtimestamp(begun, UTC), seconds=round(at - begun, 6))
+        self.steps = (*self.steps, step)
         self._writer.section_end(name, at)
 
     @property
     def tail(self) -> bytes:
         """The last MiB of the masked log."""
         return bytes(self._tail[-_TAIL:])
+
+    def coverage(self, expression: str) -> float | None:
+        """What `coverage:` finds in the end of the log; an expression that cannot be read is said there."""
+        import re2  # noqa: PLC0415 - only jobs with `coverage:` need it
+
+        try:
+            pattern = re2.compile(f"(?m){expression.strip('/')}")
+        except re2.error as error:
+            self.line(f"WARNING: coverage: {expression} is not a regular expression: {error}", colour="33;1")
+            return None
+        return coverage(
+            readable(self.tail),
+            lambda text: [found.group(1 if pattern.groups else 0) or "" for found in pattern.finditer(text)],
+        )
 
     async def flush(self) -> None:
         """Send everything that is ready."""

@@ -35,7 +35,12 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping: set[asyncio.Task[None]] = set()
         options = tools.options
-        self._runner = Runner(name=options.name, isolation=tools.executor.isolation, tags=options.tags)
+        self._runner = Runner(
+            name=options.name,
+            isolation=tools.executor.isolation,
+            tags=options.tags,
+            network=lambda run, spec: tools.network(run).tightened(spec.variables).policy.value,
+        )
         self._threads: ThreadPoolExecutor | None = None
         self._stopping = False
         self._acquiring = False

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from aegis.delivery.views import Commands, Queries, Sessions
-from aegis.web.portal import actions, logins, pages, rendering, traces
+from aegis.web.portal import actions, contents, logins, pages, rendering, traces
 from aegis.web.portal.doors import Handler, Portal
 
 PAGES: Final[tuple[tuple[str, Handler], ...]] = (
@@ -28,6 +28,8 @@ PAGES: Final[tuple[tuple[str, Handler], ...]] = (
     ("/rollouts/{rollout}", pages.rollout),
     ("/releases", pages.releases),
     ("/releases/{release}", pages.release),
+    ("/releases/{release}/contents", contents.contents),
+    ("/releases/{release}/compare", contents.compared),
     ("/merge-requests/{project:path}/{number:int}", pages.merge_request),
     ("/at", pages.at),
     ("/inbox", pages.inbox),

@@ -25,6 +25,8 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "play": ("run", "job"),
     "merge": ("project", "number"),
     "close": ("project", "number"),
+    "yank-package": ("index", "filename", "reason"),
+    "promote-package": ("source", "target", "filename"),
 }
 _OPTIONAL: Final = frozenset({"comment", "reason", "emergency", "release"})
 

@@ -64,7 +64,8 @@ def run(ask: Ask) -> Page:
         "causes": causes(view),
         "job_ids": {one.job.name: one.job.id for one in view.jobs},
         "graph": pictures.graph(view.stages, view.jobs, link),
-        "bars": pictures.bars(view.jobs, now),
+        "bars": pictures.bars(view.jobs, now, view.course.jobs),
+        "savings": [one for one in view.course.savings if one.seconds >= max(0.05, 0.01 * view.course.seconds)][:3],
     }
     command = f"aegis {'explain' if view.causes else 'why'} {view.summary.id}"
     title = f"{view.summary.project} {view.summary.title or view.summary.commit[:8]}"

@@ -13,7 +13,9 @@ from typing import Final
 
 from markupsafe import Markup
 
+from aegis.core.types import JobRun
 from aegis.delivery.views import JobView, RolloutPoint
+from aegis.observe.spans import phase
 from aegis.web.portal.shown import job_shown, seconds_between
 
 _BOX: Final = (188, 36)
@@ -90,13 +92,12 @@ class Bar:
     critical: bool
 
 
-def bars(jobs: Sequence[JobView], now: datetime) -> tuple[Bar, ...]:
+def bars(jobs: Sequence[JobView], now: datetime, critical: frozenset[str] = frozenset()) -> tuple[Bar, ...]:
     """The jobs along the run's time, in the order in which they began (those that have not come last)."""
     begun = [one.job.queued_at or one.job.started_at for one in jobs]
     start = min((at for at in begun if at), default=now)
     end = max((one.job.finished_at or (now if one.job.started_at else start) for one in jobs), default=start)
     span = max((end - start).total_seconds(), 0.001)
-    critical = critical_path(jobs)
 
     def order(view: JobView) -> tuple[int, float]:
         at = view.job.started_at or view.job.queued_at
@@ -118,6 +119,7 @@ def _bar(view: JobView, start: datetime, span: float, now: datetime, critical: b
         at = (job.started_at - start).total_seconds() * scale
         shape = Markup('<rect class="{}" x="{:.1f}" y="3" width="{:.1f}" height="18"/>')
         rects += shape.format("critical" if critical else "", at, max(ran * scale, 4))
+        rects += _parts(job, start, scale)
         if view.usual_seconds:
             usual = at + view.usual_seconds * scale
             if usual <= 1000:
@@ -128,23 +130,15 @@ def _bar(view: JobView, start: datetime, span: float, now: datetime, critical: b
     return Bar(view, picture, queued, ran, critical)
 
 
-def critical_path(jobs: Sequence[JobView]) -> frozenset[str]:
-    """The names of the jobs that held the run up: from the last to finish back over the need that finished last."""
-    by_name = {one.job.name: one for one in jobs}
-    ended = [one for one in jobs if one.job.finished_at]
-    if not ended:
-        return frozenset()
-
-    def ending(view: JobView) -> float:
-        return view.job.finished_at.timestamp() if view.job.finished_at else 0.0
-
-    path: set[str] = set()
-    current: JobView | None = max(ended, key=ending)
-    while current is not None and current.job.name not in path:
-        path.add(current.job.name)
-        before = [by_name[need] for need in current.needs if need in by_name and by_name[need].job.finished_at]
-        current = max(before, key=ending, default=None)
-    return frozenset(path)
+def _parts(job: JobRun, start: datetime, scale: float) -> Markup:
+    """What of a job was not its script: making ready before it, keeping what it left after it."""
+    parts = Markup("")
+    for step in job.steps:
+        if (kind := phase(step.name)) in {"prepare", "upload"}:
+            at = (step.started_at - start).total_seconds() * scale
+            shape = Markup('<rect class="part {}" x="{:.1f}" y="3" width="{:.1f}" height="18"/>')
+            parts += shape.format(kind, at, step.seconds * scale)
+    return parts
 
 
 @dataclass(frozen=True, slots=True)

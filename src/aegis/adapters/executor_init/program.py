@@ -1,0 +1,315 @@
+"""The first process of a step: makes the step's world, starts its shell, and takes everything down with it.
+
+Run as a program of its own (`python -I -S`), with nothing but the standard library. With the number of a socket as its
+argument it is the keeper: for each message with three descriptors (request, output, report) it forks a step and answers its
+process id. With `terminal` and a descriptor it is a shell for a person, whose request is read there. Without, it is one
+step, with the request on standard input. The request is one marshalled mapping (the same
+interpreter wrote it); what happened is told on the report: `used <seconds> <memory> <read> <written>`
+(bytes) and `exit <code>`, or `error <stage>: <text>` when the step could not be started.
+
+Modes. `root`: started by the machine's root; the mounts belong to the machine, the job gets an unprivileged identity
+of its own and then a user namespace without rights over them. `user`: an ordinary user's namespaces. `process`: no
+namespaces; as a subreaper it still finds descendants that made sessions of their own.
+"""
+
+from __future__ import annotations
+
+import _signal as signal  # type: ignore[import-not-found]  # `signal` itself would import enum
+import marshal
+import os
+import resource
+import sys
+
+from aegis.adapters.executor_init.network import accepts, connected, joined
+from aegis.adapters.executor_init.rights import become, first_to_go, limit, map_identity
+from aegis.adapters.executor_init.root import world
+from aegis.adapters.executor_init.system import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    LINUX,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    StageError,
+    call,
+    libc,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+TIOCSCTTY = 0x540E
+REPORT = 99
+"""The descriptor of a kept step's report."""
+
+
+def on_path(program: str, environment: dict[str, str]) -> str:
+    """A program by its name, as an image may name what starts the shell. The standard library is out of sight by now."""
+    if "/" in program:
+        return program
+    found = [f"{folder}/{program}" for folder in environment.get("PATH", "").split(":") if folder.startswith("/")]
+    return next((one for one in found if os.access(one, os.X_OK)), program)
+
+
+def start_shell(request: dict[str, Any]) -> int:
+    """Fork the step's shell in a session of its own; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setsid()
+        if request.get("terminal"):
+            libc.ioctl(0, TIOCSCTTY, 0)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        limit(request)
+        if request["mode"] != "process":
+            first_to_go()
+        os.chdir(request["directory"])
+        os.execve(on_path(request["argv"][0], request["environment"]), request["argv"], request["environment"])  # noqa: S606
+    except OSError as error:
+        os.write(2, f"cannot start {request['argv'][0]}: {error.strerror}\n".encode())
+    os._exit(127)
+
+
+def watch(shell: int, grace: float) -> int:
+    """Reap until the shell has ended; its code, 128+n for a signal n. SIGTERM ends it, by force after `grace` seconds."""
+
+    def end(number: int) -> None:
+        try:
+            os.killpg(shell, number)
+        except ProcessLookupError:
+            return
+
+    def ask(_signal: int, _frame: object) -> None:
+        end(signal.SIGTERM)
+        signal.setitimer(signal.ITIMER_REAL, max(grace, 0.01))
+
+    signal.signal(signal.SIGALRM, lambda *_: end(signal.SIGKILL))
+    signal.signal(signal.SIGTERM, ask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == shell:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def report(request: dict[str, Any], what: str) -> None:
+    """Tell the runner."""
+    os.write(request["report"], f"{what}\n".encode())
+
+
+def ended(request: dict[str, Any], code: int) -> None:
+    """Tell how the step ended, and what those of its processes used that somebody waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    unit = 1024 if LINUX else 1
+    numbers = f"{used.ru_maxrss * unit} {used.ru_inblock * 512} {used.ru_oublock * 512}"
+    report(request, f"used {used.ru_utime + used.ru_stime:.6f} {numbers}\nexit {code}")
+
+
+def first_process(request: dict[str, Any], life: int) -> NoReturn:
+    """Process 1 of the namespace."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    os.set_blocking(life, False)
+    try:
+        if os.read(life, 1) == b"":
+            os._exit(1)
+    except BlockingIOError:
+        pass  # the starter lives
+    try:
+        if request.get("network") is not None and not request.get("within"):
+            connected(request["network"])
+        world(request)
+        become(request)
+    except StageError as error:
+        report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
+        os._exit(1)
+    except OSError as error:
+        report(request, f"error {error.filename or 'set-up'}: {error.strerror}")
+        os._exit(1)
+    ended(request, watch(start_shell(request), request["grace"]))
+    os._exit(0)
+
+
+def holding(request: dict[str, Any]) -> NoReturn:
+    """Keep a network for a job and its services, until somebody ends this process."""
+    try:
+        if request["mode"] == "user":
+            uid, gid = os.geteuid(), os.getegid()
+            call("user namespace", libc.unshare(CLONE_NEWUSER | CLONE_NEWNET))
+            map_identity(uid, gid)
+        else:
+            call("network namespace", libc.unshare(CLONE_NEWNET))
+        connected(request["network"])
+    except StageError as error:
+        report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
+        os._exit(1)
+    report(request, f"holds {os.getpid()}")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    while True:
+        signal.pause()
+
+
+def probing(request: dict[str, Any]) -> NoReturn:
+    """Say whether a port of the job's network accepts."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    try:
+        joined(request["within"], user=request["mode"] == "user")
+        report(request, f"exit {0 if accepts(*request['probe']) else 1}")
+    except (StageError, OSError) as error:
+        report(request, f"error {error}")
+    os._exit(0)
+
+
+def isolated(request: dict[str, Any]) -> NoReturn:
+    """Start process 1 in new namespaces and wait for it."""
+    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
+    within = request.get("within")
+    if request.get("network") is not None and not within:
+        flags |= CLONE_NEWNET
+    try:
+        for path in request.get("groups", ()):
+            handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            os.write(handle, b"0")
+            os.close(handle)
+        if within:
+            joined(within, user=request["mode"] == "user")
+        if request["mode"] == "user" and not within:
+            uid, gid = os.geteuid(), os.getegid()
+            call("user namespace", libc.unshare(CLONE_NEWUSER | flags))
+            map_identity(uid, gid)
+        else:
+            call("namespaces", libc.unshare(flags))
+    except StageError as error:
+        report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
+        os._exit(1)
+    except OSError as error:
+        report(request, f"error {error.filename or 'control group'}: {error.strerror}")
+        os._exit(1)
+    life, held = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(held)
+        first_process(request, life)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for descriptor in (0, 1, 2, request["report"]):
+        os.close(descriptor)
+    os.waitpid(child, 0)
+    os._exit(0)
+
+
+def children() -> list[int]:
+    """The processes that belong to this one, orphans included, since it is their subreaper."""
+    found: list[int] = []
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+                found.extend(int(one) for one in file.read().split())
+    except OSError:
+        return []
+    return found
+
+
+def plain(request: dict[str, Any]) -> NoReturn:
+    """No namespaces: run the shell, then end whatever it left."""
+    if LINUX:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    shell = start_shell(request)
+    code = watch(shell, request["grace"])
+    try:
+        os.killpg(shell, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        code += 0  # nobody is left in the group
+    while left := children():
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            os.waitpid(pid, 0)
+    ended(request, code)
+    os._exit(0)
+
+
+def step(given: int) -> NoReturn:
+    """Read one request and carry it out."""
+    parts = []
+    while part := os.read(given, 1 << 20):
+        parts.append(part)
+    if not parts:
+        os._exit(0)  # started ahead and not needed
+    request = marshal.loads(b"".join(parts))  # noqa: S302 - written by the runner that started this
+    if not request.get("terminal"):
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+    if LINUX:
+        # Without namespaces there is work to do at the end, so the signal has to be one that can be handled.
+        death = signal.SIGTERM if request["mode"] == "process" else signal.SIGKILL
+        libc.prctl(PR_SET_PDEATHSIG, death, 0, 0, 0)
+        if os.getppid() != request["parent"]:
+            os._exit(1)
+    if request.get("hold"):
+        holding(request)
+    if request.get("probe"):
+        probing(request)
+    if request["mode"] == "process":
+        plain(request)
+    isolated(request)
+
+
+def keep(number: int) -> NoReturn:
+    """Fork a step for each message until the runner is gone. What is loaded here need not be loaded for every step."""
+    import socket  # noqa: PLC0415 - a step that is a program of its own does without
+
+    if LINUX:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+    def reap(_signal: int, _frame: object) -> None:
+        # The runner sees the ends through descriptors of its own; here they are only counted.
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+
+    signal.signal(signal.SIGCHLD, reap)
+    door = socket.socket(fileno=number)
+    while True:
+        message, given, _, _ = socket.recv_fds(door, 1, 3)
+        if not message or len(given) != 3:
+            os._exit(0)
+        child = os.fork()
+        if child == 0:
+            door.close()
+            os.setsid()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(given[1], 1)
+            os.dup2(given[1], 2)
+            os.close(given[1])
+            # The number that the request names, whatever it is here.
+            os.dup2(given[2], REPORT, inheritable=False)
+            step(given[0])
+        for descriptor in given:
+            os.close(descriptor)
+        door.send(b"%10d" % child)
+
+
+def main() -> NoReturn:
+    """Keep, or carry out one step."""
+    # Until somebody can act on it, the wish to stop waits: a shell without its keeper would be left over.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    if len(sys.argv) > 2:
+        step(int(sys.argv[2]))
+    if len(sys.argv) > 1:
+        keep(int(sys.argv[1]))
+    step(0)

@@ -1,0 +1,87 @@
+"""What the rows about variables do, with python-gitlab against the live server of `tests/e2e/test_gitlab_rest.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gitlab.exceptions import GitlabError, GitlabGetError
+
+MASKED = "masked-" + "value-1"
+
+
+def check_variables(owner: Any, stranger: Any) -> None:
+    """The whole life of variables of a project or group."""
+    made = owner.variables.create({"key": "PLAIN", "value": "one", "description": "a word"})
+    assert (made.value, made.variable_type, made.masked, made.environment_scope) == ("one", "env_var", False, "*")
+    scoped = owner.variables.create({"key": "PLAIN", "value": "live", "environment_scope": "live/*", "protected": True})
+    assert scoped.protected
+    with pytest.raises(GitlabError, match="already been taken"):
+        owner.variables.create({"key": "PLAIN", "value": "again"})
+    with pytest.raises(GitlabError, match="multiple variables"):
+        owner.variables.get("PLAIN")
+    assert owner.variables.get("PLAIN", filter={"environment_scope": "live/*"}).value == "live"
+    owner.variables.update("PLAIN", {"value": "two", "raw": True}, filter={"environment_scope": "*"})
+    found = owner.variables.get("PLAIN", filter={"environment_scope": "*"})
+    assert (found.value, found.raw, found.description) == ("two", True, "a word")
+    owner.variables.delete("PLAIN", filter={"environment_scope": "live/*"})
+    with pytest.raises(GitlabError, match="cannot be masked"):
+        owner.variables.create({"key": "SHORT", "value": "short", "masked": True})
+    hidden = owner.variables.create(
+        {"key": "HIDDEN", "value": MASKED, "masked_and_hidden": True, "variable_type": "file"}
+    )
+    assert (hidden.value, hidden.hidden, hidden.masked, hidden.variable_type) == (None, True, True, "file")
+    hidden.masked = False
+    with pytest.raises(GitlabError, match="stays masked and hidden"):
+        hidden.save()
+    assert [one.key for one in owner.variables.list(get_all=True)] == ["HIDDEN", "PLAIN"]
+    with pytest.raises(GitlabError):
+        stranger.variables.list()
+    with pytest.raises(GitlabError):
+        stranger.variables.create({"key": "PLAIN2", "value": "by-a-stranger-1"})
+    found.delete()
+    hidden.delete()
+    assert owner.variables.list(get_all=True) == []
+    with pytest.raises(GitlabGetError):
+        owner.variables.get("PLAIN")
+
+
+PRINTING = """
+show:
+  script:
+    - echo "plain <$FROM_PROJECT> group <$FROM_GROUP> both <$BOTH> live <$ONLY_LIVE> protected <$ONLY_SAFE>"
+    - test "$SECRET" = masked-"value"-1 && echo "the secret is there, as $SECRET"
+    - cat "$A_FILE"
+  rules: [{if: $SECRET}]
+  environment: {name: $WHERE}
+"""
+
+
+def check_that_jobs_get_them(world: Any) -> None:
+    """Precedence, scopes, protection, masking and files, as a job sees them; nothing of a value in the ledger."""
+    project, group = world.admin.projects.get("team/tools"), world.admin.groups.get("team")
+    kept = [
+        project.variables.create({"key": "FROM_PROJECT", "value": "p $CI_PROJECT_NAME"}),
+        group.variables.create({"key": "FROM_GROUP", "value": "g", "raw": True}),
+        group.variables.create({"key": "BOTH", "value": "of the group"}),
+        project.variables.create({"key": "BOTH", "value": "of the project"}),
+        project.variables.create({"key": "ONLY_LIVE", "value": "elsewhere"}),
+        project.variables.create({"key": "ONLY_LIVE", "value": "here", "environment_scope": "live/*"}),
+        project.variables.create({"key": "ONLY_SAFE", "value": "never on a branch", "protected": True}),
+        project.variables.create({"key": "SECRET", "value": MASKED, "masked": True}),
+        project.variables.create({"key": "A_FILE", "value": "in a file\n", "variable_type": "file"}),
+    ]
+    try:
+        for where, live in (("live/eu", "here"), ("test", "elsewhere")):
+            pipeline = PRINTING.replace("$WHERE", where)
+            told = world.server.job_log("team/tools", {".gitlab-ci.yml": pipeline, "README.md": "tools\n"}, "show")
+            assert f"plain <p tools> group <g> both <of the project> live <{live}> protected <>" in told
+            assert "the secret is there, as [MASKED]" in told
+            assert MASKED not in told
+            assert "in a file" in told
+    finally:
+        for one in kept:
+            one.manager.delete(one.key, filter={"environment_scope": one.environment_scope})
+    said = str(world.server.ledger())
+    assert "FROM_PROJECT" in said
+    assert all(value not in said for value in (MASKED, "of the group", "never on a branch", "by-a-stranger-1"))

@@ -41,6 +41,7 @@ from aegis.core.ports import Masker
 from aegis.core.spent import JobUsage
 from aegis.core.types import JobRun, Run, State
 from aegis.execution import stored
+from aegis.execution.containers import ContainerPolicy
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.network import NetworkPolicy, registries
 from aegis.execution.options import SupervisorOptions
@@ -72,6 +73,9 @@ class LocalOptions:
 
     parallel: int = 2
     executor: str | None = None
+    privileged: tuple[str, ...] = ()
+    """Patterns of images whose containers have every right; `engine_socket` shows the engine's socket to jobs."""
+    engine_socket: bool = False
     host_tools: bool = False
     reuse: bool = True
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -157,7 +161,8 @@ class LocalRun:
         if wanted in {"docker", "podman"}:
             from aegis.bootstrap import engines  # noqa: PLC0415 - only asked for by name
 
-            return engines.executor(wanted, os.environ)
+            asked = ContainerPolicy(privileged=self.options.privileged, root=True, socket=self.options.engine_socket)
+            return engines.executor(wanted, os.environ, asked)
         if wanted == "namespaces" or (wanted is None and isolation_available().ok):
             if self.options.network != NetworkPolicy.ALL:
                 self._can_keep_network(ok=networks_available())

@@ -43,6 +43,8 @@ _NAMED: Final = 8
 @click.option(
     "--executor", type=click.Choice(["namespaces", "docker", "podman", "process"]), help="How jobs are kept apart."
 )
+@click.option("--privileged", multiple=True, metavar="IMAGE", help="Give such containers every right (docker:*-dind).")
+@click.option("--engine-socket", is_flag=True, help="Show the container engine's socket to jobs.")
 @click.option("--network", type=click.Choice(["none", "registries", "all"]), default="all", help="What jobs reach.")
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="Variables, as NAME=VALUE lines.")
 @click.option(
@@ -76,6 +78,8 @@ def run(
     *,
     parallel: int | None,
     executor: str | None,
+    privileged: tuple[str, ...],
+    engine_socket: bool,
     network: str,
     env_files: tuple[str, ...],
     secrets_files: tuple[str, ...],
@@ -120,6 +124,8 @@ def run(
     chosen = LocalOptions(
         parallel=1 if shell_on_failure else parallel or _processors(),
         executor=executor,
+        privileged=privileged,
+        engine_socket=engine_socket,
         network=network,
         host_tools=host_tools,
         reuse=not no_reuse,

@@ -106,6 +106,76 @@ def test_r10_3_a_pipeline_starts_children_and_pipelines_of_other_projects(runnin
     assert states(running, child["data"]["run"]["id"]) == {"inner": "success"}
 
 
+FLAKY = """
+child:
+  trigger: {include: child.yml, strategy: depend}
+after:
+  stage: deploy
+  script: ['true']
+"""
+
+
+def test_r10_3_a_job_of_an_ended_child_runs_again_and_the_trigger_follows(running: TeamServer) -> None:
+    since = running.head()
+    # The first attempt of `flaky` fails, the second passes.
+    child = 'flaky: {script: [\'test "$(cat "$HOME/.cache/tried")" = FRESH || { echo FRESH > "$HOME/.cache/tried"; false; }\']}\n'
+    files = {".gitlab-ci.yml": FLAKY, "child.yml": child.replace("FRESH", f"fresh-{since}")}
+    commit = running.push("team/web", f"flaky-{since}", files, by="ana", start="main")
+    run = running.wait("the parent", begun(commit, "push"), since=since)["data"]["run"]["id"]
+    end = running.wait("its end", ended(run), since=since)
+    assert end["data"]["state"] == "failed"
+    child_run = running.wait("the child", begun(commit, "parent_pipeline"), since=since)["data"]["run"]["id"]
+    again = running.head()
+    running.as_("ana").execute("retry", {"run": child_run, "job": "flaky"})
+    end = running.wait("its second end", ended(run), since=again)
+    assert end["data"]["state"] == "success", states(running, run)
+    assert states(running, run) == {"child": "success", "after": "success"}
+    view = running.as_("operator").get(f"runs/{run}")
+    assert next(one["job"]["attempt"] for one in view["jobs"] if one["job"]["name"] == "child") == 1
+
+
+FETCHING = """
+make:
+  script: [mkdir out, echo made-elsewhere > out/a.txt, echo "COLOUR=green" > made.env]
+  artifacts: {paths: [out], reports: {dotenv: made.env}}
+  environment: {name: colours, url: "https://$COLOUR.example"}
+"""
+FETCHER = """
+use:
+  needs: [{project: team/tools, job: make, ref: BRANCH, artifacts: true}]
+  script: [cat out/a.txt, 'echo "it is <$COLOUR>"']
+absent:
+  needs: [{project: team/tools, job: make, ref: no-such-branch, artifacts: true}]
+  script: [echo never]
+optional:
+  needs: [{pipeline: "123456789", job: make, optional: true}]
+  script: [echo "without it"]
+"""
+
+
+def test_r10_3_a_job_fetches_files_of_another_projects_pipeline(running: TeamServer) -> None:
+    since = running.head()
+    branch = f"made-{since}"
+    if "team/tools" not in running.trees:
+        running.tree("team/tools", {"README.md": "tools\n"}, by="ana")
+    running.commit("team/tools", {".gitlab-ci.yml": FETCHING}, by="ana", message="feat: make")
+    taken, said = running.trees["team/tools"].push(branch, running.person("ana"))
+    assert taken, said
+    used = running.wait("the files", is_type("aegis.environment.used", project="team/tools"), since=since)
+    assert used["data"]["environment"]["url"] == "https://green.example"
+    since = running.head()
+    pipeline = FETCHER.replace("BRANCH", branch)
+    commit = running.push("team/web", f"fetch-{since}", {".gitlab-ci.yml": pipeline}, by="ana", start="main")
+    run = running.wait("the run", begun(commit, "push"), since=since)["data"]["run"]["id"]
+    running.wait("its end", ended(run), since=since)
+    assert states(running, run) == {"use": "success", "absent": "failed", "optional": "success"}
+    log = running.as_("operator").trace(run, "use")[0].decode()
+    assert "made-elsewhere" in log
+    assert "it is <green>" in log
+    why = running.as_("operator").trace(run, "absent")[0].decode()
+    assert "needs the files of 'make' of team/tools at no-such-branch" in why
+
+
 def test_r10_3_a_child_that_cannot_be_made_fails_its_trigger_and_says_why(running: TeamServer) -> None:
     since = running.head()
     files = {".gitlab-ci.yml": FAILING, "broken.yml": "job: {script: [true], stagee: x}\n"}

@@ -246,6 +246,7 @@ class LocalRun:
             queue=self._queue,
             credentials=self._credentials,
             resolve_secret=self._resolve,
+            foreign=lambda run, spec: self._children.foreign(run, spec),  # noqa: PLW0108 - they come after it
             on_change=self._noticed,
         )
         self._children = Children(self._coordinator, self._blobs, self._request)

@@ -545,3 +545,8 @@ def test_the_probe_says_what_it_found() -> None:
     found = isolation_available()
     assert found.detail
     assert found.ok or found.mend
+
+
+@pytest.mark.skipif(not isolation_available().ok, reason="no namespaces here")
+def test_a_server_of_roots_gives_jobs_an_identity_that_owns_nothing_wherever_python_lies() -> None:
+    assert isolation_available().mode == ("root" if os.geteuid() == 0 else "user")

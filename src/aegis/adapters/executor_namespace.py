@@ -97,6 +97,13 @@ def _isolation() -> Isolation:
     return Isolation(ok=False, detail=trouble, mend=_CONTAINER_MEND)
 
 
+@functools.cache
+def networks_available() -> bool:
+    """Whether jobs can have networks of their own, too. Tried once, where somebody wants to know."""
+    found = isolation_available()
+    return found.ok and not _try(found.mode, network=True)
+
+
 def _setting(path: str) -> str:
     try:
         return Path(path).read_text(encoding="ascii").strip()
@@ -104,7 +111,7 @@ def _setting(path: str) -> str:
         return ""
 
 
-def _try(mode: str) -> str:
+def _try(mode: str, *, network: bool = False) -> str:
     """Why an empty step cannot be run in this mode; empty where it can."""
     with tempfile.TemporaryDirectory(prefix="aegis-probe-") as name:
         reader, writer = os.pipe()
@@ -112,6 +119,7 @@ def _try(mode: str) -> str:
             "mode": mode, "root": name, "read_only": [], "writable": [], "owner": [JOB_ID, JOB_ID], "grace": 1,
             "argv": ["/bin/sh", "-c", "exit 7"], "environment": {}, "directory": "/tmp",  # noqa: S108 - inside
             "limits": {"memory": 0, "processes": 0, "files": 256}, "report": writer, "parent": os.getpid(),
+            **({"network": {}} if network else {}),
         }  # fmt: skip
         try:
             subprocess.run(
@@ -136,7 +144,7 @@ class NamespaceExecutor:
 
     `read_only` paths are shown to every job where they are (tools, certificates). `grace` seconds lie between asking
     a stopped step and forcing it. `mode` `user` makes root work as an ordinary user would. `environ` is the machine's, of which
-    its proxies count.
+    its proxies count. Without `groups` only single processes are bounded, which costs every job a little less.
     """
 
     def __init__(
@@ -146,6 +154,7 @@ class NamespaceExecutor:
         grace: float = 1.0,
         mode: str = "",
         environ: Mapping[str, str] | None = None,
+        groups: bool = True,
     ) -> None:
         found = isolation_available()
         if not found.ok:
@@ -154,7 +163,7 @@ class NamespaceExecutor:
         self._grace = grace
         self._starter = Starter()
         self._relay = Relay(environ or {})
-        self._groups = control_groups()
+        self._groups = control_groups() if groups else None
         foreign = found.mode == "root" and all(_world_readable(path) for path in self._read_only)
         self._mode = mode or (found.mode if foreign or found.mode == "user" else "user")
 

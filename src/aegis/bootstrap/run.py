@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Self
 import aegis
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available, networks_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
@@ -204,13 +204,18 @@ class LocalRun:
 
             return engines.executor(wanted, os.environ)
         if wanted == "namespaces" or (wanted is None and isolation_available().ok):
-            return NamespaceExecutor(environ=os.environ)
-        if self.options.network != NetworkPolicy.ALL:
+            if self.options.network != NetworkPolicy.ALL:
+                self._can_keep_network(ok=networks_available())
+            return NamespaceExecutor(environ=os.environ, groups=False)
+        self._can_keep_network(ok=False)
+        return ProcessExecutor()
+
+    def _can_keep_network(self, *, ok: bool) -> None:
+        if not ok and self.options.network != NetworkPolicy.ALL:
             raise ExternalError(
                 "no-isolation", f"jobs cannot be kept from the network here: {isolation_available().detail}",
                 hint=f"--executor namespaces where the system allows it ({isolation_available().mend}), or --network all",
             )  # fmt: skip
-        return ProcessExecutor()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -241,6 +246,7 @@ class LocalRun:
             queue=self._queue,
             credentials=self._credentials,
             resolve_secret=self._resolve,
+            foreign=lambda run, spec: self._children.foreign(run, spec),  # noqa: PLW0108 - they come after it
             on_change=self._noticed,
         )
         self._children = Children(self._coordinator, self._blobs, self._request)

@@ -283,9 +283,11 @@ class Coordinator:
         self._groups.take(key, job_id)
         return True
 
+    def _mode(self, key: tuple[str, str]) -> str:
+        return self._process_mode(*key) if self._process_mode is not None else UNORDERED
+
     def _next(self, key: tuple[str, str]) -> Claim | None:
-        mode = self._process_mode(*key) if self._process_mode is not None else UNORDERED
-        return next_claim(mode, self._runs.claims(*key))
+        return next_claim(self._mode(key), self._runs.claims(*key))
 
     def _start(self, progress: Progress, spec: JobSpec, runner: Runner) -> JobRun:
         first = progress.head.started_at is None

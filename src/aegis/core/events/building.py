@@ -187,6 +187,15 @@ class ReleasePublished:
     release: PublishedRelease
 
 
+@event("aegis.job.erased")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobErased:
+    """The log and files of a job's attempt (`id`) were deleted at somebody's wish. Subject `run/<id>`."""
+
+    job: str
+    id: str
+
+
 @event("aegis.pages.asked")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagesAsked:

@@ -68,6 +68,7 @@ from aegis.delivery.commands.operating import (
     ScrubRegistry,
     YankPackage,
 )
+from aegis.delivery.commands.starting import CreateTag, DeleteTag, EraseJob, PlaySchedule, TriggerPipeline
 from aegis.delivery.commands.variables import ChangeVariable, CreateVariable, RemoveVariable
 from aegis.delivery.commands.verbs import (
     NAMES,
@@ -98,10 +99,13 @@ __all__ = [
     "CreateBranch",
     "CreateProject",
     "CreateRunner",
+    "CreateTag",
     "CreateVariable",
     "CutRelease",
     "DecideAutomatically",
     "DeleteBranch",
+    "DeleteTag",
+    "EraseJob",
     "FileAction",
     "IssueRegistrationToken",
     "IssueToken",
@@ -111,6 +115,7 @@ __all__ = [
     "NoteMergeRequest",
     "OpenMergeRequest",
     "PlayJob",
+    "PlaySchedule",
     "Promote",
     "PromotePackage",
     "ProposePromotion",
@@ -139,6 +144,7 @@ __all__ = [
     "StopEnvironment",
     "SupersedeRuns",
     "SyncEnvironment",
+    "TriggerPipeline",
     "Verb",
     "VerifyEnvironment",
     "YankPackage",

@@ -27,6 +27,7 @@ NOUNS: Final = (
     "hosted_registries",
     "packages",
     "retention",
+    "erasures",
     "variables",
 )
 

@@ -98,14 +98,15 @@ def _delete(context: Context, past: _Past, jobs: list[JobRun], *, dry_run: bool)
             return not context.pages.keeps(record.data.deployment.archive)
         return record.subject in own and isinstance(record.data, events.JobFinished)
 
-    done = release(context.blobs, files, lambda some: _needed(context, some, beside), dry_run=dry_run)
+    done = release(context.blobs, files, lambda some: needed(context, some, beside), dry_run=dry_run)
     if not dry_run:
         for job in jobs:
             context.traces.delete(job.id)
     return done.blobs, done.freed
 
 
-def _needed(context: Context, some: frozenset[str], beside: Callable[[Record], bool]) -> frozenset[str]:
+def needed(context: Context, some: frozenset[str], beside: Callable[[Record], bool]) -> frozenset[str]:
+    """Those of some blobs that an image, a package or a record other than those `beside` speaks of."""
     images, packages = context.images.images, context.packages.store
     used = {one for one in some if images.in_use(one) or packages.in_use(one)}
     return mentioned(context, some - used, beside=beside) | used

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,18 @@ stop:
 FAILING = """
 child:
   trigger: {include: broken.yml}
+"""
+
+
+NETWORK = """
+registries:
+  script:
+    - curl -fsS "$CI_SERVER_URL/healthz"
+    - "! curl -fsS -m 5 https://not-declared.example/"
+    - "! curl -fsS -m 5 http://127.0.0.1:OTHER/"
+none:
+  variables: {AEGIS_NETWORK: none}
+  script: ["! curl -fsS -m 5 $CI_SERVER_URL/healthz"]
 """
 
 
@@ -204,6 +217,21 @@ def test_r10_3_a_job_releases_and_a_deleted_branch_is_followed_by_its_environmen
     assert (stopping["data"]["name"], stopping["data"]["reason"]) == ("review/reviewed", "reviewed was deleted")
     stopped = running.wait("its end", is_type("aegis.environment.used", project="team/tools"), since=since)
     assert (stopped["data"]["job"], stopped["data"]["ok"]) == ("stop", True)
+
+
+@pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)
+def test_t9_3_jobs_reach_their_server_and_nothing_that_is_not_declared(running: TeamServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        pipeline = NETWORK.replace("OTHER", str(other.getsockname()[1]))
+        since = running.head()
+        commit = running.push("team/web", "network", {".gitlab-ci.yml": pipeline}, by="ana", start="main")
+        run = running.wait("the run", begun(commit, "push"), since=since)["data"]["run"]["id"]
+        running.wait("its end", ended(run), since=since)
+    assert states(running, run) == {"registries": "success", "none": "success"}
+    jobs = [one["job"] for one in running.as_("ana").get(f"runs/{run}")["jobs"]]
+    assert {one["name"]: one["network"] for one in jobs} == {"registries": "registries", "none": "none"}
+    found = running.as_("ana").get(f"runs/{run}/jobs/registries/trace/search?text=not-declared.example:443")
+    assert "is not among the hosts that this job may reach" in json.dumps(found)
 
 
 def test_r7_6_a_job_proves_who_it_is_by_a_token_that_anybody_can_check(running: TeamServer) -> None:

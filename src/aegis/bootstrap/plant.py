@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.cluster_local import LocalCluster
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available, networks_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.git_http_backend import GitHttpBackend
 from aegis.adapters.githost_directory import DirectoryGitHost
@@ -185,22 +185,17 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
 
     def supervisor() -> Supervisor:
         isolated = isolation_available()
+        kept = runner.network.policy is NetworkPolicy.ALL or networks_available()
         if runner.executor != "namespaces" and runner.concurrency:
             executor: Executor = engines.executor(runner.executor, environ, runner.containers)
+        elif runner.concurrency and not (kept and (isolated.ok or not runner.isolation_required)):
+            wanted = "isolated here" if not isolated.ok and runner.isolation_required else "kept from the network here"
+            mends = [isolated.mend, "or declare `runner: {isolation: optional, network: all}`"]
+            raise ExternalError(
+                "no-isolation", f"jobs cannot be {wanted}: {isolated.detail}", hint="; ".join(filter(None, mends))
+            )
         elif isolated.ok:
             executor = NamespaceExecutor(read_only=allowed.read_only, environ=environ)
-        elif runner.isolation_required and runner.concurrency:
-            raise ExternalError(
-                "no-isolation",
-                f"jobs cannot be isolated here: {isolated.detail}",
-                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional}}`",
-            )
-        elif runner.network.policy is not NetworkPolicy.ALL and runner.concurrency:
-            raise ExternalError(
-                "no-isolation",
-                f"jobs cannot be kept from the network here, as the policy `{runner.network.policy}` wants: {isolated.detail}",
-                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional, network: all}}`",
-            )
         else:
             executor = ProcessExecutor()
         options = SupervisorOptions(

@@ -164,8 +164,8 @@ class Progress:
         return self._queued(self.board.change(job.name, job.state, allow_failure=job.allow_failure), at)
 
     def _next_attempt(self, name: str, at: datetime) -> None:
-        job = self.job(name)
-        self._attempts.setdefault(name, []).append(self._jobs[name])
+        job = self._jobs[name]  # as it ended: the board still has the state of before
+        self._attempts.setdefault(name, []).append(job)
         self._jobs[name] = self._attempt(self.specs[name], job.attempt + 1, at)
 
     def retry(self, name: str, at: datetime, *, in_turn: bool = False) -> Steps:

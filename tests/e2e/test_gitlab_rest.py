@@ -16,6 +16,7 @@ from gitlab.exceptions import GitlabAuthenticationError, GitlabError, GitlabGetE
 from aegis.web.gitlab_api.rest import ROWS
 from support.rest_checks import (
     check_bridges,
+    check_environment_by_hand,
     check_erased,
     check_pages,
     check_played_schedule,
@@ -418,6 +419,8 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/releases/:tag": lambda w: equal(
         w.web.releases.get(w.web.releases.list()[0].tag_name).commit["id"], w.web.commits.get("develop").id
     ),
+    "POST projects/:id/environments": check_environment_by_hand,
+    "DELETE projects/:id/environments/:environment": check_environment_by_hand,
     "POST projects/:id/trigger/pipeline": check_trigger,
     "GET projects/:id/pipelines/:pipeline/variables": check_trigger,
     "POST projects/:id/pipeline_schedules/:schedule/play": check_played_schedule,

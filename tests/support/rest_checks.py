@@ -220,3 +220,22 @@ def check_tags(world: Any) -> None:
     made.delete()
     with pytest.raises(GitlabGetError):
         world.project.tags.get("by-api-1")
+
+
+def check_environment_by_hand(world: Any) -> None:
+    made = world.project.environments.create(
+        {"name": "by-hand/1", "external_url": "https://one.example", "tier": "testing"}
+    )
+    assert (made.name, made.state, made.external_url, made.tier) == (
+        "by-hand/1",
+        "available",
+        "https://one.example",
+        "testing",
+    )
+    with pytest.raises(GitlabError, match="already been taken"):
+        world.project.environments.create({"name": "by-hand/1"})
+    with pytest.raises(GitlabError):
+        made.delete()
+    made.stop()
+    made.delete()
+    assert "by-hand/1" not in [one.name for one in world.project.environments.list(get_all=True)]

@@ -68,7 +68,15 @@ from aegis.delivery.commands.operating import (
     ScrubRegistry,
     YankPackage,
 )
-from aegis.delivery.commands.starting import CreateTag, DeleteTag, EraseJob, PlaySchedule, TriggerPipeline
+from aegis.delivery.commands.starting import (
+    CreateEnvironment,
+    CreateTag,
+    DeleteTag,
+    EraseJob,
+    PlaySchedule,
+    RemoveEnvironment,
+    TriggerPipeline,
+)
 from aegis.delivery.commands.variables import ChangeVariable, CreateVariable, RemoveVariable
 from aegis.delivery.commands.verbs import (
     NAMES,
@@ -97,6 +105,7 @@ __all__ = [
     "ConcludeDownstream",
     "ConcludeRollout",
     "CreateBranch",
+    "CreateEnvironment",
     "CreateProject",
     "CreateRunner",
     "CreateTag",
@@ -123,6 +132,7 @@ __all__ = [
     "PublishRelease",
     "RefreshMergeRequests",
     "RejectPromotion",
+    "RemoveEnvironment",
     "RemovePages",
     "RemoveRunner",
     "RemoveVariable",

@@ -27,6 +27,26 @@ class PlaySchedule:
     schedule: str
 
 
+@verb("create-environment")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateEnvironment:
+    """Name an environment before any job deploys it."""
+
+    project: str
+    environment: str
+    url: str = ""
+    tier: str = ""
+
+
+@verb("remove-environment")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveEnvironment:
+    """List a stopped environment no longer."""
+
+    project: str
+    environment: str
+
+
 @verb("create-tag")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTag:

@@ -8,7 +8,7 @@ from aegis.core.errors import UserError
 from aegis.delivery.gitlab_door import FoundJob
 from aegis.web.gitlab_api import shapes
 from aegis.web.gitlab_api.calls import Call, Made, Rows, row
-from aegis.web.gitlab_api.rest_work import found_job, found_run, found_schedule
+from aegis.web.gitlab_api.rest_work import environment, environments_of, found_job, found_run, found_schedule
 
 
 @row("POST", "projects/:id/trigger/pipeline", "start one with a person's token as `token`, with variables",
@@ -65,6 +65,25 @@ def erase_job(call: Call) -> Any:
     call.run("erase-job", run=found.run.id, job=found.job.id)
     erased: dict[str, Any] = {"artifacts": [], "artifacts_file": None, "erased_at": shapes.time(call.door.now())}
     return Made(value={**shapes.job(call.door, found), **erased})
+
+
+@row(
+    "POST",
+    "projects/:id/environments",
+    "name one before a job deploys it",
+    "project.environments.create({'name': 'n'})",
+)
+def create_environment(call: Call) -> Any:
+    name = call.need("name")
+    tier, url = call.text("tier"), call.text("external_url")
+    call.run("create-environment", project=call.project.name, environment=name, url=url, tier=tier)
+    return Made(value=next(one for one in environments_of(call) if one["name"] == name))
+
+
+@row("DELETE", "projects/:id/environments/:environment", "list a stopped one no longer", "environment.delete()")
+def delete_environment(call: Call) -> Any:
+    call.run("remove-environment", project=call.project.name, environment=environment(call)["name"])
+    return Made()
 
 
 @row("POST", "projects/:id/repository/tags", "tag a commit", "project.tags.create({'tag_name': 't', 'ref': 'main'})")

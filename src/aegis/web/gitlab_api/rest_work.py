@@ -258,7 +258,7 @@ def latest_artifact(call: Call) -> Any:
 )
 def environments(call: Call) -> Any:
     wanted, states = call.text("name"), call.text("states")
-    found = [one for one in _environments(call) if wanted in ("", one["name"]) and states in ("", one["state"])]
+    found = [one for one in environments_of(call) if wanted in ("", one["name"]) and states in ("", one["state"])]
     return Rows(rows=found, shown=lambda one: one)
 
 
@@ -269,7 +269,7 @@ def environments(call: Call) -> Any:
     "project.environments.get(number)",
 )
 def environment(call: Call) -> Any:
-    for one in _environments(call):
+    for one in environments_of(call):
         if call.path["environment"] == str(one["id"]):
             return one
     raise NotFound("no-such-environment", "Environment Not Found")
@@ -285,7 +285,8 @@ def stop_environment(call: Call) -> Any:
     return Made(value=environment(call), status=200)
 
 
-def _environments(call: Call) -> list[shapes.Shape]:
+def environments_of(call: Call) -> list[shapes.Shape]:
+    """The environments of a project: declared ones, then those of its jobs."""
     door, project = call.door, call.project
     declared = [
         shapes.environment(door, project, one, door.cell(call.actor, project, one.name))

@@ -333,13 +333,14 @@ class RunnerDoor:
         run = self._context.engine.run(job.run)
         name = next((one.name for one in run.jobs if one.id == job.id), "")
         coverage = self._coverage(job, name) if name else None
+        steps = runners_trace.sections(trace.chunks(self._traces, job.id))
         if state == State.SUCCESS:
-            return JobResult(state=State.SUCCESS, exit_code=0, files=files, coverage=coverage)
+            return JobResult(state=State.SUCCESS, exit_code=0, files=files, coverage=coverage, steps=steps)
         known = reason if reason in FAILURE_REASONS else "unknown_failure" if reason else "script_failure"
         message = f"the script ended with exit code {code}" if code else known.replace("_", " ")
         return JobResult(
             state=State.FAILED, exit_code=code or None, failure_reason=known, message=message, files=files,
-            coverage=coverage,
+            coverage=coverage, steps=steps,
         )  # fmt: skip
 
     def _coverage(self, job: _Job, name: str) -> float | None:

@@ -120,7 +120,8 @@ def _counts(jobs: tuple[LocalJob, ...]) -> str:
     for job in jobs:
         by_state[job.status] = by_state.get(job.status, 0) + 1
     told = ", ".join(f"{count} {state}" for state, count in by_state.items())
-    return f"{len(jobs)} jobs" + (f" ({told})" if len(by_state) > 1 else "")
+    whole = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    return whole + (f" ({told})" if len(by_state) > 1 else "")
 
 
 def _tell_slowest(result: Result) -> None:

@@ -1,9 +1,10 @@
 """Faults at every step of a pipeline from a push to production: each is tried, the server started again, and everything compared.
 
     python tools/soak_faults.py [--seconds 1800] [--workers N] [--seed N] [--actions kill,partial,error] [--only POINT] [--json FILE]
+    python tools/soak_faults.py --database [--actions slay,slay-backend,kill,stop] …
 
 The crossings of one undisturbed pipeline are recorded (`tests/support/crossings.py`); then at each of them, in an order drawn by the
-seed, one fault happens (`tests/support/fault_story.py` says which and what must hold). Prints a table: point × action → tried and survived.
+seed, one fault happens (`tests/support/fault_story.py` and, with the ledger in PostgreSQL, `fault_database.py` say which and what must hold). Prints a table: point × action → tried and survived.
 Leaves with 1 when one did not survive.
 """
 
@@ -25,6 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from support.fault_database import DatabaseStories
 from support.fault_story import Case, Outcome, Stories, cases
 
 
@@ -88,16 +90,23 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1800.0)
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))  # noqa: S311 - a seed
-    parser.add_argument("--actions", default="kill,partial,error")
+    parser.add_argument("--database", action="store_true", help="the ledger in PostgreSQL, and a standby")
+    parser.add_argument("--actions", help="default: all that there are")
     parser.add_argument("--only", default="", help="points that begin so")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="aegis-faults-"))
+    actions = (options.actions or ("slay,slay-backend,kill,stop" if options.database else "kill,partial,error")).split(
+        ","
+    )
     try:
-        stories = Stories(root=root)
+        if options.database:
+            stories: Stories = DatabaseStories(root=root)
+        else:
+            stories = Stories(root=root)
         stories.prepare()
         crossings = [one for one in stories.recorded() if one[0].startswith(options.only)]
-        wanted = cases(crossings, options.actions.split(","))
+        wanted = cases(crossings, actions)
         random.Random(options.seed).shuffle(wanted)  # noqa: S311 - as above
         begun = time.monotonic()
         outcomes = tried(stories, wanted, options.seconds, options.workers)

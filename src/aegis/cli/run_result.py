@@ -23,6 +23,7 @@ _DETAILED: Final = 10
 """How many failed jobs are told at length."""
 _SLOWEST: Final = 5
 _SLOW_SECONDS: Final = 1.0
+_PRECISE: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,10 @@ def _tell_slowest(result: Result) -> None:
     columns = min(40, max(width(job.name) for job in slow))
     for job in slow:
         usual = result.usual.get(job.name)
-        told = f"  usually {spoken(usual)}" if usual is not None else ""
-        waited = f"  waited {spoken(job.queue_seconds)}" if job.queue_seconds >= _SLOW_SECONDS else ""
-        output.say(f"  {padded(job.name, columns)}  {spoken(job.seconds):>9}{told}{waited}")
+        told = f"  usually {_precise(usual)}" if usual is not None else ""
+        waited = f"  waited {_precise(job.queue_seconds)}" if job.queue_seconds >= _SLOW_SECONDS else ""
+        output.say(f"  {padded(job.name, columns)}  {_precise(job.seconds):>9}{told}{waited}")
+
+
+def _precise(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < _PRECISE else spoken(seconds)

@@ -398,7 +398,8 @@ class Coordinator:
             lost: list[str] = []
             for progress in self._runs:
                 for job in progress.held():
-                    self._groups_again(progress, job)
+                    if (group := progress.specs[job.name].resource_group) is not None:
+                        self._groups.take((progress.head.project, group), job.id)
                     if progress.specs[job.name].trigger is not None:
                         self._leases.hold_without_end(progress.id, job)
                         continue
@@ -417,11 +418,6 @@ class Coordinator:
                     self._append(progress, ending, self._options.actor)
                 self._end_bridges(progress)
             return self.open_runs()
-
-    def _groups_again(self, progress: Progress, job: JobRun) -> None:
-        group = progress.specs[job.name].resource_group
-        if group is not None:
-            self._groups.take((progress.head.project, group), job.id)
 
     def _requeue(self, progress: Progress) -> None:
         for name, state in progress.board.states().items():

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
+import pytest
 from starlette.applications import Starlette
 
 from aegis.adapters import server_http
 from aegis.daemon import serve
+from aegis.core.errors import ExternalError
 from aegis.delivery.views import Actor
 from aegis.web import events
 
@@ -39,12 +41,12 @@ class Anybody:
         return Actor(id="ana", name="Ana")
 
 
-def stream(**headers: str) -> list[int]:
+def stream(records: Records | None = None, **headers: str) -> list[int]:
     """The records of a stream whose server is told to stop before it is asked: what there is, then a proper end."""
 
     async def read() -> list[int]:
         bell = events.Bell(Records(3))
-        app = Starlette(routes=events.routes(Records(3), Anybody(), bell))
+        app = Starlette(routes=events.routes(records or Records(3), Anybody(), bell))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
             asyncio.get_running_loop().call_later(0.05, bell.end)
             answer = await client.get("/events", headers=headers)
@@ -56,6 +58,22 @@ def stream(**headers: str) -> list[int]:
 def test_a_client_resumes_after_the_last_record_it_had() -> None:
     assert stream(**{"Last-Event-ID": "0"}) == [1, 2, 3]
     assert stream(**{"Last-Event-ID": "2"}) == [3]
+
+
+def test_a_ledger_that_cannot_be_read_for_a_moment_ends_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away(Records):
+        """Whose database is away at the second look."""
+
+        asked = 0
+
+        def after(self, seq: int, limit: int = 500) -> tuple[Mapping[str, Any], ...]:
+            self.asked += 1
+            if self.asked == 1:
+                raise ExternalError("ledger-unreachable", "the database is away", retryable=True)
+            return super().after(seq, limit)
+
+    monkeypatch.setattr(events, "RETRY_SECONDS", 0.0)
+    assert stream(Away(3), **{"Last-Event-ID": "1"}) == [2, 3]
 
 
 def test_a_server_keeps_an_idle_connection_longer_than_its_clients_do() -> None:

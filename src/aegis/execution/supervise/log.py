@@ -16,7 +16,7 @@ from aegis.execution.trace import TraceWriter, coverage, readable
 
 _TAIL: Final = 1024 * 1024
 _FULL: Final = 2 * 1024 * 1024
-_TRIES: Final = 5
+_TRIES: Final = 8
 Send = Callable[[int, bytes], Awaitable[TraceAck]]
 
 

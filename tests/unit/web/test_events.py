@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -12,8 +12,8 @@ import pytest
 from starlette.applications import Starlette
 
 from aegis.adapters import server_http
-from aegis.daemon import serve
 from aegis.core.errors import ExternalError
+from aegis.daemon import serve
 from aegis.delivery.views import Actor
 from aegis.web import events
 
@@ -23,9 +23,13 @@ class Records:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.drained: Callable[[], object] = lambda: None
 
     def after(self, seq: int, limit: int = 500) -> tuple[Mapping[str, Any], ...]:
-        return tuple({"seq": one, "data": {}} for one in range(seq + 1, min(self.count, seq + limit) + 1))
+        found = tuple({"seq": one, "data": {}} for one in range(seq + 1, min(self.count, seq + limit) + 1))
+        if not found:
+            self.drained()
+        return found
 
     def head(self) -> int:
         return self.count
@@ -42,13 +46,14 @@ class Anybody:
 
 
 def stream(records: Records | None = None, **headers: str) -> list[int]:
-    """The records of a stream whose server is told to stop before it is asked: what there is, then a proper end."""
+    """The records of a stream whose server is told to stop when all were read: what there is, then a proper end."""
 
     async def read() -> list[int]:
-        bell = events.Bell(Records(3))
-        app = Starlette(routes=events.routes(records or Records(3), Anybody(), bell))
+        given, loop = records or Records(3), asyncio.get_running_loop()
+        bell = events.Bell(given)
+        given.drained = lambda: loop.call_soon_threadsafe(bell.end)
+        app = Starlette(routes=events.routes(given, Anybody(), bell))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
-            asyncio.get_running_loop().call_later(0.05, bell.end)
             answer = await client.get("/events", headers=headers)
         return [json.loads(one[6:])["seq"] for one in answer.text.splitlines() if one.startswith("data: ")]
 

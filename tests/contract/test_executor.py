@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, _try, isolation_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.image_roots import DirectoryImageRoots, Located
 from aegis.adapters.layout_directory import OciLayout
@@ -374,6 +374,28 @@ class TestNamespaceExecutor(ExecutorContract):
             assert ended.code == 0, text
 
         run(work, bench.executor)
+
+    def test_tools_that_were_replaced_are_shown_as_they_are_now(self, bench: Bench, tmp_path: Path) -> None:
+        tools = tmp_path.parent / f"{tmp_path.name}-tools"
+
+        async def work() -> None:
+            for word in ("first", "second"):
+                tools.mkdir()
+                (tools / "word").write_text(word)
+                ended, text = await bench.step(f"cat {tools}/word", read_only=(tools,))
+                assert ended.code == 0
+                assert word in text
+                tools.rename(tmp_path.parent / f"{tmp_path.name}-{word}")
+
+        run(work, bench.executor)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not isolation_available().ok, reason="only root can give jobs another identity"
+)
+def test_jobs_of_the_machines_root_are_somebody_else() -> None:
+    # Not where the system forbids it; but a fault of ours must not pass for that.
+    assert isolation_available().mode == "root" or "EPERM" in _try("root")
 
 
 @pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)

@@ -14,7 +14,12 @@ import pytest
 from gitlab.exceptions import GitlabAuthenticationError, GitlabError, GitlabGetError
 
 from aegis.web.gitlab_api.rest import ROWS
-from support.rest_checks import check_that_jobs_get_them, check_variables
+from support.rest_checks import (
+    check_pages,
+    check_that_jobs_get_them,
+    check_that_pages_are_removed,
+    check_variables,
+)
 from support.runner_simulator import SimulatedRunner
 from support.server import DECLARATION, TeamServer, environment, is_type, service_files, team
 
@@ -408,6 +413,8 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/releases/:tag": lambda w: equal(
         w.web.releases.get(w.web.releases.list()[0].tag_name).commit["id"], w.web.commits.get("develop").id
     ),
+    "GET projects/:id/pages": check_pages,
+    "DELETE projects/:id/pages": check_that_pages_are_removed,
     "GET groups": lambda w: equal([one.full_path for one in w.gl.groups.list()], ["team"]),
     "GET groups/:id": lambda w: equal(w.gl.groups.get(w.gl.groups.get("team").id).path, "team"),
     **dict.fromkeys(

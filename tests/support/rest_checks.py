@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 from gitlab.exceptions import GitlabError, GitlabGetError
+
+from support.server import is_type
 
 MASKED = "masked-" + "value-1"
 
@@ -85,3 +88,60 @@ def check_that_jobs_get_them(world: Any) -> None:
     said = str(world.server.ledger())
     assert "FROM_PROJECT" in said
     assert all(value not in said for value in (MASKED, "of the group", "never on a branch", "by-a-stranger-1"))
+
+
+SITE = """
+pages:
+  pages: {publish: site, path_prefix: "PREFIX"}
+  script:
+    - mkdir -p site/guide && echo "<h1>VERSION</h1><script src=a.js></script>" > site/index.html
+    - echo "guide" > site/guide/index.html && echo "document.title = 'ran'" > site/a.js && echo gone > site/404.html
+    - echo "$CI_PAGES_URL" > site/url.txt && echo kept-back > secret.txt
+  artifacts: {paths: [secret.txt]}
+"""
+
+
+def publish(world: Any, version: str, prefix: str = "") -> Any:
+    """Push a job that publishes, and wait until it is published."""
+    since = world.server.head()
+    pipeline = SITE.replace("VERSION", version).replace("PREFIX", prefix)
+    world.server.job_log("team/tools", {".gitlab-ci.yml": pipeline, "README.md": "tools\n"}, "pages")
+    return world.server.wait("the pages", is_type("aegis.pages.published"), since=since)["data"]["deployment"]
+
+
+def check_pages(world: Any) -> None:
+    """Pages are switched at once, kept apart from everything else, restored and removed."""
+    url = f"{world.server.url}/pages/team/tools"
+    token = {"PRIVATE-TOKEN": world.server.person("ana").token}
+    first = publish(world, "one")
+    assert httpx.get(f"{url}/", headers=token).text.startswith("<h1>one</h1>")
+    publish(world, "two")
+    publish(world, "beside", "Review/2")
+    assert world.project.pages.get().url == url
+    assert [one["path_prefix"] for one in world.project.pages.get().deployments] == [None, "review-2"]
+    found = httpx.get(f"{url}/", headers=token)
+    assert found.text.startswith("<h1>two</h1>")
+    assert found.headers["content-type"] == "text/html; charset=utf-8"
+    assert "set-cookie" not in found.headers
+    assert httpx.get(f"{url}/", headers={**token, "If-None-Match": found.headers["etag"]}).status_code == 304
+    guide = httpx.get(f"{url}/guide", headers=token)
+    assert (guide.status_code, guide.headers["location"]) == (303, "/pages/team/tools/guide/")
+    assert httpx.get(f"{url}/url.txt", headers=token).text == f"{url}\n"
+    assert httpx.get(f"{url}/review-2/", headers=token).text.startswith("<h1>beside</h1>")
+    for lost in ("secret.txt", "../secret.txt", "%2e%2e/secret.txt", "nope", "site/index.html"):
+        assert httpx.get(f"{url}/{lost}", headers=token).status_code == 404
+    assert httpx.get(f"{url}/", follow_redirects=False).headers["location"].startswith("/login?next=")
+    assert httpx.get(f"{url}/", headers={"PRIVATE-TOKEN": "nothing"}).status_code == 401
+    world.server.as_("ana").execute("restore-pages", {"project": "team/tools", "deployment": first["id"]})
+    assert httpx.get(f"{url}/", headers=token).text.startswith("<h1>one</h1>")
+
+
+def check_that_pages_are_removed(world: Any) -> None:
+    """After it nothing is served."""
+    if not [one for one in world.server.ledger() if one["type"] == "aegis.pages.published"]:
+        publish(world, "one")
+    world.project.pages.delete()
+    token = {"PRIVATE-TOKEN": world.server.person("ana").token}
+    assert httpx.get(f"{world.server.url}/pages/team/tools/", headers=token).status_code == 404
+    with pytest.raises(GitlabError):
+        world.project.pages.get()

@@ -45,6 +45,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "revoke-token": "write",
     "login-link": "write",
     "manage-variables": "write",
+    "manage-pages": "write",
     "create-project": "administer",
     "administer": "administer",
     "create-runner": "administer",

@@ -280,6 +280,9 @@ class ContainerExecutor:
         """Start what is needed before the first question; idempotent, blocks."""
         self._keeper.start()
 
+    async def warm(self) -> None:
+        """See `Executor`. The engine runs already."""
+
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
         if request.network.policy is not NetworkPolicy.ALL:

@@ -42,6 +42,14 @@ def outside_places(root: Path) -> dict[str, Path]:
     return {name: root / name for name in ("work", "tmp", "home", "files")}
 
 
+def _lay(file: Path, script: bytes) -> None:
+    """Write a script where nothing is: an earlier step of the job may have put a link there, to be written through."""
+    file.unlink(missing_ok=True)
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    with os.fdopen(handle, "wb") as made:
+        made.write(script)
+
+
 class StepSandbox:
     """Runs the steps of one job through the init program. `settings` are its request, apart from the step."""
 
@@ -53,7 +61,9 @@ class StepSandbox:
         grace: float,
         starter: Starter,
         groups: ControlGroups | None = None,
+        ground: bytes = b"",
     ) -> None:
+        self._ground = ground
         self._groups = groups
         self._group = groups.make(request.limits) if groups is not None else None
         self._starter = starter
@@ -70,9 +80,9 @@ class StepSandbox:
         self._stopped = False
         self._steps += 1
         name = f".step-{self._steps}"
-        (place.files / name).write_bytes(script)
+        _lay(place.files / name, script)
         document = self._document(f"{place.inner_files}/{name}", environment)
-        started = await self._starter.take()
+        started = await self._starter.take(self._ground)
         self._process = started
         if self._stopped:
             self._terminate()
@@ -225,6 +235,10 @@ class ProcessExecutor:
         paths = outside_places(root)
         inner = {f"inner_{name}": str(path) for name, path in paths.items()}
         return Place(root=root, **paths, **inner)  # type: ignore[arg-type]
+
+    async def warm(self) -> None:
+        """See `Executor`."""
+        await self._starter.warm()
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`. Read-only and writable directories are where they are."""

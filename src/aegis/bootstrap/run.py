@@ -17,20 +17,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import aegis
-from aegis.access.id_tokens import Key
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available, networks_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.adapters.shelf_directory import DirectoryShelf
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
-from aegis.bootstrap import local_traces
 from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
 from aegis.bootstrap.leftovers import sweep
@@ -42,7 +40,6 @@ from aegis.core.plan import Image, JobSpec, Plan
 from aegis.core.ports import Masker
 from aegis.core.spent import JobUsage
 from aegis.core.types import JobRun, Run, State
-from aegis.delivery.credentials import identity_variables
 from aegis.execution import stored
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.environment import SYSTEM_PATH
@@ -52,11 +49,16 @@ from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, S
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
-from aegis.execution.trace import chunks, readable, tail
+from aegis.execution.trace import readable, tail
 from aegis.pipeline.request import CompileRequest
 from aegis.secrets.masking import SecretMasker
 
+if TYPE_CHECKING:
+    from aegis.access.id_tokens import Key
+
 FOLDER: Final = ".aegis"
+_PACE: Final = 0.05
+"""Seconds between two looks at a run that goes on."""
 _SHOWN: Final = 8192
 _SHOWN_LINES: Final = 15
 LOCAL_ISSUER: Final = "https://aegis.invalid/local-run"
@@ -176,6 +178,8 @@ class LocalRun:
         self._identity: Key | None = None
         self.options = options
         self.changed = threading.Event()
+        self.idle = threading.Event()
+        """Set when nothing waits for a runner and nothing runs: worth a look at once."""
         self.course: tuple[str, ...] = ()
         """Where the time went, in sentences; known once it is laid out."""
         self.terminal = threading.Lock()
@@ -200,13 +204,18 @@ class LocalRun:
 
             return engines.executor(wanted, os.environ)
         if wanted == "namespaces" or (wanted is None and isolation_available().ok):
-            return NamespaceExecutor(environ=os.environ)
-        if self.options.network != NetworkPolicy.ALL:
+            if self.options.network != NetworkPolicy.ALL:
+                self._can_keep_network(ok=networks_available())
+            return NamespaceExecutor(environ=os.environ, groups=False)
+        self._can_keep_network(ok=False)
+        return ProcessExecutor()
+
+    def _can_keep_network(self, *, ok: bool) -> None:
+        if not ok and self.options.network != NetworkPolicy.ALL:
             raise ExternalError(
                 "no-isolation", f"jobs cannot be kept from the network here: {isolation_available().detail}",
                 hint=f"--executor namespaces where the system allows it ({isolation_available().mend}), or --network all",
             )  # fmt: skip
-        return ProcessExecutor()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -226,7 +235,9 @@ class LocalRun:
         self.directory.mkdir(parents=True)
         self._traces = DirectoryTraces(self.directory / "traces")
         self._queue = SqliteQueue()
-        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree", self.executor.owner)
+        self._workspaces = CopyWorkspaces(
+            self._project.directory, self.directory / "tree", self.executor.owner, kept=self._folder / "tree"
+        )
         self._coordinator = Coordinator(
             ledger=self._ledger,
             blobs=self._blobs,
@@ -235,7 +246,8 @@ class LocalRun:
             queue=self._queue,
             credentials=self._credentials,
             resolve_secret=self._resolve,
-            on_change=lambda _: self.changed.set(),
+            foreign=lambda run, spec: self._children.foreign(run, spec),  # noqa: PLW0108 - they come after it
+            on_change=self._noticed,
         )
         self._children = Children(self._coordinator, self._blobs, self._request)
         self._thread.start()
@@ -310,8 +322,10 @@ class LocalRun:
         """No token of a server; `id_tokens` are signed by a key of this run alone, which nobody trusts."""
         if not spec.id_tokens:
             return JobCredentials(token="")
+        from aegis.delivery.credentials import identity_variables  # noqa: PLC0415 - only jobs with id_tokens need it
+
         if self._identity is None:
-            from aegis.adapters.signer_rsa import fleeting  # noqa: PLC0415 - only jobs with id_tokens need it
+            from aegis.adapters.signer_rsa import fleeting  # noqa: PLC0415 - as above
 
             self._identity = fleeting()
         made = identity_variables(self._identity, LOCAL_ISSUER, self._clock, run, spec, job, trusted=False)
@@ -332,7 +346,6 @@ class LocalRun:
     def start(self) -> None:
         """Submit the plan."""
         plan = self.plan
-        remember(self.directory, self._project, plan)
         run = Run(
             id=self.id,
             project=plan.project,
@@ -344,6 +357,8 @@ class LocalRun:
             started_by="local",
         )
         self._coordinator.submit(run, plan, actor="local")
+        # While the first jobs begin.
+        remember(self.directory, self._project, plan)
 
     def state(self) -> Run:
         """The run as it is, with the jobs of its child pipelines under their names; first what they ask for is done."""
@@ -356,6 +371,11 @@ class LocalRun:
         self._coordinator.cancel(self.id, "local", "interrupted")
         self._children.cancel("interrupted")
         return self.state()
+
+    def _noticed(self, _run: str) -> None:
+        if self._coordinator.depth() == (0, 0):
+            self.idle.set()
+        self.changed.set()
 
     def wait(self, seconds: float) -> bool:
         """Wait for something to happen; whether it did."""
@@ -397,6 +417,8 @@ class LocalRun:
         latest.unlink(missing_ok=True)
         latest.symlink_to(self.id)
         shutil.rmtree(self.directory / "traces", ignore_errors=True)
+        from aegis.bootstrap import local_traces  # noqa: PLC0415 - not before the jobs begin
+
         self.course = local_traces.write(
             self.directory, self._ledger, self._coordinator.plan, (self.id, *self._children.runs())
         )
@@ -405,9 +427,7 @@ class LocalRun:
     def _shown(self, job: JobRun) -> LocalJob:
         log = self.log(job)
         if job.started_at is not None:
-            with log.open("wb") as file:
-                for chunk in chunks(self._traces, job.id):
-                    file.write(chunk)
+            self._traces.hand_over(job.id, log)
         return LocalJob(
             name=job.name,
             stage=job.stage,
@@ -447,12 +467,13 @@ def watch(run: LocalRun, seen: Callable[[Run], None], *, every: float) -> Run:
     """Call `seen` whenever something happened and at least every `every` seconds, until the run is at rest."""
     while True:
         begun = time.monotonic()
+        run.idle.clear()
         state = run.state()
         seen(state)
         if run.at_rest(state):
             return state
-        # A look costs in proportion to the jobs: of a large run not every event is looked at by itself.
-        time.sleep(min(0.5, 4 * (time.monotonic() - begun)))
+        # A look costs in proportion to the jobs, and takes the time from them: not every event is looked at by itself.
+        run.idle.wait(min(0.5, max(_PACE, 10 * (time.monotonic() - begun))))
         deadline = time.monotonic() + every
         while not run.wait(0.1) and time.monotonic() < deadline:
             continue

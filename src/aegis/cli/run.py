@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import time
@@ -101,6 +102,12 @@ def run(
       aegis run --since main
       aegis run unit --watch
     """
+    # What is loaded and compiled lives to the end: to look through it again and again is in vain.
+    gc.disable()
+    if executor in {None, "namespaces"}:
+        from aegis.bootstrap.isolation import ask_ahead
+
+        ask_ahead()
     from aegis.bootstrap.run import LocalOptions
     from aegis.cli.show import Wish
 
@@ -231,6 +238,8 @@ def _once(
     if not told.as_json:
         output.note("reading the pipeline …")
     made_of = asking.prepared()
+    gc.freeze()
+    gc.enable()
     there = _server_run(told) if told.compare else None
     usual = Usual(made_of.local.directory, made_of.asked.project)
     show = Show(made_of.plan, told.wish, usual, told.interrupts)

@@ -13,6 +13,7 @@ from aegis.core import ids
 from aegis.core.events import Draft, Record
 from aegis.core.ports import Blobs, Clock, Entropy, Ledger, Repository, Signer
 from aegis.delivery.options import Options, RunnerOptions
+from aegis.delivery.pages_book import PagesBook
 from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
@@ -84,6 +85,7 @@ class Context:
     """What pipelines may include from other hosts; None: nothing is declared."""
     places: PlaceBook
     variables: VariableBook
+    pages: PagesBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
     registry: str

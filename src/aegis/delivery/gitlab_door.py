@@ -14,6 +14,7 @@ import yaml
 
 from aegis.core import events, ids
 from aegis.core.errors import NotFound
+from aegis.core.pages import PagesDeployment
 from aegis.core.plan import CiVariable, JobSpec, Plan
 from aegis.core.ports import Query
 from aegis.core.types import JobRun, Promotion, PublishedRelease, Run
@@ -216,6 +217,16 @@ class GitlabDoor:
         query = Query(types=(_PUBLISHED,), project=project.name, newest_first=True)
         records = self._context.ledger.read(limit=RUNS, query=query)
         return tuple(one.data.release for one in records if isinstance(one.data, events.ReleasePublished))
+
+    # -- pages --------------------------------------------------------------------------------------------
+
+    def pages(self, actor: Actor, project: ProjectOptions) -> tuple[str, tuple[PagesDeployment, ...]]:
+        """The address of a project's pages and what is served there; `NotFound` where there is nothing."""
+        self._context.authorise(actor, "read", project=project.name)
+        served = self._context.pages.of(project.name, self._context.clock.now())
+        if not served:
+            raise NotFound("no-such-pages", "Not Found")
+        return f"{self.url}/pages/{project.name}", tuple(one for _, one in sorted(served.items()))
 
     # -- variables ----------------------------------------------------------------------------------------
 

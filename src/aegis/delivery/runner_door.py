@@ -15,6 +15,7 @@ from aegis.access.tokens import Grant, JobClaim, Kind, read_job_token
 from aegis.core.errors import AegisError, Conflict, Denied, NotFound, UserError
 from aegis.core.types import JobRun, State, StoredFile
 from aegis.delivery.context import Context
+from aegis.delivery.foreign_files import ForeignFiles
 from aegis.delivery.handlers import runners as hands
 from aegis.delivery.runner_book import Contact
 from aegis.delivery.runner_facts import Numbers, facts_of, protected
@@ -85,6 +86,7 @@ class RunnerDoor:
         self._resent: dict[str, int] = {}
         self._held: dict[str, JobRun] = {}
         self.numbers = Numbers(context)
+        self._foreign = ForeignFiles(lambda: context, self.numbers.run)
 
     # -- runners ------------------------------------------------------------------------------------------
 
@@ -398,14 +400,17 @@ class RunnerDoor:
             raise Denied("job-token", "this is not the token of a running job")
         run_id, wanted = self.numbers.job(number)
         asking = self._attempt(claim)
-        if asking is None or run_id != claim.run or (wanted.id != claim.job and not self._feeds(claim, asking, wanted)):
+        if asking is None or (wanted.id != claim.job and not self._feeds(claim, asking, run_id, wanted)):
             raise Denied("artifact-not-yours", "that job does not feed this one")
         files = self._files.of(claim.job) if wanted.id == claim.job else wanted.files
         return self.archive(files)
 
-    def _feeds(self, claim: JobClaim, asking: JobRun, wanted: JobRun) -> bool:
+    def _feeds(self, claim: JobClaim, asking: JobRun, run_id: str, wanted: JobRun) -> bool:
         plan = self._context.engine.plan(claim.run)
-        return wanted.name in feeders(plan, plan.job(asking.name))
+        spec = plan.job(asking.name)
+        if run_id != claim.run:
+            return self._foreign.feeds(self._context.engine.run(claim.run), spec, run_id, wanted)
+        return wanted.name in feeders(plan, spec)
 
     def log(self, job_id: str) -> Iterator[bytes]:
         """The log of a job that still runs, as far as it goes."""

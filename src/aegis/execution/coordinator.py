@@ -27,7 +27,7 @@ from aegis.execution.leases import Leases
 from aegis.execution.options import CoordinatorOptions
 from aegis.execution.outcomes import ended, outcomes, tried_again
 from aegis.execution.ports import QueueStore, TraceStore
-from aegis.execution.progress import BRIDGE, PLAYED, RETRIED, Progress, Steps
+from aegis.execution.progress import BRIDGE, PLAYED, RESUMED, RETRIED, Progress, Steps
 from aegis.execution.redundancy import superseded
 from aegis.execution.register import Register
 from aegis.execution.resources import UNORDERED, Claim, ResourceGroups, next_claim
@@ -60,6 +60,7 @@ class Coordinator:
         options: CoordinatorOptions | None = None,
         resolve_secret: ResolveSecret | None = None,
         process_mode: ProcessMode | None = None,
+        foreign: assignment.Foreign | None = None,
         on_change: Callable[[str], None] | None = None,
     ) -> None:
         self._ledger = ledger
@@ -70,6 +71,7 @@ class Coordinator:
         self._options = options or CoordinatorOptions()
         self._resolve_secret = resolve_secret
         self._process_mode = process_mode
+        self._foreign = foreign
         self._on_change = on_change
         self._lock = threading.RLock()
         self._work = threading.Condition(self._lock)
@@ -149,6 +151,14 @@ class Coordinator:
                 self._change_job(progress, name, State.CREATED, actor, RETRIED)
             return names
 
+    def resume(self, run_id: str, name: str, actor: str) -> Run:
+        """The pipeline of an ended trigger goes on: the trigger waits for it again, as the same attempt."""
+        with self._changing(run_id):
+            progress = self._runs.progress(run_id)
+            self._change_job(progress, name, State.RUNNING, actor, RESUMED)
+            self._leases.hold_without_end(run_id, progress.job(name))
+            return progress.run
+
     def play(self, run_id: str, name: str, actor: str, variables: Sequence[Variable] = ()) -> Run:
         """Start a manual job, or a delayed one before its time; `variables` override the job's own."""
         return self._person(run_id, name, State.PENDING, actor, PLAYED, tuple(variables))
@@ -220,7 +230,7 @@ class Coordinator:
         feeders = progress.feeders(spec)
         return assignment.build(
             progress.head, spec, job, feeders, blobs=self._blobs, credentials=self._credentials,
-            resolve_secret=self._resolve_secret, extra=progress.given(spec.name),
+            resolve_secret=self._resolve_secret, extra=progress.given(spec.name), foreign=self._foreign,
         )  # fmt: skip
 
     def offered(self, after: int = -1, timeout: float = 0.0) -> int:
@@ -328,8 +338,16 @@ class Coordinator:
         job = ended(spec, before, result, trace, self._clock.now())
         again = not progress.canceled_by and tried_again(spec, job)
         self._release(progress, spec, job.id)
-        said = [events.JobFinished(job=job, will_retry=again), *outcomes(progress.head, spec, job, will_retry=again)]
+        said = [
+            events.JobFinished(job=job, will_retry=again),
+            *outcomes(progress.head, spec, job, self._reported(spec, job), will_retry=again),
+        ]
         self._commit(progress, said, lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor)
+
+    def _reported(self, spec: JobSpec, job: JobRun) -> dict[str, str]:
+        """What a job reported, where its environment's address may name it."""
+        wanted = spec.environment is not None and "$" in (spec.environment.url or "")
+        return assignment.reported([job], self._blobs) if wanted else {}
 
     def _release(self, progress: Progress, spec: JobSpec, job_id: str) -> None:
         self._leases.drop(job_id)

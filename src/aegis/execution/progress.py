@@ -24,6 +24,7 @@ from aegis.execution.status import Board, Step
 Steps = tuple[Step, ...]
 RETRIED: Final = "retried"
 PLAYED: Final = "played"
+RESUMED: Final = "resumed"
 BRIDGE: Final = Runner(name=TRIGGER, isolation="none")
 """Who is written down as the runner of a job that starts another pipeline."""
 
@@ -181,12 +182,26 @@ class Progress:
             return self.cancel_job(data.name, at)
         if data.reason == RETRIED:
             return self.retry(data.name, at, in_turn=data.state is State.CREATED)
+        if data.reason == RESUMED:
+            return self.resume(data.name, at)
         if data.reason == PLAYED:
             steps = self.play(data.name, at)
             if data.variables:
                 self._given[data.name] = data.variables
             return steps
         return ()
+
+    def resume(self, name: str, at: datetime) -> Steps:
+        """The pipeline that a trigger started goes on: the same attempt runs again; `Conflict` for one that has not ended."""
+        job = self.job(name)
+        if not job.state.finished:
+            raise Conflict("job-not-finished", f"job {name!r} is {job.state}; it waits for its pipeline already")
+        steps = self._reopened(name, at)
+        self._jobs[name] = replace(
+            job, state=State.RUNNING, finished_at=None, exit_code=None, failure_reason=None, message=""
+        )
+        more = self.board.change(name, State.RUNNING)
+        return (*(step for step in steps if step.name != name), *self._queued(more, at))
 
     def play(self, name: str, at: datetime) -> Steps:
         """A person starts a manual or delayed job; `Conflict` for any other."""

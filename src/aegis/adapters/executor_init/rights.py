@@ -32,7 +32,7 @@ def map_identity(uid: int, gid: int) -> None:
     """Let this process be `INNER_ID` in its user namespace."""
     for name, text in (("setgroups", "deny"), ("uid_map", f"{INNER_ID} {uid} 1"), ("gid_map", f"{INNER_ID} {gid} 1")):
         try:
-            # As bytes: a codec would be loaded now, and this identity may not be able to read where Python lies.
+            # Without a codec, which would be looked up in a standard library that is out of sight by now.
             with open(f"/proc/self/{name}", "wb", buffering=0) as file:
                 file.write(text.encode())
         except OSError as error:

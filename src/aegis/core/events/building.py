@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aegis.core.events.records import event
+from aegis.core.pages import PagesDeployment
 from aegis.core.plan import CiVariable, JobEnvironment, Variable
 from aegis.core.types import Artifact, Change, Evidence, JobRun, PublishedRelease, Release, Run, State, Verdict
 
@@ -184,6 +185,31 @@ class ReleasePublished:
     """A job's release is made, and its tag exists. Subject `published-release/<project>/<tag>`."""
 
     release: PublishedRelease
+
+
+@event("aegis.pages.asked")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesAsked:
+    """A job with `pages` has passed. Subject `run/<id>`."""
+
+    job: str
+
+
+@event("aegis.pages.published")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesPublished:
+    """What a job left is what is served of its project from now on. Subject `pages/<project>`."""
+
+    deployment: PagesDeployment
+
+
+@event("aegis.pages.removed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesRemoved:
+    """Nothing is served of a project any more; with a `prefix` only that deployment's address is gone."""
+
+    project: str
+    prefix: str | None = None
 
 
 @event("aegis.run.cancel-requested")

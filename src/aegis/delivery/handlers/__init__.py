@@ -10,6 +10,7 @@ NOUNS: Final = (
     "downstream",
     "places",
     "publications",
+    "pages",
     "verdicts",
     "releases",
     "merge_requests",

@@ -94,6 +94,8 @@ def _delete(context: Context, past: _Past, jobs: list[JobRun], *, dry_run: bool)
     own = {f"run/{run}" for run in past.runs}
 
     def beside(record: Record) -> bool:
+        if isinstance(record.data, events.PagesPublished):
+            return not context.pages.keeps(record.data.deployment.archive)
         return record.subject in own and isinstance(record.data, events.JobFinished)
 
     done = release(context.blobs, files, lambda some: _needed(context, some, beside), dry_run=dry_run)

@@ -255,6 +255,8 @@ def _predefined(context: Context, wish: Wish, authored_at: datetime) -> dict[str
         "AEGIS_VERSION": version_for(context, wish.project, wish.commit, branch_of(wish)),
         "AEGIS_ADVISORIES": f"{context.url}/api/aegis/v1/advisories",
         "SOURCE_DATE_EPOCH": str(int(authored_at.timestamp())),
+        "CI_PAGES_DOMAIN": context.address,
+        "CI_PAGES_URL": f"{context.url}/pages/{wish.project}",
         "CI_PIPELINE_ID": wish.run,
         "CI_PIPELINE_URL": f"{context.url}/runs/{wish.run}",
     }

@@ -18,6 +18,9 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
         f"{e.environment.name}: {e.environment.action} by {e.job}{'' if e.ok else ', not passed'}"
     ),
     events.EnvironmentStopping: lambda e: f"{e.name} is to stop: {e.reason}",
+    events.PagesAsked: lambda e: f"{e.job} asks for pages",
+    events.PagesPublished: lambda e: f"pages of {e.deployment.project} are what {e.deployment.job} left",
+    events.PagesRemoved: lambda e: f"pages of {e.project} removed",
     events.VariableSet: lambda e: f"variable {e.variable.key} of {e.variable.owner} set",
     events.VariableRemoved: lambda e: f"variable {e.key} of {e.owner} removed",
     events.RunFinished: lambda e: f"pipeline {e.state}",

@@ -17,6 +17,9 @@ from aegis.execution.trace import TraceWriter, coverage, readable
 _TAIL: Final = 1024 * 1024
 _FULL: Final = 2 * 1024 * 1024
 _TRIES: Final = 8
+"""How often a piece is offered to a server that cannot keep it now; half a minute with the default pauses."""
+_FIRST: Final = 0.02
+"""Seconds before the first piece: a job that ends within them sends but one."""
 Send = Callable[[int, bytes], Awaitable[TraceAck]]
 
 
@@ -37,6 +40,7 @@ class JobLog:
         self._dirty = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._rest = b""
         self.signal = Signal.CONTINUE
         self.broken = ""
         self.steps: tuple[JobStep, ...] = ()
@@ -117,18 +121,36 @@ class JobLog:
             return
 
     async def _flushing(self) -> None:
+        pause = min(self._flush_seconds, _FIRST)
         while not self._closing.is_set():
             await self._dirty.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
+                return  # what is left goes with the end
             self._dirty.clear()
             await self.flush()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._flush_seconds)
+            pause = self._flush_seconds
 
-    async def close(self) -> None:
-        """Send the rest and stop. A piece under way is never cut off: it was taken out of the buffer already."""
+    async def _stop(self) -> None:
+        """Stop sending. A piece under way is never cut off: it was taken out of the buffer already."""
         self._closing.set()
         self._dirty.set()
         if self._task is not None:
             await self._task
         self._writer.close()
+
+    async def end(self) -> tuple[int, bytes]:
+        """Stop, and let the caller send the rest: where it begins, and what it is. If that fails, `close` sends it again."""
+        await self._stop()
+        if self._writer.pending > _FULL // 2:
+            await self.flush()
+        self._rest = self._writer.take()
+        return self._offset, self._rest
+
+    async def close(self) -> None:
+        """Send the rest and stop."""
+        await self._stop()
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            await self._deliver(rest)
         await self.flush()

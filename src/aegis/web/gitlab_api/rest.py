@@ -15,7 +15,7 @@ from starlette.routing import Route
 from aegis.core.errors import Denied, UserError
 from aegis.delivery.gitlab_door import GitlabDoor
 from aegis.delivery.views import Actor, Credentials
-from aegis.web.gitlab_api import intake, rest_sources, rest_variables, rest_work
+from aegis.web.gitlab_api import intake, rest_pages, rest_sources, rest_variables, rest_work
 from aegis.web.gitlab_api.answers import refused, translated
 from aegis.web.gitlab_api.calls import TABLE, Call, Row, answered, find
 
@@ -25,7 +25,7 @@ _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
 _SECRETS: Final = frozenset({"private_token", "access_token", "job_token"})
 ROWS: Final[Sequence[Row]] = TABLE
 """The supported calls; the modules named here register them."""
-MODULES: Final = (rest_sources, rest_work, rest_variables)
+MODULES: Final = (rest_sources, rest_work, rest_variables, rest_pages)
 
 
 def routes(door: GitlabDoor, credentials: Credentials) -> Sequence[Route]:

@@ -74,16 +74,14 @@ def table(outcomes: Iterable[Outcome]) -> tuple[str, dict[str, dict[str, dict[st
         cell["survived"] += int(one.reached and not one.wrong)
         cell["repeated"] += int(one.attempts > 0)
         cell["not_reached"] += int(not one.reached)
-    actions = sorted({action for cells in counted.values() for action in cells})
-    lines = [f"{'point':20}" + "".join(f"{action:>16}" for action in actions)]
+    lines = []
     for point in sorted(counted):
-        shown = [
-            f"{counted[point][action]['survived']}/{counted[point][action]['tried']}"
-            if action in counted[point]
-            else ""
-            for action in actions
-        ]
-        lines.append(f"{point:20}" + "".join(f"{one:>16}" for one in shown))
+        shown = [f"{action} {cell['survived']}/{cell['tried']}" for action, cell in sorted(counted[point].items())]
+        lines.append(f"{point:18} {'  '.join(shown)}")
+    lines.append("")
+    for action in sorted({action for cells in counted.values() for action in cells}):
+        cells = [found[action] for found in counted.values() if action in found]
+        lines.append(f"{action:20} {sum(one['survived'] for one in cells)} of {sum(one['tried'] for one in cells)}")
     every = [cell for cells in counted.values() for cell in cells.values()]
     total = {name: sum(cell[name] for cell in every) for name in ("tried", "survived", "repeated", "not_reached")}
     lines.append(

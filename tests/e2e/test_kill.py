@@ -256,14 +256,13 @@ def test_a_bad_version_is_taken_back_although_the_server_was_killed_in_between(t
 
 
 def test_a_pipeline_comes_to_the_same_end_wherever_it_was_killed(tmp_path: Path) -> None:
-    """Two of some six hundred places, drawn anew each time; `tools/soak_faults.py` tries them all."""
+    """One of some six hundred places, drawn anew each time; `tools/soak_faults.py` tries them all."""
     seed = random.randrange(1 << 30)
     stories = Stories(root=tmp_path)
     stories.prepare()
-    chosen = random.Random(seed).sample(cases(stories.recorded()), 2)
-    for case in chosen:
-        outcome = stories.told(case)
-        assert not outcome.wrong, f"{case} (seed {seed}): {outcome.wrong}"
+    case = random.Random(seed).choice(cases(stories.recorded()))
+    outcome = stories.told(case)
+    assert not outcome.wrong, f"{case} (seed {seed}): {outcome.wrong}"
 
 
 def test_a_merge_that_was_cut_off_from_its_record_is_taken_up_as_the_merge_it_was(tmp_path: Path) -> None:

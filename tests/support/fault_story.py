@@ -417,7 +417,7 @@ def leavings(data: Path) -> Iterator[str]:
         found = [str(path.relative_to(data)) for path in data.glob(pattern)]
         if found:
             yield f"left: {found[:5]}"
-    if str(data) in Path("/proc/self/mountinfo").read_text():
+    if f"{data}/" in Path("/proc/self/mountinfo").read_text():
         yield "a mount is left"
     if not (data / "queue.sqlite").exists():
         return  # they are in the database, where the other stories look

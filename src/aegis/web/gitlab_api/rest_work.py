@@ -170,7 +170,7 @@ def found_job(call: Call) -> FoundJob:
 
 @row("GET", "projects/:id/jobs/:job", "one job", "project.jobs.get(number)")
 def job(call: Call) -> Any:
-    return shapes.job(call.door, foundfound_job(call))
+    return shapes.job(call.door, found_job(call))
 
 
 @row("GET", "projects/:id/jobs/:job/trace", "its log", "job.trace()")
@@ -188,7 +188,7 @@ def _changed(call: Call, verb: str, found: FoundJob, **more: Any) -> Any:
 
 @row("POST", "projects/:id/jobs/:job/retry", "run it again", "job.retry()")
 def retry_job(call: Call) -> Any:
-    return _changed(call, "retry", foundfound_job(call))
+    return _changed(call, "retry", found_job(call))
 
 
 @row("POST", "projects/:id/jobs/:job/play", "start a manual job, with variables", "job.play()")
@@ -201,7 +201,7 @@ def play_job(call: Call) -> Any:
 
 @row("POST", "projects/:id/jobs/:job/cancel", "stop it", "job.cancel()")
 def cancel_job(call: Call) -> Any:
-    return _changed(call, "cancel-job", foundfound_job(call))
+    return _changed(call, "cancel-job", found_job(call))
 
 
 # -- artifacts --------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def _within(call: Call, found: FoundJob) -> Bytes:
 
 @row("GET", "projects/:id/jobs/:job/artifacts", "its archive", "job.artifacts()")
 def artifacts(call: Call) -> Any:
-    return _archive(call, foundfound_job(call))
+    return _archive(call, found_job(call))
 
 
 @row("POST", "projects/:id/jobs/:job/artifacts/keep", "keep its files beyond `expire_in`", "job.keep_artifacts()")
@@ -229,7 +229,7 @@ def keep_artifacts(call: Call) -> Any:
 
 @row("GET", "projects/:id/jobs/:job/artifacts/*path", "one file of its archive", "job.artifact('out/a.txt')")
 def artifact(call: Call) -> Any:
-    return _within(call, foundfound_job(call))
+    return _within(call, found_job(call))
 
 
 def _latest(call: Call) -> FoundJob:

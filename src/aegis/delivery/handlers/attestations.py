@@ -53,6 +53,7 @@ def attach(context: Context, repository: ImageRepository, artifact: Artifact, ru
         tool_version=__version__,
     )
     build = _build(context, artifact, run, job, lock=lock, base=standing_on(repository, artifact.digest))
+    build = replace(build, materials=bases_of(repository, artifact.digest))
     statements = (provenance.statement(build, subjects), provenance.sbom_statement(subjects, json.loads(inventory)))
     push(
         repository,
@@ -90,6 +91,18 @@ def _build(
         started_at=job.started_at if job else None,
         finished_at=job.finished_at if job else None,
     )
+
+
+def bases_of(repository: ImageRepository, digest: str) -> tuple[provenance.Material, ...]:
+    """The bases of an index' images, each named by its image's platform; none for an image, whose base is `standing_on`."""
+    found = []
+    for one in json.loads(repository.manifest(digest).body).get("manifests", ()):
+        base, platform = standing_on(repository, one["digest"]), one.get("platform") or {}
+        if base:
+            algorithm, _, value = base.partition(":")
+            name = f"base {platform.get('os', '')}/{platform.get('architecture', '')}"
+            found.append(provenance.Material(uri=f"oci:{base}", digest={algorithm: value}, name=name))
+    return tuple(found)
 
 
 def standing_on(repository: ImageRepository, digest: str) -> str:

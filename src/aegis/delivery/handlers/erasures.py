@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from aegis.core import events
 from aegis.core.errors import Conflict, NotFound
-from aegis.core.events import Draft, Record
+from aegis.core.events import Draft
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
-from aegis.delivery.handlers.retention import needed
+from aegis.delivery.handlers.artifacts import needed
 from aegis.delivery.views import Result
 from aegis.execution.parcel_garbage import release
 
@@ -29,13 +29,11 @@ def erase(context: Context, command: ask.EraseJob, asking: Asking) -> Result:
     files = {file.digest for file in (*job.files, *((job.trace,) if job.trace else ()))}
     if asking.dry_run:
         return Result(seq=0, message=f"would delete {len(files)} files of {job.name}", dry_run=True)
+    if job.files:
+        context.engine.amend(run.id, events.ArtifactsErased(jobs=(job.id,), by=asking.actor.id), asking.actor.id)
     told = events.JobErased(job=job.name, id=job.id)
     seq = context.append(Draft(subject=f"run/{run.id}", data=told, actor=asking.actor.id, project=run.project))
-
-    def own(record: Record) -> bool:
-        return isinstance(record.data, events.JobFinished) and record.data.job.id == job.id
-
-    done = release(context.blobs, files, lambda some: needed(context, some, own))
+    done = release(context.blobs, files, needed(context, {job.id}))
     context.traces.delete(job.id)
     return Result(
         seq=seq, message=f"erased {job.name}: {done.blobs} files, {done.freed} bytes", subject=f"run/{run.id}"

@@ -30,7 +30,7 @@ build:
     - echo one > out/a.txt
     - echo two > out/deep/b.txt
     - echo "in <$REGION> <$ONLY_PROTECTED> <$CI_COMMIT_REF_PROTECTED> <$CI_PROJECT_ID> for <$GITLAB_USER_LOGIN>"
-  artifacts: {paths: [out]}
+  artifacts: {paths: [out], expire_in: 1 week}
 by-hand:
   when: manual
   script: [echo "by hand with <$GIVEN> and <$MORE>"]
@@ -130,6 +130,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for command in (["tag", "try-1"], ["push", "-q", remote, "try-1"]):
             subprocess.run(["git", "-C", str(tools), *command], check=True, env=environment())
         yield made
+
+
+def check_kept(world: World) -> None:
+    before = world.job("build")
+    assert before.artifacts_expire_at is not None
+    before.keep_artifacts()
+    assert world.job("build").artifacts_expire_at is None
+
+
+def check_erased(world: World) -> None:
+    before = world.job("build")
+    assert before.artifacts_file["filename"] == "artifacts.zip"
+    before.delete_artifacts()
+    after = world.job("build")
+    assert (after.artifacts_file, [one["file_type"] for one in after.attributes["artifacts"]]) == (None, ["trace"])
+    assert b"echo one" in after.trace()
+    with pytest.raises(GitlabGetError, match="404"):
+        after.artifacts()
 
 
 def check_own_job(world: World) -> None:
@@ -388,6 +406,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "POST projects/:id/jobs/:job/play": lambda w: check_job_actions(w, "play"),
     "POST projects/:id/jobs/:job/cancel": lambda w: check_job_actions(w, "cancel"),
     "GET projects/:id/jobs/:job/artifacts": lambda w: equal(w.job("build").artifacts()[:2], b"PK"),
+    "POST projects/:id/jobs/:job/artifacts/keep": check_kept,
     "GET projects/:id/jobs/:job/artifacts/*path": lambda w: equal(w.job("build").artifact("out/deep/b.txt"), b"two\n"),
     "GET projects/:id/jobs/artifacts/:ref/download": lambda w: equal(
         w.project.artifacts.download("work", "build")[:2], b"PK"
@@ -395,6 +414,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/jobs/artifacts/:ref/raw/*path": lambda w: equal(
         w.project.artifacts.raw("work", "out/a.txt", "build"), b"one\n"
     ),
+    "DELETE projects/:id/jobs/:job/artifacts": check_erased,
     "GET projects/:id/environments": lambda w: equal(
         {one.name for one in w.web.environments.list()}, {"development", "staging", "production"}
     ),

@@ -29,6 +29,8 @@ SCOPES: Final[Mapping[str, str]] = {
     "retry": "write",
     "play": "write",
     "cancel-job": "write",
+    "keep-artifacts": "write",
+    "erase-artifacts": "write",
     "open-merge-request": "write",
     "close": "write",
     "push": "write",

@@ -176,7 +176,7 @@ class Show:
             return
         took = f"  {job.run_seconds:.1f} s" if job.started_at and job.finished_at and job.run_seconds else ""
         why = f"  {job.message}" if job.message and word == "failed" else ""
-        lines.append(f"{output.state(word, sys.stderr)} {job.name}{took}{why}")
+        lines.append(f"{output.state(word, sys.stderr)} {job.name}{took}{why}{proof(job)}")
 
     # -- logs -----------------------------------------------------------------------------------------------------
 
@@ -379,3 +379,13 @@ class Screen:
             return f"\x1b[2m{row.text}\x1b[0m"
         symbol, word, rest = (*row.text.split(" ", 2), "", "")[:3]
         return f"{output.tinted(row.symbol, f'{symbol} {word}')} {rest}"
+
+
+def proof(job: JobRun) -> str:
+    """Where the result of a job comes from that was not worked, or how it differs from what was proven."""
+    if job.reused_from:
+        return f"  reused from {job.reused_from}"
+    verified = job.reuse.verified if job.reuse is not None else ""
+    if verified in ("", "same"):
+        return "  verified: same" if verified else ""
+    return f"  not reproducible: {verified}"

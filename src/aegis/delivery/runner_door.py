@@ -14,6 +14,7 @@ from typing import Any, Final
 from aegis.access.tokens import Grant, JobClaim, Kind, read_job_token
 from aegis.core.errors import AegisError, Conflict, Denied, NotFound, UserError
 from aegis.core.types import JobRun, State, StoredFile
+from aegis.delivery.artifacts import present
 from aegis.delivery.context import Context
 from aegis.delivery.foreign_files import ForeignFiles
 from aegis.delivery.handlers import runners as hands
@@ -399,7 +400,8 @@ class RunnerDoor:
         asking = self._attempt(claim)
         if asking is None or (wanted.id != claim.job and not self._feeds(claim, asking, run_id, wanted)):
             raise Denied("artifact-not-yours", "that job does not feed this one")
-        files = self._files.of(claim.job) if wanted.id == claim.job else wanted.files
+        there = present(self._context, self._context.engine.run(run_id), wanted)
+        files = self._files.of(claim.job) if wanted.id == claim.job else there.files
         return self.archive(files)
 
     def _feeds(self, claim: JobClaim, asking: JobRun, run_id: str, wanted: JobRun) -> bool:

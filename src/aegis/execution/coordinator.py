@@ -178,6 +178,13 @@ class Coordinator:
         changed = events.JobChanged(name=name, state=state, by=actor, reason=reason, variables=variables)
         self._commit(progress, [changed], lambda at: progress.changed(changed, at), actor)
 
+    def amend(self, run_id: str, change: events.ArtifactsKept | events.ArtifactsErased, actor: str) -> None:
+        """Write down that files of a run's jobs stay longer or are gone."""
+        with self._changing(run_id):
+            progress = self._runs.progress(run_id)
+            self._append(progress, [change], actor)
+            progress.amended(change)
+
     def run(self, run_id: str) -> Run:
         """A run as it is now, with the latest attempt of each job; `NotFound`."""
         with self._lock:
@@ -276,11 +283,9 @@ class Coordinator:
         self._groups.take(key, job_id)
         return True
 
-    def _mode(self, key: tuple[str, str]) -> str:
-        return self._process_mode(*key) if self._process_mode is not None else UNORDERED
-
     def _next(self, key: tuple[str, str]) -> Claim | None:
-        return next_claim(self._mode(key), self._runs.claims(*key))
+        mode = self._process_mode(*key) if self._process_mode is not None else UNORDERED
+        return next_claim(mode, self._runs.claims(*key))
 
     def _start(self, progress: Progress, spec: JobSpec, runner: Runner) -> JobRun:
         first = progress.head.started_at is None
@@ -340,14 +345,9 @@ class Coordinator:
         self._release(progress, spec, job.id)
         said = [
             events.JobFinished(job=job, will_retry=again),
-            *outcomes(progress.head, spec, job, self._reported(spec, job), will_retry=again),
+            *outcomes(progress.head, spec, job, assignment.named_by_address(spec, job, self._blobs), will_retry=again),
         ]
         self._commit(progress, said, lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor)
-
-    def _reported(self, spec: JobSpec, job: JobRun) -> dict[str, str]:
-        """What a job reported, where its environment's address may name it."""
-        wanted = spec.environment is not None and "$" in (spec.environment.url or "")
-        return assignment.reported([job], self._blobs) if wanted else {}
 
     def _release(self, progress: Progress, spec: JobSpec, job_id: str) -> None:
         self._leases.drop(job_id)

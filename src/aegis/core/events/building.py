@@ -212,6 +212,25 @@ class PagesRemoved:
     prefix: str | None = None
 
 
+@event("aegis.artifacts.kept")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactsKept:
+    """The files of a job (an id) stay beyond `artifacts:expire_in`, until its run's logs go. Subject `run/<id>`."""
+
+    job: str
+    by: str
+
+
+@event("aegis.artifacts.erased")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactsErased:
+    """The files of jobs (ids) are gone: somebody asked for it, or their time was over (`expired`). Subject `run/<id>`."""
+
+    jobs: tuple[str, ...]
+    by: str
+    expired: bool = False
+
+
 @event("aegis.run.cancel-requested")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCancelRequested:

@@ -26,6 +26,7 @@ NOUNS: Final = (
     "registries",
     "hosted_registries",
     "packages",
+    "artifacts",
     "retention",
     "variables",
 )

@@ -199,18 +199,23 @@ def cancel_job(call: Call) -> Any:
 
 
 def _archive(call: Call, found: FoundJob) -> Bytes:
-    archive = call.door.archive(found)
+    archive = call.door.archive(call.actor, found)
     return Bytes(chunks=archive.chunks, size=archive.size, media="application/zip", name=archive.name)
 
 
 def _within(call: Call, found: FoundJob) -> Bytes:
-    size, chunks = call.door.within(found, call.path["path"])
+    size, chunks = call.door.within(call.actor, found, call.path["path"])
     return Bytes(chunks=chunks, size=size, name=call.path["path"].rpartition("/")[2])
 
 
 @row("GET", "projects/:id/jobs/:job/artifacts", "its archive", "job.artifacts()")
 def artifacts(call: Call) -> Any:
     return _archive(call, _job(call))
+
+
+@row("POST", "projects/:id/jobs/:job/artifacts/keep", "keep its files beyond `expire_in`", "job.keep_artifacts()")
+def keep_artifacts(call: Call) -> Any:
+    return _changed(call, "keep-artifacts", _job(call))
 
 
 @row("GET", "projects/:id/jobs/:job/artifacts/*path", "one file of its archive", "job.artifact('out/a.txt')")
@@ -236,6 +241,13 @@ def latest_artifacts(call: Call) -> Any:
 )
 def latest_artifact(call: Call) -> Any:
     return _within(call, _latest(call))
+
+
+@row("DELETE", "projects/:id/jobs/:job/artifacts", "delete its files; its log stays", "job.delete_artifacts()")
+def delete_artifacts(call: Call) -> Any:
+    found = _job(call)
+    call.run("erase-artifacts", run=found.run.id, job=found.job.name)
+    return Made()
 
 
 # -- environments, deployments, releases ------------------------------------------------------------------

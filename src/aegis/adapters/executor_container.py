@@ -22,6 +22,7 @@ from aegis.adapters.container_engine import Answer, Engine, Keeper
 from aegis.adapters.container_services import Services
 from aegis.adapters.executor_namespace import JOB_ID
 from aegis.adapters.executor_process import outside_places
+from aegis.adapters.step_file import lay
 from aegis.core.errors import ExternalError
 from aegis.execution import containers
 from aegis.execution.containers import LABEL, ContainerPolicy, Surroundings
@@ -71,8 +72,8 @@ class ContainerSandbox:
             self._created = dict(environment)
             self._id = await self._create(environment)
         files = self._request.place.files
-        (files / _SCRIPT).write_bytes(script)
-        (files / _STEP).write_bytes(containers.step(self._request, self._created, environment))
+        lay(files / _SCRIPT, script)
+        lay(files / _STEP, containers.step(self._request, self._created, environment))
         # The job writes what it used, and only into a file that is there and its own.
         used = files / _USED
         used.unlink(missing_ok=True)
@@ -279,6 +280,9 @@ class ContainerExecutor:
     def ready(self) -> None:
         """Start what is needed before the first question; idempotent, blocks."""
         self._keeper.start()
+
+    async def warm(self) -> None:
+        """See `Executor`. The engine runs already."""
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""

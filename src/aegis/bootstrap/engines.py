@@ -32,7 +32,6 @@ _MENDS: Final = {
     "docker": "install docker (Debian: apt-get install docker.io), start it, and let this user at its socket",
     "podman": "install podman (Debian: apt-get install podman)",
 }
-_LOCAL_POLICY: Final = ContainerPolicy(root=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +93,7 @@ def label() -> str:
     return f"{os.getpid()}.{began}.{space}"
 
 
-def executor(name: str, environ: Mapping[str, str], policy: ContainerPolicy = _LOCAL_POLICY) -> ContainerExecutor:
+def executor(name: str, environ: Mapping[str, str], policy: ContainerPolicy) -> ContainerExecutor:
     """Jobs in containers of the engine `name`."""
     found = find(name, environ)
     engine, mark = Engine(found.name, found.socket), label()

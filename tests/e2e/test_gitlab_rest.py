@@ -17,7 +17,7 @@ from aegis.web.gitlab_api.rest import ROWS
 from support.rest_checks import (
     check_bridges,
     check_environment_by_hand,
-    check_erased,
+    check_job_erased,
     check_pages,
     check_played_schedule,
     check_tags,
@@ -445,7 +445,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/pipelines/:pipeline/variables": check_trigger,
     "POST projects/:id/pipeline_schedules/:schedule/play": check_played_schedule,
     "GET projects/:id/pipelines/:pipeline/bridges": check_bridges,
-    "POST projects/:id/jobs/:job/erase": check_erased,
+    "POST projects/:id/jobs/:job/erase": check_job_erased,
     "POST projects/:id/repository/tags": check_tags,
     "DELETE projects/:id/repository/tags/:tag": check_tags,
     "GET projects/:id/pages": check_pages,

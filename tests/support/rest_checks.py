@@ -191,7 +191,7 @@ def check_bridges(world: Any) -> None:
     assert [one.name for one in inner.jobs.list()] == ["inner"]
 
 
-def check_erased(world: Any) -> None:
+def check_job_erased(world: Any) -> None:
     pipeline = (
         "leaves: {script: [echo told-by-this-job-alone > kept.txt, cat kept.txt], artifacts: {paths: [kept.txt]}}\n"
     )

@@ -29,6 +29,8 @@ def erase(context: Context, command: ask.EraseJob, asking: Asking) -> Result:
     files = {file.digest for file in (*job.files, *((job.trace,) if job.trace else ()))}
     if asking.dry_run:
         return Result(seq=0, message=f"would delete {len(files)} files of {job.name}", dry_run=True)
+    if job.files:
+        context.engine.amend(run.id, events.ArtifactsErased(jobs=(job.id,), by=asking.actor.id), asking.actor.id)
     told = events.JobErased(job=job.name, id=job.id)
     seq = context.append(Draft(subject=f"run/{run.id}", data=told, actor=asking.actor.id, project=run.project))
     done = release(context.blobs, files, needed(context, {job.id}))

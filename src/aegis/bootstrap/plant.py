@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.cluster_local import LocalCluster
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available, networks_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.git_http_backend import GitHttpBackend
 from aegis.adapters.githost_directory import DirectoryGitHost
@@ -35,10 +35,10 @@ from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
+from aegis.bootstrap.machine import machine
 from aegis.bootstrap.notary import ServerNotary, identity_token
 from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, credential, hosted, registries
-from aegis.bootstrap.run import machine
 from aegis.build.platforms import image_for
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
@@ -46,13 +46,17 @@ from aegis.delivery.context import Adopted, Context
 from aegis.delivery.credentials import JobSecrets, JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
+from aegis.delivery.foreign_files import ForeignFiles
 from aegis.delivery.git_door import HostedGitDoor
 from aegis.delivery.job_network import job_network
 from aegis.delivery.options import Options
+from aegis.delivery.pages_book import PagesBook
+from aegis.delivery.pages_door import PagesDoor
 from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
+from aegis.delivery.runner_facts import Numbers
 from aegis.delivery.tokens import TokenBook
 from aegis.delivery.variable_book import VariableBook
 from aegis.execution.coordinator import Coordinator
@@ -61,8 +65,10 @@ from aegis.execution.network import registries as registries_of
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor
 from aegis.execution.resources import UNORDERED
+from aegis.execution.reuse import Proven
 from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
+from aegis.execution.supervise.timings import Durations, Timings
 from aegis.gitops.ports import ImageLayer, PulledImage
 from aegis.ledger.projections import ProjectionRunner
 from aegis.notify.inbox import Inbox
@@ -97,6 +103,7 @@ class Plant:
     keys: Keys
     supervisor: Callable[[], Supervisor]
     collector: Collector
+    pages: PagesDoor
     closers: tuple[Callable[[], None], ...]
     warnings: tuple[str, ...]
 
@@ -152,8 +159,10 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
         resolve_secret=JobSecrets(keys.store, lambda: context.options, variables),
+        foreign=ForeignFiles(lambda: context, lambda number: Numbers(context).run(number)),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
+    caches = SealedNotes(shelf, keys.note_secret, "cache", CacheEntry)
     notary = ServerNotary(
         keys.artifact, lambda: context.options.keyless, identity_token(environ, keys.identity, url, clock)
     )
@@ -163,7 +172,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         hosted=hosted(lambda: context.options.registries, value),
         signer=keys.artifact, notary=notary, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        places=PlaceBook(ledger, threading.Lock()), variables=variables, registry=registry_name(data, url),
+        caches=caches, places=PlaceBook(ledger, threading.Lock()), variables=variables,
+        pages=PagesBook(ledger, threading.Lock()), registry=registry_name(data, url),
         outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
@@ -178,22 +188,17 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
 
     def supervisor() -> Supervisor:
         isolated = isolation_available()
+        kept = runner.network.policy is NetworkPolicy.ALL or networks_available()
         if runner.executor != "namespaces" and runner.concurrency:
             executor: Executor = engines.executor(runner.executor, environ, runner.containers)
+        elif runner.concurrency and not (kept and (isolated.ok or not runner.isolation_required)):
+            wanted = "isolated here" if not isolated.ok and runner.isolation_required else "kept from the network here"
+            mends = [isolated.mend, "or declare `runner: {isolation: optional, network: all}`"]
+            raise ExternalError(
+                "no-isolation", f"jobs cannot be {wanted}: {isolated.detail}", hint="; ".join(filter(None, mends))
+            )
         elif isolated.ok:
             executor = NamespaceExecutor(read_only=allowed.read_only, environ=environ)
-        elif runner.isolation_required and runner.concurrency:
-            raise ExternalError(
-                "no-isolation",
-                f"jobs cannot be isolated here: {isolated.detail}",
-                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional}}`",
-            )
-        elif runner.network.policy is not NetworkPolicy.ALL and runner.concurrency:
-            raise ExternalError(
-                "no-isolation",
-                f"jobs cannot be kept from the network here, as the policy `{runner.network.policy}` wants: {isolated.detail}",
-                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional, network: all}}`",
-            )
         else:
             executor = ProcessExecutor()
         options = SupervisorOptions(
@@ -205,6 +210,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
             tool_cache=data / "tool-cache",
             passthrough=allowed.passthrough,
             host_tools=runner.host_tools,
+            reuse=runner.reuse,
+            machine=allowed.identity(),
             limits=runner.limits,
             image=runner.containers.image,
         )
@@ -216,7 +223,9 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                     GitWorkspaces(lambda project: host.repository(project).path), data / "snapshots", executor.owner
                 ),
                 blobs=blobs,
-                caches=SealedNotes(shelf, keys.note_secret, "cache", CacheEntry),
+                caches=caches,
+                timings=Timings(SealedNotes(shelf, keys.note_secret, "durations", Durations), blobs),
+                results=SealedNotes(shelf, keys.note_secret, "result", Proven),
                 clock=clock,
                 masker=_masker,
                 options=options,
@@ -249,6 +258,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
         traffic=traffic, keys=keys, supervisor=supervisor,
         collector=Collector(lambda: context.options.traces, value),
+        pages=PagesDoor(context, keys.job_secret),
         closers=(images.close, indexes.close, traces.release, job_files.close, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
 

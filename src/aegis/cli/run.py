@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import time
@@ -54,6 +55,7 @@ _NAMED: Final = 8
     help="Masked variables, as NAME=VALUE lines; never kept.",
 )
 @click.option("--host-tools", is_flag=True, help="Run jobs with `image:` with this machine's tools instead.")
+@click.option("--no-reuse", is_flag=True, help="Work also what was proven already, and say what came out otherwise.")
 @click.option("--shell-on-failure", is_flag=True, help="Open a shell where a job failed.")
 @click.option("--watch", "watching", is_flag=True, help="Run again whenever a file has changed, until interrupted.")
 @click.option("--compare", metavar="RUN", help="Say what is otherwise in this run of the server.")
@@ -82,6 +84,7 @@ def run(
     env_files: tuple[str, ...],
     secrets_files: tuple[str, ...],
     host_tools: bool,
+    no_reuse: bool,
     shell_on_failure: bool,
     watching: bool,
     compare: str | None,
@@ -105,6 +108,14 @@ def run(
       aegis run --since main
       aegis run unit --watch
     """
+    # What is loaded and compiled lives to the end: to look through it again and again is in vain.
+    gc.disable()
+    if executor in {None, "namespaces"}:
+        from aegis.bootstrap.isolation import ask_ahead
+
+        ask_ahead()
+    if not as_json:
+        output.note("reading the pipeline …")  # before anything large is loaded: a sign of life
     from aegis.bootstrap.run import LocalOptions
     from aegis.cli.show import Wish
 
@@ -119,6 +130,7 @@ def run(
         engine_socket=engine_socket,
         network=network,
         host_tools=host_tools,
+        reuse=not no_reuse,
         shell_on_failure=shell_on_failure,
     )
     asking = _Asking(
@@ -220,7 +232,7 @@ def _watch(asking: _Asking, chosen: LocalOptions, told: _Telling) -> int:
                 output.note("waiting for a change … (Ctrl-C ends)")
             changed = watched.settled(changed)
             more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-            output.note(f"\nchanged: {', '.join(changed[:_NAMED])}{more}")
+            output.note(f"\nchanged: {', '.join(changed[:_NAMED])}{more}\nreading the pipeline …")
     except KeyboardInterrupt:
         output.note("")
     return 0
@@ -234,9 +246,9 @@ def _once(
     from aegis.bootstrap.run import LocalRun
     from aegis.cli.show import Show
 
-    if not told.as_json:
-        output.note("reading the pipeline …")
     made_of = asking.prepared()
+    gc.freeze()
+    gc.enable()
     there = _server_run(told) if told.compare else None
     usual = Usual(made_of.local.directory, made_of.asked.project)
     show = Show(made_of.plan, told.wish, usual, told.interrupts)

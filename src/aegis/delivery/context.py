@@ -13,6 +13,7 @@ from aegis.core import ids
 from aegis.core.events import Draft, Record
 from aegis.core.ports import Blobs, Clock, Entropy, Ledger, Repository, Signer
 from aegis.delivery.options import Options, RunnerOptions
+from aegis.delivery.pages_book import PagesBook
 from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
@@ -20,7 +21,8 @@ from aegis.delivery.tokens import TokenBook
 from aegis.delivery.variable_book import VariableBook
 from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
-from aegis.execution.ports import TraceStore
+from aegis.execution.ports import CacheEntry, TraceStore
+from aegis.execution.sealed import SealedNotes
 from aegis.gitops.ports import Cluster, Sync
 from aegis.pipeline.ports import Elsewhere
 from aegis.registry.hosted import HostedRegistry
@@ -83,7 +85,9 @@ class Context:
     outside: Callable[[], Elsewhere | None]
     """What pipelines may include from other hosts; None: nothing is declared."""
     places: PlaceBook
+    caches: SealedNotes[CacheEntry]
     variables: VariableBook
+    pages: PagesBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
     registry: str

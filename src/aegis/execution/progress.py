@@ -17,6 +17,7 @@ from aegis.core.errors import Conflict, NotFound
 from aegis.core.events import Record
 from aegis.core.plan import JobSpec, Plan, Variable
 from aegis.core.types import TRIGGER, JobRun, Run, State
+from aegis.execution.outcomes import amended
 from aegis.execution.runners import Runner
 from aegis.execution.schedule import depths, feeders
 from aegis.execution.status import Board, Step
@@ -24,6 +25,7 @@ from aegis.execution.status import Board, Step
 Steps = tuple[Step, ...]
 RETRIED: Final = "retried"
 PLAYED: Final = "played"
+RESUMED: Final = "resumed"
 BRIDGE: Final = Runner(name=TRIGGER, isolation="none")
 """Who is written down as the runner of a job that starts another pipeline."""
 
@@ -163,8 +165,8 @@ class Progress:
         return self._queued(self.board.change(job.name, job.state, allow_failure=job.allow_failure), at)
 
     def _next_attempt(self, name: str, at: datetime) -> None:
-        job = self.job(name)
-        self._attempts.setdefault(name, []).append(self._jobs[name])
+        job = self._jobs[name]  # as it ended: the board still has the state of before
+        self._attempts.setdefault(name, []).append(job)
         self._jobs[name] = self._attempt(self.specs[name], job.attempt + 1, at)
 
     def retry(self, name: str, at: datetime, *, in_turn: bool = False) -> Steps:
@@ -181,12 +183,26 @@ class Progress:
             return self.cancel_job(data.name, at)
         if data.reason == RETRIED:
             return self.retry(data.name, at, in_turn=data.state is State.CREATED)
+        if data.reason == RESUMED:
+            return self.resume(data.name, at)
         if data.reason == PLAYED:
             steps = self.play(data.name, at)
             if data.variables:
                 self._given[data.name] = data.variables
             return steps
         return ()
+
+    def resume(self, name: str, at: datetime) -> Steps:
+        """The pipeline that a trigger started goes on: the same attempt runs again; `Conflict` for one that has not ended."""
+        job = self.job(name)
+        if not job.state.finished:
+            raise Conflict("job-not-finished", f"job {name!r} is {job.state}; it waits for its pipeline already")
+        steps = self._reopened(name, at)
+        self._jobs[name] = replace(
+            job, state=State.RUNNING, finished_at=None, exit_code=None, failure_reason=None, message=""
+        )
+        more = self.board.change(name, State.RUNNING)
+        return (*(step for step in steps if step.name != name), *self._queued(more, at))
 
     def play(self, name: str, at: datetime) -> Steps:
         """A person starts a manual or delayed job; `Conflict` for any other."""
@@ -241,6 +257,12 @@ class Progress:
 
     # -- reading back -----------------------------------------------------------------------------------------
 
+    def amended(self, data: events.ArtifactsKept | events.ArtifactsErased) -> Steps:
+        """The files of attempts stay longer, or are gone."""
+        self._jobs = {name: amended(job, data) for name, job in self._jobs.items()}
+        self._attempts = {name: [amended(job, data) for job in jobs] for name, jobs in self._attempts.items()}
+        return ()
+
     def replay(self, record: Record) -> None:
         """Make the change that a record after `RunCreated` tells of; records of other packages are passed over."""
         at, data = record.recorded_at, record.data
@@ -254,3 +276,5 @@ class Progress:
             self.close(at)
         elif isinstance(data, events.JobChanged):
             self.changed(data, at)
+        elif isinstance(data, events.ArtifactsKept | events.ArtifactsErased):
+            self.amended(data)

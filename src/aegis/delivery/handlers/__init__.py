@@ -10,6 +10,7 @@ NOUNS: Final = (
     "downstream",
     "places",
     "publications",
+    "pages",
     "verdicts",
     "releases",
     "merge_requests",
@@ -25,7 +26,9 @@ NOUNS: Final = (
     "registries",
     "hosted_registries",
     "packages",
+    "artifacts",
     "retention",
+    "erasures",
     "variables",
 )
 

@@ -3,7 +3,7 @@
 It decides when to ask for jobs and when to stop asking. What happens within one job is `supervise.job`'s.
 """
 
-from aegis.execution.supervise.job import Tools
 from aegis.execution.supervise.supervisor import Supervisor
+from aegis.execution.supervise.tools import Tools
 
 __all__ = ["Supervisor", "Tools"]

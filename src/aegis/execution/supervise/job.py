@@ -10,40 +10,37 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
-from aegis.core.ports import Blobs, Clock, Masker
-from aegis.core.spent import JobUsage
-from aegis.core.types import Run, State, StoredFile
-from aegis.execution import environment, script, transfer
-from aegis.execution.network import Network, unheard
-from aegis.execution.options import SupervisorOptions
+from aegis.core.types import State
+from aegis.execution import environment, reuse, script, transfer
+from aegis.execution.network import unheard
 from aegis.execution.ports import (
-    CacheEntry,
-    Executor,
     Exit,
     ImageRoot,
     ImageRoots,
     Place,
     Sandbox,
     SandboxRequest,
-    ServiceRequest,
+    WorkspaceReady,
     WorkspaceRequest,
-    Workspaces,
 )
-from aegis.execution.runners import Assignment, JobResult, JobSource, Signal
+from aegis.execution.runners import Assignment, JobResult, Signal, with_file
 from aegis.execution.schedule import SYSTEM_FAILURE
-from aegis.execution.sealed import SealedNotes
 from aegis.execution.services import requests
+from aegis.execution.shards import FILE_VARIABLE
 from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
+from aegis.execution.supervise.judged import judged
 from aegis.execution.supervise.log import JobLog
-from aegis.execution.supervise.places import empty, give, make, tool_cache
-from aegis.execution.supervise.report import report
+from aegis.execution.supervise.places import empty, make, own
+from aegis.execution.supervise.report import at_once, report
+from aegis.execution.supervise.reused import Reuse
+from aegis.execution.supervise.tools import Course, Tools
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,59 +49,24 @@ _GREEN: Final = "32;1"
 _YELLOW: Final = "33;1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What every job is worked with. `masker` makes a masker for named secrets; it knows which it cannot mask."""
-
-    source: JobSource
-    executor: Executor
-    workspaces: Workspaces
-    blobs: Blobs
-    caches: SealedNotes[CacheEntry]
-    clock: Clock
-    masker: Callable[[Mapping[str, str]], tuple[Masker, tuple[str, ...]]]
-    options: SupervisorOptions
-    images: ImageRoots | None = None
-    """Where `image:` comes from; None: jobs with images are refused."""
-    on_failure: Callable[[Assignment, Sandbox, Mapping[str, str]], Awaitable[None]] | None = None
-    """Called while the failed job's sandbox still exists: for a shell in it."""
-    network: Callable[[Run], Network] = lambda _: Network()
-    """The widest network that jobs of a run may have."""
-
-
-@dataclass(slots=True)
-class _Course:
-    """What the job has by now."""
-
-    stop: str = ""
-    """`cancel`, `timeout`, `abort`, `shutdown`: why its script is to end; empty while it is not."""
-    sandbox: Sandbox | None = None
-    image: ImageRoot | None = None
-    services: tuple[ServiceRequest, ...] = ()
-    starved: str = ""
-    """What is said where a process of it was ended for want of memory."""
-    running: bool = False
-    begun: bool = False
-    """Whether the script was started: without it there is nothing to clean up by `after_script`."""
-    files: tuple[StoredFile, ...] = ()
-    usage: JobUsage | None = None
-    stopping: set[asyncio.Task[None]] = field(default_factory=set)
-
-
 class JobWork:
     """Works one assignment. `stop` may be called at any moment from the same loop."""
 
-    def __init__(self, tools: Tools, assignment: Assignment, call: Callable[..., Awaitable[object]]) -> None:
+    def __init__(
+        self, tools: Tools, assignment: Assignment, root: Path, call: Callable[..., Awaitable[object]]
+    ) -> None:
         self._tools = tools
         self._options = tools.options
         self._assignment = images.completed(assignment, self._options.image)
         self._call_in_thread = call
-        self._course = _Course()
-        self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
+        self._course = Course()
+        self._place = tools.executor.place(root, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
         self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
         self._kept = contextlib.ExitStack()
+        self._reuse: Reuse | None = None
+        self._since = tools.clock.monotonic()
         self._log = self._make_log({})
         self._bug: Exception | None = None
 
@@ -112,6 +74,11 @@ class JobWork:
     def place(self) -> Place:
         """Where the job lives; whoever owns this object removes it afterwards."""
         return self._place
+
+    @property
+    def shown(self) -> Sequence[Path]:
+        """What of the machine the job was shown beside its place."""
+        return self._course.shown
 
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._call_in_thread(function, *args, **kwargs)  # type: ignore[return-value]
@@ -135,8 +102,11 @@ class JobWork:
 
     # -- the course ---------------------------------------------------------------------------------------------
 
-    async def work(self) -> None:
-        """Carry the job out and report its result; only bugs are raised."""
+    async def work(self, freed: Callable[[], None], leave: Callable[[], None]) -> None:
+        """Carry the job out and report its result; only bugs are raised.
+
+        When only the report is left, `freed` is called, and `leave`, in a thread, since the place is not needed any more.
+        """
         watching = asyncio.create_task(self._watch())
         with self._kept:
             try:
@@ -145,7 +115,21 @@ class JobWork:
                 watching.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await watching
-            await report(self._call, self._tools.source, self._assignment.job.id, result)
+            freed()
+            offset, rest = await self._log.end()
+            source, job = self._tools.source, self._assignment.job.id
+            said = None
+            if not self._log.broken:
+                said = await self._call(at_once, source, job, result, offset=offset, rest=rest, leave=leave)
+            if said is None:
+                result = await self._with_log(result)
+            if said is not True:
+                await report(self._call, source, job, result)
+            if self._tools.timings is not None and result.state is State.SUCCESS:
+                with contextlib.suppress(AegisError):
+                    await self._call(self._tools.timings.keep, self._assignment, result.files)
+            if self._reuse is not None:
+                await self._call(self._reuse.keep, result, self._tools.clock.monotonic() - self._since)
         if self._bug is not None:
             raise self._bug
 
@@ -165,10 +149,13 @@ class JobWork:
             result = self._refused(SYSTEM_FAILURE, f"the runner has a bug: {type(error).__name__}: {error}", "")
         finally:
             await self._leave()
+        return replace(result, usage=self._course.usage, steps=self._log.steps)
+
+    async def _with_log(self, result: JobResult) -> JobResult:
+        """The result, once the rest of the log is stored; a job whose log cannot be stored is no success."""
         await self._log.close()
-        result = replace(result, usage=self._course.usage, steps=self._log.steps)
         if self._log.broken and result.state is State.SUCCESS:
-            result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
+            return JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result
 
     async def _leave(self) -> None:
@@ -195,6 +182,8 @@ class JobWork:
         if assignment.resolve_failure:
             raise Refusal("unmet_prerequisites", assignment.resolve_failure)
         tool_path = [str(path) for path in options.tool_paths]
+        if self._tools.timings is not None and (told := await self._call(self._tools.timings.given, assignment)):
+            assignment = self._assignment = with_file(assignment, FILE_VARIABLE, told)
         self._environment = environment.build(
             assignment, self._place, tool_path=tool_path, passthrough=options.passthrough
         )
@@ -207,19 +196,26 @@ class JobWork:
             images.check(assignment.spec, self._tools.executor, fetched=self._tools.images is not None)
 
     async def _carry(self) -> JobResult:
-        assignment = self._assignment
-        name = self._options.name
+        assignment, spec, name = self._assignment, self._assignment.spec, self._options.name
         isolation, network = self._tools.executor.isolation, self._network.policy
         self._log.line(f"Running with aegis on {name} ({isolation}, network: {network})")
-        self._say([text] if (text := unheard(self._network, assignment.spec.variables)) else [])
-        async with self._deadline(assignment.spec.timeout):
+        self._say([text] if (text := unheard(self._network, spec.variables)) else [])
+        async with self._deadline(spec.timeout):
+            if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
+                async with self._section("prepare_executor"):
+                    await self._pull(self._tools.images, spec.image, spec.services)
+            if (earlier := await self._earlier()) is not None:
+                return self._told(earlier)
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
-        result = self._judged(ended)
+        result = judged(ended, self._course, spec.timeout)
         if assignment.spec.after_script and self._course.begun and self._course.stop not in {"abort", "shutdown"}:
             await self._after(result)
         if self._course.stop not in {"abort", "shutdown"}:
             result = await self._keep(result)
+        if self._reuse is not None:
+            result = self._reuse.told(result)
+            self._said_of_reuse()
         sandbox = self._course.sandbox
         if result.state is State.FAILED and self._tools.on_failure is not None and sandbox is not None:
             await self._log.flush()
@@ -229,18 +225,11 @@ class JobWork:
     async def _prepare(self) -> None:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
-        await self._call(make, self._place, self._environment.files)
-        if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
-            async with self._section("prepare_executor"):
-                await self._pull(self._tools.images, spec.image, spec.services)
         if spec.pre_get_sources:
             await self._before_sources(spec.pre_get_sources)
         async with self._section("get_sources"):
-            checkout = values.get("GIT_STRATEGY", "") not in {"none", "empty"}
-            wish = WorkspaceRequest(
-                project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work, checkout=checkout
-            )
-            ready = await self._call(self._tools.workspaces.prepare, wish)
+            untouched = not spec.cache and not self._assignment.dependencies
+            ready, owned = await self._call(self._sources, self._wish, own_now=untouched)
             self._log.line(ready.note)
         if (spec.artifacts and spec.artifacts.untracked) or any(one.untracked for one in spec.cache):
             self._before = await self._call(transfer.listing, self._place.work)
@@ -254,8 +243,46 @@ class JobWork:
                 self._say(
                     await self._call(transfer.fetch, self._assignment.dependencies, self._place.work, self._tools.blobs)
                 )
-        untouched = ready.owned and not spec.cache and not self._assignment.dependencies
-        self._course.sandbox = await self._sandbox(ready.read_only, owned=untouched)
+        writable = owned if owned is not None else await self._call(self._own, work=True)
+        self._course.sandbox = await self._sandbox(ready.read_only, writable)
+
+    def _sources(self, wish: WorkspaceRequest, *, own_now: bool) -> tuple[WorkspaceReady, Mapping[str, Path] | None]:
+        """The place and the work tree, in a thread; also what `_own` does where nothing more comes into them."""
+        self._make()
+        ready = self._tools.workspaces.prepare(wish)
+        return ready, self._own(work=not ready.owned) if own_now else None
+
+    def _make(self) -> None:
+        if not self._course.placed:
+            self._course.placed = True
+            make(self._place, self._environment.files)
+
+    def _own(self, *, work: bool) -> Mapping[str, Path]:
+        cache = (kept, self._cache_name) if (kept := self._options.tool_cache) else None
+        return own(self._place, self._tools.executor.owner, cache, work=work)
+
+    @property
+    def _wish(self) -> WorkspaceRequest:
+        run, wanted = self._assignment.run, self._environment.variables.get("GIT_STRATEGY", "")
+        return WorkspaceRequest(
+            project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work,
+            checkout=wanted not in {"none", "empty"},
+        )  # fmt: skip
+
+    async def _earlier(self) -> JobResult | None:
+        """The result of a job like this one, where it asks for that and there is one."""
+        values, notes = self._environment, self._tools.results
+        if notes is None or not reuse.asked(values.variables):
+            return None
+        self._reuse = Reuse(tools=self._tools, notes=notes, assignment=self._assignment)
+        found = await self._call(self._reuse.look, values, self._wish, self._course, self._network.policy)
+        self._said_of_reuse()
+        return found
+
+    def _said_of_reuse(self) -> None:
+        if self._reuse is not None:
+            self._say(self._reuse.lines)
+            self._reuse.lines.clear()
 
     async def _pull(self, roots: ImageRoots, image: Image | None, services: Sequence[Image]) -> None:
         """The image that will be the job's root, what it says of the environment, and the images of services."""
@@ -273,14 +300,15 @@ class JobWork:
             self._environment = environment.build(
                 self._assignment, self._place, passthrough=passed, image=found.environment
             )
-        own = functools.partial(get, service=True)
-        got = [(one, await images.fetch(own, one, self._environment.variables)) for one in services]
+        served = functools.partial(get, service=True)
+        got = [(one, await images.fetch(served, one, self._environment.variables)) for one in services]
         self._course.services, warnings = requests(got, self._environment, self._assignment.variables)
         self._say(warnings)
 
     async def _before_sources(self, commands: Sequence[str]) -> None:
         """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
-        self._course.sandbox = await self._sandbox((), services=False)
+        await self._call(self._make)
+        self._course.sandbox = await self._sandbox((), await self._call(self._own, work=True), services=False)
         ended = await self._step("pre_get_sources_script", commands)
         await self._course.sandbox.cleanup()
         self._course.sandbox, self._course.begun = None, False
@@ -288,20 +316,18 @@ class JobWork:
             raise Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
         await self._call(empty, self._place.work)
 
-    async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False, services: bool = True) -> Sandbox:
-        owner, kept = self._tools.executor.owner, self._options.tool_cache
-        writable = await self._call(tool_cache, kept, self._place, self._cache_name, owner) if kept else {}
-        if owner is not None:
-            own = (self._place.tmp, self._place.home, self._place.files)
-            await self._call(give, own if owned else (self._place.work, *own), owner)
+    async def _sandbox(
+        self, read_only: Sequence[Path], writable: Mapping[str, Path], *, services: bool = True
+    ) -> Sandbox:
         image, asked = self._course.image, self._assignment.spec.image
         values = self._environment.variables
         ours = (*self._options.read_only, *self._options.tool_paths) if image is None else self._passed_files()
+        self._course.shown = (*ours, *read_only)
         return await self._tools.executor.prepare(
             SandboxRequest(
                 job_id=self._assignment.job.id,
                 place=self._place,
-                read_only=(*ours, *read_only),
+                read_only=self._course.shown,
                 writable=writable,
                 limits=self._options.limits,
                 image=image,
@@ -373,24 +399,6 @@ class JobWork:
             self._log.line(
                 f"WARNING: after_script failed with exit code {ended.code}; the job goes on.", colour=_YELLOW
             )
-
-    def _judged(self, ended: Exit) -> JobResult:
-        if self._course.stop == "timeout":
-            text = f"the job ran longer than its timeout of {self._assignment.spec.timeout} s"
-            return JobResult(state=State.FAILED, failure_reason="job_execution_timeout", message=text)
-        if self._course.stop == "shutdown":
-            text = "the runner is stopping"
-            return JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=text)
-        if self._course.stop:
-            return JobResult(state=State.CANCELED, message="canceled")
-        if ended.code == 0:
-            return JobResult(state=State.SUCCESS, exit_code=0)
-        return JobResult(
-            state=State.FAILED,
-            exit_code=ended.code,
-            failure_reason="script_failure",
-            message=self._course.starved or f"the script ended with exit code {ended.code}",
-        )
 
     async def _keep(self, result: JobResult) -> JobResult:
         """Caches, artifacts and coverage."""

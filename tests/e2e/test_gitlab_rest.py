@@ -15,9 +15,15 @@ from gitlab.exceptions import GitlabAuthenticationError, GitlabError, GitlabGetE
 
 from aegis.web.gitlab_api.rest import ROWS
 from support.rest_checks import (
+    check_bridges,
+    check_environment_by_hand,
+    check_job_erased,
     check_pages,
+    check_played_schedule,
+    check_tags,
     check_that_jobs_get_them,
     check_that_pages_are_removed,
+    check_trigger,
     check_variables,
 )
 from support.runner_simulator import SimulatedRunner
@@ -30,7 +36,7 @@ build:
     - echo one > out/a.txt
     - echo two > out/deep/b.txt
     - echo "in <$REGION> <$ONLY_PROTECTED> <$CI_COMMIT_REF_PROTECTED> <$CI_PROJECT_ID> for <$GITLAB_USER_LOGIN>"
-  artifacts: {paths: [out]}
+  artifacts: {paths: [out], expire_in: 1 week}
 by-hand:
   when: manual
   script: [echo "by hand with <$GIVEN> and <$MORE>"]
@@ -130,6 +136,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for command in (["tag", "try-1"], ["push", "-q", remote, "try-1"]):
             subprocess.run(["git", "-C", str(tools), *command], check=True, env=environment())
         yield made
+
+
+def check_kept(world: World) -> None:
+    before = world.job("build")
+    assert before.artifacts_expire_at is not None
+    before.keep_artifacts()
+    assert world.job("build").artifacts_expire_at is None
+
+
+def check_deleted_artifacts(world: World) -> None:
+    before = world.job("build")
+    assert before.artifacts_file["filename"] == "artifacts.zip"
+    before.delete_artifacts()
+    after = world.job("build")
+    assert (after.artifacts_file, [one["file_type"] for one in after.attributes["artifacts"]]) == (None, ["trace"])
+    assert b"echo one" in after.trace()
+    with pytest.raises(GitlabGetError, match="404"):
+        after.artifacts()
 
 
 def check_own_job(world: World) -> None:
@@ -388,6 +412,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "POST projects/:id/jobs/:job/play": lambda w: check_job_actions(w, "play"),
     "POST projects/:id/jobs/:job/cancel": lambda w: check_job_actions(w, "cancel"),
     "GET projects/:id/jobs/:job/artifacts": lambda w: equal(w.job("build").artifacts()[:2], b"PK"),
+    "POST projects/:id/jobs/:job/artifacts/keep": check_kept,
     "GET projects/:id/jobs/:job/artifacts/*path": lambda w: equal(w.job("build").artifact("out/deep/b.txt"), b"two\n"),
     "GET projects/:id/jobs/artifacts/:ref/download": lambda w: equal(
         w.project.artifacts.download("work", "build")[:2], b"PK"
@@ -395,6 +420,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/jobs/artifacts/:ref/raw/*path": lambda w: equal(
         w.project.artifacts.raw("work", "out/a.txt", "build"), b"one\n"
     ),
+    "DELETE projects/:id/jobs/:job/artifacts": check_deleted_artifacts,
     "GET projects/:id/environments": lambda w: equal(
         {one.name for one in w.web.environments.list()}, {"development", "staging", "production"}
     ),
@@ -413,6 +439,15 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/releases/:tag": lambda w: equal(
         w.web.releases.get(w.web.releases.list()[0].tag_name).commit["id"], w.web.commits.get("develop").id
     ),
+    "POST projects/:id/environments": check_environment_by_hand,
+    "DELETE projects/:id/environments/:environment": check_environment_by_hand,
+    "POST projects/:id/trigger/pipeline": check_trigger,
+    "GET projects/:id/pipelines/:pipeline/variables": check_trigger,
+    "POST projects/:id/pipeline_schedules/:schedule/play": check_played_schedule,
+    "GET projects/:id/pipelines/:pipeline/bridges": check_bridges,
+    "POST projects/:id/jobs/:job/erase": check_job_erased,
+    "POST projects/:id/repository/tags": check_tags,
+    "DELETE projects/:id/repository/tags/:tag": check_tags,
     "GET projects/:id/pages": check_pages,
     "DELETE projects/:id/pages": check_that_pages_are_removed,
     "GET groups": lambda w: equal([one.full_path for one in w.gl.groups.list()], ["team"]),

@@ -230,7 +230,7 @@ def test_t9_3_jobs_reach_their_server_and_nothing_that_is_not_declared(running: 
     assert states(running, run) == {"registries": "success", "none": "success"}
     jobs = [one["job"] for one in running.as_("ana").get(f"runs/{run}")["jobs"]]
     assert {one["name"]: one["network"] for one in jobs} == {"registries": "registries", "none": "none"}
-    found = running.as_("ana").get(f"runs/{run}/jobs/registries/trace/search?text=not-declared.example:443")
+    found = running.as_("ana").get(f"runs/{run}/jobs/registries/trace/search", text="not-declared.example:443")
     assert "is not among the hosts that this job may reach" in json.dumps(found)
 
 

@@ -29,9 +29,11 @@ from aegis.core.types import JobRun, Run, State
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor, ImageRoots
+from aegis.execution.reuse import Proven
 from aegis.execution.runners import JobCredentials
 from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
+from aegis.execution.supervise.timings import Durations, Timings
 from aegis.secrets.masking import SecretMasker
 from support.clock import SeededEntropy
 
@@ -169,6 +171,10 @@ class Engine:
             workspaces=GitWorkspaces(lambda _: self.root / "data" / "repo.git"),
             blobs=self.blobs,
             caches=SealedNotes(DirectoryShelf(self.root / "data" / "caches"), b"key", "cache", CacheEntry),
+            timings=Timings(
+                SealedNotes(DirectoryShelf(self.root / "data" / "caches"), b"key", "durations", Durations), self.blobs
+            ),
+            results=SealedNotes(DirectoryShelf(self.root / "data" / "caches"), b"key", "result", Proven),
             clock=self.clock,
             masker=masker,
             options=SupervisorOptions(**{**options, **more}),

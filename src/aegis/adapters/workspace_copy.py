@@ -7,10 +7,11 @@ track are left out, as a push would leave them out, and counted.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,23 +43,38 @@ class CopyWorkspaces:
         self._lock = threading.Lock()
         self._ready: WorkspaceReady | None = None
         self._mounted: dict[Path, tuple[object, ...] | None] = {}
+        self._listed: dict[str, str] | None = None
 
     def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
         """See `Workspaces`."""
-        with self._lock:
-            if self._ready is None:
-                self._ready = self._take(request.commit)
+        ready = self._snapped(request)
         if not request.checkout:
             self.release(request.destination)
             return WorkspaceReady(note="No files, as GIT_STRATEGY asks.")
         if request.destination in self._mounted:
-            return replace(self._ready, owned=True)
+            return replace(ready, owned=True)
         if self._shares and workspace_overlay.mount(self._snapshot, request.destination, self._owner):
             self._mounted[request.destination] = workspace_overlay.changes(request.destination)
-            return replace(self._ready, owned=True)
+            return replace(ready, owned=True)
         self._shares = False
         shutil.copytree(self._snapshot, request.destination, symlinks=True, dirs_exist_ok=True)
-        return self._ready
+        return ready
+
+    def files(self, request: WorkspaceRequest) -> Mapping[str, str]:
+        """See `Workspaces`: digests of the snapshot's files."""
+        self._snapped(request)
+        if not request.checkout:
+            return {}
+        with self._lock:
+            if self._listed is None:
+                self._listed = dict(_digests(self._snapshot))
+            return self._listed
+
+    def _snapped(self, request: WorkspaceRequest) -> WorkspaceReady:
+        with self._lock:
+            if self._ready is None:
+                self._ready = self._take(request.commit)
+            return self._ready
 
     def untouched(self, destination: Path) -> bool:
         """See `Workspaces`."""
@@ -142,3 +158,18 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> int:
             copy_file(str(file), str(place), None)
             count += 1
     return count
+
+
+def _digests(root: Path) -> Iterator[tuple[str, str]]:
+    for folder, directories, files in os.walk(root):
+        if folder == str(root) and ".git" in directories:
+            directories.remove(".git")
+        links = [name for name in directories if os.path.islink(os.path.join(folder, name))]  # noqa: PTH114, PTH118 - thousands of files
+        for name in (*files, *links):
+            path = Path(folder, name)
+            shown = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+            if path.is_symlink():
+                yield shown, f"120000 {os.fsencode(path.readlink()).decode('utf-8', 'backslashreplace')}"
+            else:
+                mode = "100755" if path.stat().st_mode & 0o111 else "100644"
+                yield shown, f"{mode} {hashlib.sha256(path.read_bytes()).hexdigest()}"

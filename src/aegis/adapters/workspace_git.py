@@ -6,7 +6,8 @@ The tree's `.git` is complete enough for `git describe`, `git log` and `git diff
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from aegis.core.errors import ExternalError, NotFound
 from aegis.core.ids import is_commit
 from aegis.execution.ports import WorkspaceReady, WorkspaceRequest
 
+_LISTED: Final = 4  # commits whose files are remembered
 _CONFIG: Final = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n[gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n"
 
 
@@ -24,6 +26,8 @@ class GitWorkspaces:
     def __init__(self, repository: Callable[[str], Path]) -> None:
         self._repository = repository
         self._git = git_program.program()
+        self._lock = threading.Lock()
+        self._listed: dict[tuple[str, str], Mapping[str, str]] = {}
 
     def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
         """See `Workspaces`."""
@@ -49,6 +53,29 @@ class GitWorkspaces:
                 raise NotFound("no-such-commit", f"{request.project} has no commit {request.commit}")
             raise ExternalError("git-checkout", f"git could not check out {request.commit}: {done.error}")
         return WorkspaceReady(read_only=(objects,), note=self.note(request))
+
+    def files(self, request: WorkspaceRequest) -> Mapping[str, str]:
+        """See `Workspaces`: Git's own ids."""
+        if not request.checkout:
+            return {}
+        source = self._repository(request.project)
+        key = (str(source), request.commit)
+        with self._lock:
+            known = self._listed.get(key)
+        if known is not None:
+            return known
+        done = git_program.run(["ls-tree", "-r", "-z", request.commit], directory=source, git=self._git)
+        if done.code != 0 or not is_commit(request.commit):
+            raise NotFound("no-such-commit", f"{request.project} has no commit {request.commit}")
+        found: dict[str, str] = {}
+        for line in done.out.split(b"\0")[:-1]:
+            about, _, name = line.partition(b"\t")
+            found[name.decode("utf-8", "backslashreplace")] = about.decode("ascii")
+        with self._lock:
+            self._listed[key] = found
+            while len(self._listed) > _LISTED:
+                del self._listed[next(iter(self._listed))]
+        return found
 
     @staticmethod
     def note(request: WorkspaceRequest) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -73,6 +74,10 @@ class SharedWorkspaces:
         """See `Workspaces`."""
         found = self._prints.get(destination)
         return found is not None and found == workspace_overlay.changes(destination)
+
+    def files(self, request: WorkspaceRequest) -> Mapping[str, str]:
+        """See `Workspaces`."""
+        return self._trees.files(request)
 
     def release(self, destination: Path) -> None:
         """See `Workspaces`."""

@@ -35,10 +35,10 @@ from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
+from aegis.bootstrap.machine import machine
 from aegis.bootstrap.notary import ServerNotary, identity_token
 from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, credential, hosted, registries
-from aegis.bootstrap.run import machine
 from aegis.build.platforms import image_for
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
@@ -65,8 +65,10 @@ from aegis.execution.network import registries as registries_of
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor
 from aegis.execution.resources import UNORDERED
+from aegis.execution.reuse import Proven
 from aegis.execution.sealed import SealedNotes
 from aegis.execution.supervise import Supervisor, Tools
+from aegis.execution.supervise.timings import Durations, Timings
 from aegis.gitops.ports import ImageLayer, PulledImage
 from aegis.ledger.projections import ProjectionRunner
 from aegis.notify.inbox import Inbox
@@ -160,6 +162,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         foreign=ForeignFiles(lambda: context, lambda number: Numbers(context).run(number)),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
+    caches = SealedNotes(shelf, keys.note_secret, "cache", CacheEntry)
     notary = ServerNotary(
         keys.artifact, lambda: context.options.keyless, identity_token(environ, keys.identity, url, clock)
     )
@@ -169,7 +172,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         hosted=hosted(lambda: context.options.registries, value),
         signer=keys.artifact, notary=notary, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        places=PlaceBook(ledger, threading.Lock()), variables=variables,
+        caches=caches, places=PlaceBook(ledger, threading.Lock()), variables=variables,
         pages=PagesBook(ledger, threading.Lock()), registry=registry_name(data, url),
         outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
@@ -207,6 +210,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
             tool_cache=data / "tool-cache",
             passthrough=allowed.passthrough,
             host_tools=runner.host_tools,
+            reuse=runner.reuse,
+            machine=allowed.identity(),
             limits=runner.limits,
             image=runner.containers.image,
         )
@@ -218,7 +223,9 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                     GitWorkspaces(lambda project: host.repository(project).path), data / "snapshots", executor.owner
                 ),
                 blobs=blobs,
-                caches=SealedNotes(shelf, keys.note_secret, "cache", CacheEntry),
+                caches=caches,
+                timings=Timings(SealedNotes(shelf, keys.note_secret, "durations", Durations), blobs),
+                results=SealedNotes(shelf, keys.note_secret, "result", Proven),
                 clock=clock,
                 masker=_masker,
                 options=options,

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-import aegis
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available, networks_available
@@ -33,6 +32,7 @@ from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
 from aegis.bootstrap.leftovers import sweep
 from aegis.bootstrap.local_variables import REFERENCE
+from aegis.bootstrap.machine import machine
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
 from aegis.core.errors import ExternalError, UserError
@@ -41,14 +41,17 @@ from aegis.core.ports import Masker
 from aegis.core.spent import JobUsage
 from aegis.core.types import JobRun, Run, State
 from aegis.execution import stored
+from aegis.execution.containers import ContainerPolicy
 from aegis.execution.coordinator import Coordinator
-from aegis.execution.environment import SYSTEM_PATH
 from aegis.execution.network import NetworkPolicy, registries
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox
+from aegis.execution.reuse import Proven
 from aegis.execution.runners import Assignment, JobCredentials
 from aegis.execution.sealed import SealedNotes
+from aegis.execution.shards import Test, slowest
 from aegis.execution.supervise import Supervisor, Tools
+from aegis.execution.supervise.timings import Durations, Timings
 from aegis.execution.trace import readable, tail
 from aegis.pipeline.request import CompileRequest
 from aegis.secrets.masking import SecretMasker
@@ -62,58 +65,6 @@ _PACE: Final = 0.05
 _SHOWN: Final = 8192
 _SHOWN_LINES: Final = 15
 LOCAL_ISSUER: Final = "https://aegis.invalid/local-run"
-_PASSED: Final = (
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
-    "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT",
-    "PIP_DISABLE_PIP_VERSION_CHECK", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
-    "UV_FIND_LINKS",
-)  # fmt: skip
-_FILES: Final = frozenset(
-    {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"}
-    | {"PIP_CERT", "PIP_FIND_LINKS", "UV_FIND_LINKS"}
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What of this machine jobs may use. `tool_paths` are directories of programs, `read_only` what those need."""
-
-    tool_paths: tuple[Path, ...]
-    read_only: tuple[Path, ...]
-    passthrough: Mapping[str, str]
-
-
-def machine(environ: Mapping[str, str], *, whole_path: bool, hide: Path | None = None) -> Machine:
-    """The machine as jobs may see it. With `whole_path` every directory of PATH, as a local run wants; else Aegis's own.
-
-    Of a directory `…/bin` its parent is shown as well, since programs look for their libraries there; but never a home
-    directory or `~/.local`, which hold more than programs, nor anything that holds the directory `hide`.
-    """
-    own = [Path(sys.prefix) / "bin"]
-    paths = [*own, *(Path(one) for one in environ.get("PATH", "").split(os.pathsep) if one)] if whole_path else own
-    tools = [
-        path for path in dict.fromkeys(paths) if path.is_absolute() and path.is_dir() and str(path) not in SYSTEM_PATH
-    ]
-    home = Path(environ.get("HOME", "/nonexistent"))
-    shown = {Path(sys.prefix), Path(sys.base_prefix), Path(aegis.__file__).parent.parent}
-    shown |= {
-        path.parent for path in tools if path.name in {"bin", "shims", "sbin"} and _only_programs(path.parent, home)
-    }
-    passed = {name: environ[name] for name in _PASSED if environ.get(name)}
-    shown |= {
-        Path(passed[name])
-        for name in _FILES & passed.keys()
-        if passed[name].startswith("/") and Path(passed[name]).exists()
-    }
-    shown -= {Path("/"), home}
-    if hide is not None:
-        shown -= {path for path in shown if hide.resolve().is_relative_to(path.resolve())}
-    return Machine(tool_paths=tuple(tools), read_only=tuple(sorted(shown)), passthrough=passed)
-
-
-def _only_programs(parent: Path, home: Path) -> bool:
-    return parent not in {Path("/"), home, home / ".local"} and not home.is_relative_to(parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +73,11 @@ class LocalOptions:
 
     parallel: int = 2
     executor: str | None = None
+    privileged: tuple[str, ...] = ()
+    """Patterns of images whose containers have every right; `engine_socket` shows the engine's socket to jobs."""
+    engine_socket: bool = False
     host_tools: bool = False
+    reuse: bool = True
     secrets: Mapping[str, str] = field(default_factory=dict)
     shell_on_failure: bool = False
     network: str = "all"
@@ -146,6 +101,10 @@ class LocalJob:
     fault: str = ""
     """`error` where the surroundings failed, `failure` where the code did, else empty."""
     usage: JobUsage | None = None
+    reused: str = ""
+    """`RUN/JOB` whose result this is; empty for a job that was worked."""
+    verified: str = ""
+    """Of a job that was worked again: `same`, or how it differs from what was proven."""
 
 
 class _Images:
@@ -202,7 +161,8 @@ class LocalRun:
         if wanted in {"docker", "podman"}:
             from aegis.bootstrap import engines  # noqa: PLC0415 - only asked for by name
 
-            return engines.executor(wanted, os.environ)
+            asked = ContainerPolicy(privileged=self.options.privileged, root=True, socket=self.options.engine_socket)
+            return engines.executor(wanted, os.environ, asked)
         if wanted == "namespaces" or (wanted is None and isolation_available().ok):
             if self.options.network != NetworkPolicy.ALL:
                 self._can_keep_network(ok=networks_available())
@@ -287,6 +247,8 @@ class LocalRun:
             tool_cache=self._folder / "cache",
             passthrough=here.passthrough,
             host_tools=self.options.host_tools,
+            reuse=self.options.reuse,
+            machine=here.identity(),
             publishes=False,
         )
         tools = Tools(
@@ -295,6 +257,10 @@ class LocalRun:
             workspaces=self._workspaces,
             blobs=self._blobs,
             caches=SealedNotes(DirectoryShelf(self._folder / "caches"), b"local", "cache", CacheEntry),
+            timings=Timings(
+                SealedNotes(DirectoryShelf(self._folder / "results"), b"local", "durations", Durations), self._blobs
+            ),
+            results=SealedNotes(DirectoryShelf(self._folder / "results"), b"local", "result", Proven),
             clock=self._clock,
             masker=masker,
             options=options,
@@ -400,6 +366,10 @@ class LocalRun:
         """Up to `limit` bytes of a job's log from `offset`; empty at what is its end now."""
         return self._traces.read(job.id, offset, limit)
 
+    def slow_tests(self, run: Run, count: int) -> tuple[tuple[str, Test], ...]:
+        """The slowest tests of the jobs' reports, with the jobs' names."""
+        return slowest(self._blobs, run.jobs, count)
+
     def tail_of(self, job: JobRun, size: int = 65536) -> bytes:
         """The end of a finished job's log."""
         if not self.log(job).is_file():
@@ -442,6 +412,8 @@ class LocalRun:
             queue_seconds=round(job.queue_seconds or 0.0, 3),
             fault=job.fault,
             usage=job.usage,
+            reused=job.reused_from,
+            verified=job.reuse.verified if job.reuse is not None else "",
         )
 
     def _artifacts(self, job: JobRun) -> Path:

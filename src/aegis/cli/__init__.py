@@ -49,6 +49,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "scan": ("scan", "look for vulnerable dependencies and leaked secrets"),
     "status": ("status", "what runs where, since when and why"),
     "template": ("template", "list, show and use pipeline templates"),
+    "tests": ("tests", "share out tests among parallel jobs"),
     "token": ("token", "issue and revoke tokens"),
     "trace": ("trace", "show where a run's time went, and export its trace"),
     "up": ("server", "serve everything on one port"),

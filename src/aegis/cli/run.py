@@ -43,6 +43,8 @@ _NAMED: Final = 8
 @click.option(
     "--executor", type=click.Choice(["namespaces", "docker", "podman", "process"]), help="How jobs are kept apart."
 )
+@click.option("--privileged", multiple=True, metavar="IMAGE", help="Give such containers every right (docker:*-dind).")
+@click.option("--engine-socket", is_flag=True, help="Show the container engine's socket to jobs.")
 @click.option("--network", type=click.Choice(["none", "registries", "all"]), default="all", help="What jobs reach.")
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="Variables, as NAME=VALUE lines.")
 @click.option(
@@ -53,6 +55,7 @@ _NAMED: Final = 8
     help="Masked variables, as NAME=VALUE lines; never kept.",
 )
 @click.option("--host-tools", is_flag=True, help="Run jobs with `image:` with this machine's tools instead.")
+@click.option("--no-reuse", is_flag=True, help="Work also what was proven already, and say what came out otherwise.")
 @click.option("--shell-on-failure", is_flag=True, help="Open a shell where a job failed.")
 @click.option("--watch", "watching", is_flag=True, help="Run again whenever a file has changed, until interrupted.")
 @click.option("--compare", metavar="RUN", help="Say what is otherwise in this run of the server.")
@@ -75,10 +78,13 @@ def run(
     *,
     parallel: int | None,
     executor: str | None,
+    privileged: tuple[str, ...],
+    engine_socket: bool,
     network: str,
     env_files: tuple[str, ...],
     secrets_files: tuple[str, ...],
     host_tools: bool,
+    no_reuse: bool,
     shell_on_failure: bool,
     watching: bool,
     compare: str | None,
@@ -108,6 +114,8 @@ def run(
         from aegis.bootstrap.isolation import ask_ahead
 
         ask_ahead()
+    if not as_json:
+        output.note("reading the pipeline …")  # before anything large is loaded: a sign of life
     from aegis.bootstrap.run import LocalOptions
     from aegis.cli.show import Wish
 
@@ -118,8 +126,11 @@ def run(
     chosen = LocalOptions(
         parallel=1 if shell_on_failure else parallel or _processors(),
         executor=executor,
+        privileged=privileged,
+        engine_socket=engine_socket,
         network=network,
         host_tools=host_tools,
+        reuse=not no_reuse,
         shell_on_failure=shell_on_failure,
     )
     asking = _Asking(
@@ -221,7 +232,7 @@ def _watch(asking: _Asking, chosen: LocalOptions, told: _Telling) -> int:
                 output.note("waiting for a change … (Ctrl-C ends)")
             changed = watched.settled(changed)
             more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-            output.note(f"\nchanged: {', '.join(changed[:_NAMED])}{more}")
+            output.note(f"\nchanged: {', '.join(changed[:_NAMED])}{more}\nreading the pipeline …")
     except KeyboardInterrupt:
         output.note("")
     return 0
@@ -235,8 +246,6 @@ def _once(
     from aegis.bootstrap.run import LocalRun
     from aegis.cli.show import Show
 
-    if not told.as_json:
-        output.note("reading the pipeline …")
     made_of = asking.prepared()
     gc.freeze()
     gc.enable()

@@ -23,6 +23,8 @@ _DETAILED: Final = 10
 """How many failed jobs are told at length."""
 _SLOWEST: Final = 5
 _SLOW_SECONDS: Final = 1.0
+_SLOW_TEST: Final = 0.5
+_PRECISE: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ def _tell(result: Result) -> None:
         if job.status == "manual":
             output.say(f"{output.state('manual')} {job.name}: start it with `aegis run {shlex.quote(job.name)}`")
     _tell_slowest(result)
+    _tell_slow_tests(result)
     if result.jobs:
         output.say()
     for line in result.made.course if len(result.jobs) > 1 else ():
@@ -120,7 +123,27 @@ def _counts(jobs: tuple[LocalJob, ...]) -> str:
     for job in jobs:
         by_state[job.status] = by_state.get(job.status, 0) + 1
     told = ", ".join(f"{count} {state}" for state, count in by_state.items())
-    return f"{len(jobs)} jobs" + (f" ({told})" if len(by_state) > 1 else "")
+    whole = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    return whole + (f" ({told})" if len(by_state) > 1 else "")
+
+
+def _tell_slow_tests(result: Result) -> None:
+    """The tests that took longest, and how evenly parallel jobs shared theirs out."""
+    slow = [one for one in result.made.slow_tests(result.state, _SLOWEST) if one[1].seconds >= _SLOW_TEST]
+    if slow:
+        output.say()
+        output.say("slowest tests")
+    for job, test in slow:
+        output.say(f"  {spoken(test.seconds):>9}  {plain(f'{test.place}::{test.name}')}  ({plain(job)})")
+    groups: dict[str, list[float]] = {}
+    for one in result.jobs:
+        base, _, part = one.name.rpartition(" ")
+        if base and part.replace("/", "").isdigit() and "/" in part and not one.reused:
+            groups.setdefault(base, []).append(one.seconds)
+    for base, took in groups.items():
+        if len(took) > 1 and max(took) >= _SLOW_SECONDS:
+            text = f"{len(took)} parts, the longest {spoken(max(took))}, evenly {spoken(sum(took) / len(took))}"
+            output.say(f"  {plain(base)}: {text}")
 
 
 def _tell_slowest(result: Result) -> None:
@@ -133,6 +156,10 @@ def _tell_slowest(result: Result) -> None:
     columns = min(40, max(width(job.name) for job in slow))
     for job in slow:
         usual = result.usual.get(job.name)
-        told = f"  usually {spoken(usual)}" if usual is not None else ""
-        waited = f"  waited {spoken(job.queue_seconds)}" if job.queue_seconds >= _SLOW_SECONDS else ""
-        output.say(f"  {padded(job.name, columns)}  {spoken(job.seconds):>9}{told}{waited}")
+        told = f"  usually {_precise(usual)}" if usual is not None else ""
+        waited = f"  waited {_precise(job.queue_seconds)}" if job.queue_seconds >= _SLOW_SECONDS else ""
+        output.say(f"  {padded(job.name, columns)}  {_precise(job.seconds):>9}{told}{waited}")
+
+
+def _precise(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < _PRECISE else spoken(seconds)

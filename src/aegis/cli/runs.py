@@ -259,6 +259,8 @@ def why(run: str, job: str, url: str, data: str, *, as_json: bool) -> None:
         say(f"    mend: {one['hint']}")
     if not answer["reasons"]:
         say("  it neither waits nor is slower than usual")
+    if answer["reused"]:
+        say(f"  its result is that of {answer['reused']}; nothing was run (AEGIS_NO_REUSE=true runs it)")
     parts = [
         f"{word} {answer[key]:.1f} s"
         for key, word in (("queue_seconds", "waited"), ("run_seconds", "ran"))

@@ -37,7 +37,12 @@ _KEPT: Final = 30
 _NAME: Final = 20
 _UNTOLD: Final = frozenset({"created", "pending", "preparing", "waiting_for_resource", "canceling", "scheduled"})
 _TO_COME: Final = frozenset({"created", "pending", "waiting_for_resource"})
-_HOW: Final = {"namespaces": "isolated by namespaces", "process": "NOT isolated from this machine"}
+_HOW: Final = {
+    "namespaces": "isolated by namespaces",
+    "docker": "in containers of docker",
+    "podman": "in containers of podman",
+    "process": "NOT isolated from this machine",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +110,8 @@ class Show:
         """Say what is about to happen, and how jobs are kept apart."""
         self._made = made
         how = _HOW.get(made.executor.isolation, made.executor.isolation)
-        self.line(f"run {made.id}: {self._count} jobs, {how}")
+        jobs = "1 job" if self._count == 1 else f"{self._count} jobs"
+        self.line(f"run {made.id}: {jobs}, {how}")
 
     def see(self, state: Run) -> None:
         """What happened since the last time."""
@@ -170,7 +176,7 @@ class Show:
             return
         took = f"  {job.run_seconds:.1f} s" if job.started_at and job.finished_at and job.run_seconds else ""
         why = f"  {job.message}" if job.message and word == "failed" else ""
-        lines.append(f"{output.state(word, sys.stderr)} {job.name}{took}{why}")
+        lines.append(f"{output.state(word, sys.stderr)} {job.name}{took}{why}{proof(job)}")
 
     # -- logs -----------------------------------------------------------------------------------------------------
 
@@ -373,3 +379,13 @@ class Screen:
             return f"\x1b[2m{row.text}\x1b[0m"
         symbol, word, rest = (*row.text.split(" ", 2), "", "")[:3]
         return f"{output.tinted(row.symbol, f'{symbol} {word}')} {rest}"
+
+
+def proof(job: JobRun) -> str:
+    """Where the result of a job comes from that was not worked, or how it differs from what was proven."""
+    if job.reused_from:
+        return f"  reused from {job.reused_from}"
+    verified = job.reuse.verified if job.reuse is not None else ""
+    if verified in ("", "same"):
+        return "  verified: same" if verified else ""
+    return f"  not reproducible: {verified}"

@@ -215,6 +215,7 @@ class RetentionModel(Strict):
     logs: Seconds = 90 * 86400.0
     release_logs: Seconds = 31557600.0
     deployments: Seconds = 2 * 31557600.0
+    caches: Seconds = 30 * 86400.0
     audit: Seconds = 7 * 31557600.0
 
 

@@ -119,6 +119,7 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
             logs=declared.retention.logs,
             release_logs=declared.retention.release_logs,
             deployments=declared.retention.deployments,
+            caches=declared.retention.caches,
         ),
     )
 
@@ -222,6 +223,7 @@ def runner(declared: Declaration) -> RunnerOptions:
         tags=model.tags,
         isolation_required=model.isolation == "required",
         host_tools=model.host_tools,
+        reuse=model.reuse,
         timeout=model.timeout,
         network=_network(declared),
         limits=JobLimits(total_memory=model.limits.memory, cpus=model.limits.cpus, processes=model.limits.processes),

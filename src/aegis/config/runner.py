@@ -40,6 +40,7 @@ class RunnerModel(Strict):
     isolation: Literal["required", "optional"] = "required"
     timeout: Seconds = 3600.0
     host_tools: bool = False
+    reuse: bool = True
     network: Literal["none", "registries", "all"] = "registries"
     network_hosts: tuple[str, ...] = ()
     limits: LimitsModel = LimitsModel()

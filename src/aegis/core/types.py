@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from aegis.core.errors import Where
+from aegis.core.reuse import JobReuse
 from aegis.core.spent import JobStep, JobUsage
 
 
@@ -142,6 +143,14 @@ class JobRun:
     """None where its runner does not measure."""
     steps: tuple[JobStep, ...] = ()
     """Empty where its runner does not tell them apart."""
+    files_until: datetime | None = None
+    """When its files are to go (`artifacts:expire_in`); None: with the logs of its run."""
+    reuse: JobReuse | None = None
+
+    @property
+    def reused_from(self) -> str:
+        """`RUN/JOB` of the job whose result this is; empty for a job that was worked."""
+        return f"{self.reuse.run}/{self.reuse.job}" if self.reuse is not None and self.reuse.run else ""
 
     @property
     def queue_seconds(self) -> float | None:

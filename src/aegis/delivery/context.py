@@ -21,7 +21,8 @@ from aegis.delivery.tokens import TokenBook
 from aegis.delivery.variable_book import VariableBook
 from aegis.delivery.views import Actor
 from aegis.execution.coordinator import Coordinator
-from aegis.execution.ports import TraceStore
+from aegis.execution.ports import CacheEntry, TraceStore
+from aegis.execution.sealed import SealedNotes
 from aegis.gitops.ports import Cluster, Sync
 from aegis.pipeline.ports import Elsewhere
 from aegis.registry.hosted import HostedRegistry
@@ -84,6 +85,7 @@ class Context:
     outside: Callable[[], Elsewhere | None]
     """What pipelines may include from other hosts; None: nothing is declared."""
     places: PlaceBook
+    caches: SealedNotes[CacheEntry]
     variables: VariableBook
     pages: PagesBook
     url: str

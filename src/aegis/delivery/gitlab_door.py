@@ -18,6 +18,7 @@ from aegis.core.pages import PagesDeployment
 from aegis.core.plan import CiVariable, JobSpec, Plan
 from aegis.core.ports import Query
 from aegis.core.types import JobRun, Promotion, PublishedRelease, Run
+from aegis.delivery.artifacts import must_access, present
 from aegis.delivery.context import Context
 from aegis.delivery.files import CommitFiles
 from aegis.delivery.handlers.variables import find, may_manage
@@ -140,7 +141,7 @@ class GitlabDoor:
             attempts = self._context.engine.attempts(run_id, spec.name) if retried and latest.attempt > 1 else (latest,)
             for job in reversed(attempts):
                 number = self.numbers.of_attempt(run_id, job.name, job.attempt)
-                yield FoundJob(number=number, run=run, job=job, spec=spec)
+                yield FoundJob(number=number, run=run, job=present(self._context, run, job), spec=spec)
 
     def job(self, actor: Actor, project: str, wanted: str) -> FoundJob:
         """A job of a project by its number; `NotFound`."""
@@ -151,6 +152,7 @@ class GitlabDoor:
         if run.project != project:
             raise NotFound("no-such-job", "Job Not Found")
         self._context.authorise(actor, "read", project=project)
+        job = present(self._context, run, job)
         return FoundJob(number=int(wanted), run=run, job=job, spec=self.plan(run_id).job(job.name))
 
     def own_job(self, actor: Actor) -> FoundJob:
@@ -161,6 +163,17 @@ class GitlabDoor:
             if found.job.id == actor.job:
                 return found
         raise NotFound("no-such-job", "Job Not Found")
+
+    def started_by(self, bridge: FoundJob) -> Run | None:
+        """The run that a trigger job has started, if it has."""
+        try:
+            return self.run(bridge.job.id)
+        except NotFound:
+            return None
+
+    def now(self) -> datetime:
+        """What time it is."""
+        return self._context.clock.now()
 
     def latest_with(self, actor: Actor, project: str, ref: str, job: str) -> FoundJob:
         """The named job of the newest run of a ref in which it passed; `NotFound`."""
@@ -180,13 +193,14 @@ class GitlabDoor:
 
     # -- files of jobs ------------------------------------------------------------------------------------
 
-    def archive(self, found: FoundJob) -> Download:
-        """A job's archive; `NotFound`."""
+    def archive(self, actor: Actor, found: FoundJob) -> Download:
+        """A job's archive; `NotFound`, `Denied` where `artifacts:access` gives it to others."""
+        must_access(self._context, actor, found.run.project, found.spec.artifacts)
         return self.runners.archive(found.job.files)
 
-    def within(self, found: FoundJob, path: str) -> tuple[int, Iterator[bytes]]:
+    def within(self, actor: Actor, found: FoundJob, path: str) -> tuple[int, Iterator[bytes]]:
         """One file of a job's archive: its size and its bytes, unpacked as they are read; `NotFound`."""
-        return stored.file_of(self._context.blobs, self.archive(found).digest, path)
+        return stored.file_of(self._context.blobs, self.archive(actor, found).digest, path)
 
     # -- environments and deployments ---------------------------------------------------------------------
 

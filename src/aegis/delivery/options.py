@@ -80,6 +80,7 @@ class RunnerOptions:
     tags: tuple[str, ...] | None = None
     isolation_required: bool = True
     host_tools: bool = False
+    reuse: bool = True
     timeout: float = 3600.0
     network: Network = field(default_factory=lambda: Network(policy=NetworkPolicy.REGISTRIES))
     limits: JobLimits = field(default_factory=JobLimits)
@@ -111,6 +112,7 @@ class Retention:
     logs: float = 90 * 86400.0
     release_logs: float = 31557600.0
     deployments: float = 2 * 31557600.0
+    caches: float = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,4 +33,6 @@ class WhyView:
     fault: str = ""
     """`error` where the surroundings failed, `failure` where the code did, else empty."""
     usage: JobUsage | None = None
+    reused: str = ""
+    """`RUN/JOB` whose result this is; empty for a job that was worked."""
     """What its steps used; None where its runner does not measure."""

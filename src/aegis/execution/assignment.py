@@ -100,6 +100,12 @@ def reported(jobs: Sequence[JobRun], blobs: Blobs) -> dict[str, str]:
         return {}
 
 
+def named_by_address(spec: JobSpec, job: JobRun, blobs: Blobs) -> dict[str, str]:
+    """What a job reported, where its environment's address may name it."""
+    wanted = spec.environment is not None and "$" in (spec.environment.url or "")
+    return reported([job], blobs) if wanted else {}
+
+
 def from_reports(feeders: Sequence[JobRun], blobs: Blobs) -> Iterator[Variable]:
     """The variables of the jobs' dotenv reports, in order."""
     for feeder in feeders:

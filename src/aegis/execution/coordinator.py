@@ -178,6 +178,13 @@ class Coordinator:
         changed = events.JobChanged(name=name, state=state, by=actor, reason=reason, variables=variables)
         self._commit(progress, [changed], lambda at: progress.changed(changed, at), actor)
 
+    def amend(self, run_id: str, change: events.ArtifactsKept | events.ArtifactsErased, actor: str) -> None:
+        """Write down that files of a run's jobs stay longer or are gone."""
+        with self._changing(run_id):
+            progress = self._runs.progress(run_id)
+            self._append(progress, [change], actor)
+            progress.amended(change)
+
     def run(self, run_id: str) -> Run:
         """A run as it is now, with the latest attempt of each job; `NotFound`."""
         with self._lock:
@@ -340,14 +347,9 @@ class Coordinator:
         self._release(progress, spec, job.id)
         said = [
             events.JobFinished(job=job, will_retry=again),
-            *outcomes(progress.head, spec, job, self._reported(spec, job), will_retry=again),
+            *outcomes(progress.head, spec, job, assignment.named_by_address(spec, job, self._blobs), will_retry=again),
         ]
         self._commit(progress, said, lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor)
-
-    def _reported(self, spec: JobSpec, job: JobRun) -> dict[str, str]:
-        """What a job reported, where its environment's address may name it."""
-        wanted = spec.environment is not None and "$" in (spec.environment.url or "")
-        return assignment.reported([job], self._blobs) if wanted else {}
 
     def _release(self, progress: Progress, spec: JobSpec, job_id: str) -> None:
         self._leases.drop(job_id)
@@ -396,7 +398,8 @@ class Coordinator:
             lost: list[str] = []
             for progress in self._runs:
                 for job in progress.held():
-                    self._groups_again(progress, job)
+                    if (group := progress.specs[job.name].resource_group) is not None:
+                        self._groups.take((progress.head.project, group), job.id)
                     if progress.specs[job.name].trigger is not None:
                         self._leases.hold_without_end(progress.id, job)
                         continue
@@ -415,11 +418,6 @@ class Coordinator:
                     self._append(progress, ending, self._options.actor)
                 self._end_bridges(progress)
             return self.open_runs()
-
-    def _groups_again(self, progress: Progress, job: JobRun) -> None:
-        group = progress.specs[job.name].resource_group
-        if group is not None:
-            self._groups.take((progress.head.project, group), job.id)
 
     def _requeue(self, progress: Progress) -> None:
         for name, state in progress.board.states().items():

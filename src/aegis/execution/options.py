@@ -36,6 +36,7 @@ class SupervisorOptions:
     with `read_only`, visible in them without being writable. `tool_cache` is a directory with one folder per project,
     which its jobs see as `~/.cache`. `passthrough` are the only variables of the machine that reach a job (proxy and CA
     settings). `image` is that of jobs that name none. `host_tools` lets a job with `image:` run with the tools of this machine, which its log then says first.
+    Without `reuse` what was proven is worked again and compared; `machine` tells apart what a job without an image runs with.
     Where nobody `publishes`, as in a local run, the log of a job with `release` says that nothing is released.
     """
 
@@ -48,6 +49,8 @@ class SupervisorOptions:
     tool_cache: Path | None = None
     passthrough: Mapping[str, str] = field(default_factory=dict)
     host_tools: bool = False
+    reuse: bool = True
+    machine: str = ""
     image: str = ""
     publishes: bool = True
     limits: JobLimits = field(default_factory=JobLimits)

@@ -1,14 +1,14 @@
 """What the end of an attempt means: how the job is written down, whether it is tried again, what follows beyond it. Pure.
 
-Decides which events are written together with the job's end: an environment used, a release wished for. It carries
-nothing of it out.
+Decides how an attempt has ended and which events are written together with its end: an environment used, a release wished
+for. It carries nothing of it out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from aegis.core import events
 from aegis.core.plan import JobSpec
@@ -24,6 +24,7 @@ def ended(spec: JobSpec, before: JobRun, result: JobResult, trace: StoredFile | 
     canceled = before.state is State.CANCELING or result.state is State.CANCELED
     state = State.CANCELED if canceled else result.state
     failed = state is State.FAILED
+    expires = spec.artifacts.expire_in if spec.artifacts is not None and result.files else None
     return replace(
         before,
         state=state,
@@ -33,11 +34,20 @@ def ended(spec: JobSpec, before: JobRun, result: JobResult, trace: StoredFile | 
         message=result.message,
         trace=trace,
         files=result.files,
+        files_until=at + timedelta(seconds=expires) if expires is not None else None,
         coverage=result.coverage,
         usage=result.usage,
         steps=result.steps,
+        reuse=result.reuse,
         allow_failure=tolerated(spec, result.exit_code) if failed else spec.allow_failure,
     )
+
+
+def amended(job: JobRun, data: events.ArtifactsKept | events.ArtifactsErased) -> JobRun:
+    """The attempt after its files were kept or erased."""
+    if isinstance(data, events.ArtifactsKept):
+        return replace(job, files_until=None) if job.id == data.job else job
+    return replace(job, files=(), files_until=None) if job.id in data.jobs else job
 
 
 def tried_again(spec: JobSpec, job: JobRun) -> bool:

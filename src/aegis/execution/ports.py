@@ -145,6 +145,10 @@ class Workspaces(Protocol):
         """Whether a tree is exactly as `prepare` left it, so that another job may have it: `prepare` is called for it again."""
         ...
 
+    def files(self, request: WorkspaceRequest) -> Mapping[str, str]:
+        """What the tree will hold, without making it: each path with what tells its content and mode apart; errors as above."""
+        ...
+
     def release(self, destination: Path) -> None:
         """The tree is needed no longer and will be removed; also for what an earlier process left. Idempotent."""
         ...

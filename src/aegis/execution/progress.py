@@ -17,6 +17,7 @@ from aegis.core.errors import Conflict, NotFound
 from aegis.core.events import Record
 from aegis.core.plan import JobSpec, Plan, Variable
 from aegis.core.types import TRIGGER, JobRun, Run, State
+from aegis.execution.outcomes import amended
 from aegis.execution.runners import Runner
 from aegis.execution.schedule import depths, feeders
 from aegis.execution.status import Board, Step
@@ -256,6 +257,12 @@ class Progress:
 
     # -- reading back -----------------------------------------------------------------------------------------
 
+    def amended(self, data: events.ArtifactsKept | events.ArtifactsErased) -> Steps:
+        """The files of attempts stay longer, or are gone."""
+        self._jobs = {name: amended(job, data) for name, job in self._jobs.items()}
+        self._attempts = {name: [amended(job, data) for job in jobs] for name, jobs in self._attempts.items()}
+        return ()
+
     def replay(self, record: Record) -> None:
         """Make the change that a record after `RunCreated` tells of; records of other packages are passed over."""
         at, data = record.recorded_at, record.data
@@ -269,3 +276,5 @@ class Progress:
             self.close(at)
         elif isinstance(data, events.JobChanged):
             self.changed(data, at)
+        elif isinstance(data, events.ArtifactsKept | events.ArtifactsErased):
+            self.amended(data)

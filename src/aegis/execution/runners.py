@@ -7,12 +7,13 @@ Runner API that translates for `gitlab-runner`). Nothing here performs anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
 from aegis.core.errors import Conflict
 from aegis.core.plan import JobSpec, Variable
+from aegis.core.reuse import JobReuse
 from aegis.core.spent import JobStep, JobUsage
 from aegis.core.types import JobRun, Run, State, StoredFile
 
@@ -112,6 +113,12 @@ class Assignment:
     """Why the job cannot begin (a secret that did not resolve); the runner only writes it down and finishes."""
 
 
+def with_file(assignment: Assignment, name: str, content: str) -> Assignment:
+    """The assignment with a file variable beneath those that it has."""
+    given = Variable(key=name, value=content, file=True, raw=True)
+    return replace(assignment, variables=(given, *assignment.variables))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
     """How a job ended. `state` is success, failed or canceled; `failure_reason` one of GitLab's."""
@@ -123,6 +130,7 @@ class JobResult:
     files: tuple[StoredFile, ...] = ()
     coverage: float | None = None
     usage: JobUsage | None = None
+    reuse: JobReuse | None = None
     steps: tuple[JobStep, ...] = ()
 
 

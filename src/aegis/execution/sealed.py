@@ -73,6 +73,10 @@ class SealedNotes(Generic[T]):
         note = Note(purpose=self._purpose, project=project, name=name, value=text, seal=self._seal(project, name, text))
         self._shelf.put(self._place(project, name), codec.encode(note))
 
+    def keyed(self, project: str, data: bytes) -> str:
+        """A digest of `data` with the project's key: who has not the key can neither make nor guess it."""
+        return hmac.new(self._own(project), data, "sha256").hexdigest()
+
     def expire(self, before: float) -> int:
         """Forget what was noted before `before` (Unix time); how many."""
         old = [name for name, since in self._shelf.names() if since < before]
@@ -97,6 +101,10 @@ class SealedNotes(Generic[T]):
         return f"{folder}/{file}.json"
 
     def _seal(self, project: str, name: str, value: str) -> str:
-        own = hmac.digest(self._key, f"aegis/{self._purpose}\0{project}".encode(), "sha256")
         parts = [part.encode("utf-8", "surrogateescape") for part in (self._purpose, project, name, value)]
-        return hmac.new(own, b"".join(len(part).to_bytes(8) + part for part in parts), "sha256").hexdigest()
+        return hmac.new(
+            self._own(project), b"".join(len(part).to_bytes(8) + part for part in parts), "sha256"
+        ).hexdigest()
+
+    def _own(self, project: str) -> bytes:
+        return hmac.digest(self._key, f"aegis/{self._purpose}\0{project}".encode(), "sha256")

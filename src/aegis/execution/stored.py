@@ -29,6 +29,8 @@ def unpack(
         with open_blob(blobs, digest) as file:
             return archive.unpack(file, root, limit=limit)
     found = parcel.read(blobs, digest)
+    if len(found.files) > archive.ENTRIES_LIMIT:
+        raise UserError("archive-too-large", f"the archive holds more than {archive.ENTRIES_LIMIT} files")
     if found.size > limit:
         raise UserError("archive-too-large", f"the archive holds more than {limit} bytes")
     target = archive.Target(root)

@@ -2,7 +2,7 @@
 
 Fails closed: a kind of evidence that the policy requires and nobody delivered blocks, as does a report that is empty
 or cannot be read. It deliberately trusts nothing that a job says about itself beyond the report: name, state,
-template and isolation of the job come from the server's own record. It signs and stores nothing.
+template, isolation and reuse of the job come from the server's own record. It signs and stores nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from aegis.core.reuse import JobReuse
 from aegis.core.types import JobRun, Outcome, Reason, State
 from aegis.gates.coverage import judge_coverage
 from aegis.gates.findings import judge_findings
-from aegis.gates.policy import GatePolicy
+from aegis.gates.policy import GatePolicy, Reused
 from aegis.gates.reports import (
     COVERAGE,
     KINDS,
@@ -65,6 +66,7 @@ class Claim:
     origin: str | None = None
     isolation: str = ""
     name: str = ""
+    reuse: JobReuse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +192,8 @@ def _provenance(policy: GatePolicy, claims: tuple[Claim, ...]) -> list[Reason]:
                     mend="take the job from the template library as it is: `include: {component: aegis/python-service@1}`",
                 )
             )
+        if (taken := _taken_over(policy, claim)) is not None:
+            reasons.append(taken)
         if policy.isolation_required and claim.isolation not in ISOLATED:
             reasons.append(
                 Reason(
@@ -200,6 +204,25 @@ def _provenance(policy: GatePolicy, claims: tuple[Claim, ...]) -> list[Reason]:
                 )
             )
     return reasons
+
+
+def _taken_over(policy: GatePolicy, claim: Claim) -> Reason | None:
+    """Why the evidence of a job does not count whose result is an earlier one's."""
+    if claim.reuse is None or not claim.reuse.run or policy.reused is Reused.ANY:
+        return None
+    if policy.reused is Reused.SAME_TREE and claim.reuse.same_tree:
+        return None
+    why = (
+        "the policy counts no reused evidence"
+        if policy.reused is Reused.NEVER
+        else "other files of the tree have changed since"
+    )
+    return Reason(
+        gate=EVIDENCE,
+        outcome=Outcome.BLOCK,
+        message=f"the evidence of job {claim.job!r} was made by run {claim.reuse.run} on commit {claim.reuse.commit[:8]}: {why}",
+        mend="run the pipeline with the variable AEGIS_NO_REUSE=true, or let `gates.reused` count it",
+    )
 
 
 def _jobs(jobs: tuple[JobRun, ...], claims: tuple[Claim, ...]) -> list[Reason]:

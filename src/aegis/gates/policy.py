@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Final
@@ -20,6 +21,16 @@ from aegis.core.types import Outcome, Severity
 from aegis.gates.reports import COVERAGE, DEPENDENCIES, KINDS, QUALITY, SECRETS, TESTS
 
 _RANK: Final = MappingProxyType({Outcome.PASS: 0, Outcome.WARN: 1, Outcome.BLOCK: 2})
+
+
+class Reused(StrEnum):
+    """Which taken-over results may be evidence, from loose to strict."""
+
+    ANY = "any"
+    """Those whose declared inputs were the same."""
+    SAME_TREE = "same-tree"
+    """Those whose whole work tree was the same."""
+    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +68,8 @@ class GatePolicy:
     `required` maps a target (a branch name, wildcards allowed) to the kinds of evidence it needs; all that match count.
     Coverage is in percent of lines. `not_found` is what a package that could not be looked up means, `foreign_jobs`
     what evidence from a job means whose script is not a template's. `advisories_max_age_days` warns of old data.
-    `released` is what a blocking vulnerability means for promotions that became known after the release.
+    `released` is what a blocking vulnerability means for promotions that became known after the release. `reused` says
+    which evidence counts of jobs whose result was taken over.
     """
 
     required: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"*": KINDS})
@@ -72,6 +84,7 @@ class GatePolicy:
     isolation_required: bool = True
     foreign_jobs: Outcome = Outcome.WARN
     advisories_max_age_days: int | None = None
+    reused: Reused = Reused.SAME_TREE
     released: Outcome = Outcome.WARN
     exemptions: tuple[Exemption, ...] = ()
 
@@ -198,6 +211,13 @@ def _read_isolation(value: Any, source: str) -> dict[str, Any]:
     return {"isolation_required": value == "required"}
 
 
+def _read_reused(value: Any, source: str) -> dict[str, Any]:
+    try:
+        return {"reused": Reused(value)}
+    except ValueError:
+        raise _wrong("reused", f"one of {', '.join(Reused)}", value, source) from None
+
+
 def _read_templates(value: Any, source: str) -> dict[str, Any]:
     return {"foreign_jobs": _outcome("templates", value, source)}
 
@@ -234,6 +254,7 @@ _READERS: Final[Mapping[str, Callable[[Any, str], dict[str, Any]]]] = MappingPro
         "secrets": _read_scan("secrets"),
         "isolation": _read_isolation,
         "templates": _read_templates,
+        "reused": _read_reused,
         "exemptions": _read_exemptions,
     }
 )
@@ -292,6 +313,8 @@ def _at_least(name: str, given: Any, required: Any) -> bool:
     """Whether `given` is as strict as `required` or stricter."""
     if isinstance(required, Outcome):
         return _RANK[given] >= _RANK[required]
+    if isinstance(required, Reused):
+        return list(Reused).index(given) >= list(Reused).index(required)
     if name == "advisories_max_age_days":
         return required is None or (given is not None and given <= required)
     return required is None or (given is not None and given >= required)

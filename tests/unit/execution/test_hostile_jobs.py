@@ -20,7 +20,7 @@ from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.core.errors import ExternalError, UserError
 from aegis.core.plan import ArtifactSpec, CacheSpec
 from aegis.core.types import Run, State
-from aegis.execution import parcel
+from aegis.execution import stored
 from aegis.execution.archive import ENTRIES_LIMIT, unpack
 from aegis.execution.ports import JobLimits
 from aegis.execution.supervise.places import remove
@@ -101,7 +101,7 @@ class Carried:
     def names(self, name: str) -> list[str]:
         """The files in a job's archive."""
         one = next(file for file in self.jobs[name].files if file.kind == "archive")
-        return [entry.name for entry in parcel.read(self.engine.blobs, one.digest).files]
+        return list(stored.names(self.engine.blobs, one.digest))
 
     def log(self, name: str) -> str:
         return self.engine.log(self.jobs[name])

@@ -7,9 +7,12 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+import pytest
+
+from aegis.core.reuse import JobReuse
 from aegis.core.types import JobRun, Outcome, Reason, State
 from aegis.gates.judge import Claim, Context, judge
-from aegis.gates.policy import Exemption, GatePolicy
+from aegis.gates.policy import Exemption, GatePolicy, Reused
 from aegis.gates.reports import PACKAGE_NOT_LOOKED_UP
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -235,6 +238,25 @@ def test_a_job_without_isolation_blocks_where_it_is_required() -> None:
         assert reason.gate == "isolation"
     apart = replace(claim("tests", GOOD_TESTS, job="unit"), isolation="namespaces")
     assert one(replace(ONLY, isolation_required=True), apart)[0] is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("policy", "same_tree", "outcome"),
+    [
+        ("any", False, Outcome.PASS), ("same-tree", True, Outcome.PASS), ("same-tree", False, Outcome.BLOCK),
+        ("never", True, Outcome.BLOCK),
+    ],
+)  # fmt: skip
+def test_reused_evidence_counts_as_the_policy_says(policy: str, same_tree: bool, outcome: Outcome) -> None:
+    taken = JobReuse(fingerprint="f", run="01old", job="j", commit="c" * 40, same_tree=same_tree)
+    reused = replace(claim("tests", GOOD_TESTS, job="unit"), reuse=taken)
+    found, reason = one(replace(ONLY, reused=Reused(policy)), reused)
+    assert found is outcome
+    if outcome is Outcome.BLOCK:
+        assert "01old" in reason.message
+        assert "AEGIS_NO_REUSE" in reason.mend
+    worked = replace(reused, reuse=JobReuse(fingerprint="f"))
+    assert one(replace(ONLY, reused=Reused.NEVER), worked)[0] is Outcome.PASS
 
 
 def test_many_findings_are_counted_and_not_all_told() -> None:

@@ -28,6 +28,7 @@ def test_a_declaration_is_read() -> None:
             "dependencies": {"block": ["critical"], "warn": ["high"], "not_found": "warn", "max_age_days": 30},
             "isolation": "optional",
             "templates": "block",
+            "reused": "never",
             "exemptions": [{"rule": "CVE-1", "until": "2026-03-31", "reason": "not reachable"}],
         },
         "aegis.yaml",
@@ -53,6 +54,7 @@ def test_a_declaration_is_read() -> None:
         ({"templates": "no"}, "gates.templates"),
         ({"exemptions": [{"rule": "x", "until": "soon", "reason": "r"}]}, "gates.exemptions[0].until"),
         ({"exemptions": [{"rule": "x"}]}, "gates.exemptions[0]"),
+        ({"reused": "sometimes"}, "gates.reused"),
     ],
 )
 def test_what_is_wrong_is_named(document: dict[str, Any], named: str) -> None:
@@ -71,6 +73,7 @@ def test_what_is_wrong_is_named(document: dict[str, Any], named: str) -> None:
         ({"dependencies": {"not_found": "pass"}}, "gates.dependencies.not_found"),
         ({"isolation": "optional"}, "gates.isolation"),
         ({"templates": "pass"}, "gates.templates"),
+        ({"reused": "any"}, "gates.reused"),
         ({"exemptions": [{"rule": "CVE-1", "until": "2030-01-01", "reason": "mine"}]}, "gates.exemptions"),
     ],
 )

@@ -63,6 +63,7 @@ def test_the_library_holds_what_is_promised() -> None:
         "deploy",
         "scanners",
         "compose",
+        "pytest-shards",
     }
 
 

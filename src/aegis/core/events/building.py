@@ -171,6 +171,24 @@ class EnvironmentStopping:
     job: str = ""
 
 
+@event("aegis.environment.made")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentMade:
+    """Somebody named an environment before any job deployed it. Subject `place/<project>/<name>`."""
+
+    name: str
+    url: str = ""
+    tier: str = ""
+
+
+@event("aegis.environment.removed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRemoved:
+    """A stopped environment is listed no longer."""
+
+    name: str
+
+
 @event("aegis.release.asked")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseAsked:
@@ -185,6 +203,15 @@ class ReleasePublished:
     """A job's release is made, and its tag exists. Subject `published-release/<project>/<tag>`."""
 
     release: PublishedRelease
+
+
+@event("aegis.job.erased")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobErased:
+    """The log and files of a job's attempt (`id`) were deleted at somebody's wish. Subject `run/<id>`."""
+
+    job: str
+    id: str
 
 
 @event("aegis.pages.asked")
@@ -210,6 +237,25 @@ class PagesRemoved:
 
     project: str
     prefix: str | None = None
+
+
+@event("aegis.artifacts.kept")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactsKept:
+    """The files of a job (an id) stay beyond `artifacts:expire_in`, until its run's logs go. Subject `run/<id>`."""
+
+    job: str
+    by: str
+
+
+@event("aegis.artifacts.erased")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactsErased:
+    """The files of jobs (ids) are gone: somebody asked for it, or their time was over (`expired`). Subject `run/<id>`."""
+
+    jobs: tuple[str, ...]
+    by: str
+    expired: bool = False
 
 
 @event("aegis.run.cancel-requested")

@@ -67,6 +67,24 @@ class CancelJob:
     reason: str = ""
 
 
+@verb("keep-artifacts")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepArtifacts:
+    """Let the files of a job stay beyond their time (`artifacts:expire_in`)."""
+
+    run: str
+    job: str
+
+
+@verb("erase-artifacts")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EraseArtifacts:
+    """Delete the files of a job at once; its log stays."""
+
+    run: str
+    job: str
+
+
 @verb("play")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayJob:

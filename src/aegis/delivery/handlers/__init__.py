@@ -26,7 +26,9 @@ NOUNS: Final = (
     "registries",
     "hosted_registries",
     "packages",
+    "artifacts",
     "retention",
+    "erasures",
     "variables",
 )
 

@@ -6,18 +6,17 @@ that another record speaks of (a later run that reused it, a release's evidence)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from aegis.core import events
-from aegis.core.events import Draft, Record
+from aegis.core.events import Draft
 from aegis.core.ports import Query
 from aegis.core.types import JobRun
 from aegis.delivery import commands as ask
 from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
-from aegis.delivery.protection import mentioned
+from aegis.delivery.handlers.artifacts import needed, sweep
 from aegis.delivery.views import Result
 from aegis.execution.parcel_garbage import release
 
@@ -46,13 +45,17 @@ def apply(context: Context, command: ask.ApplyRetention, asking: Asking) -> Resu
     for kind, seconds in (("logs", kept.logs), ("release-logs", kept.release_logs)):
         past = _past(context, kind, seconds, released)
         jobs = [job for run in past.runs for job in _jobs(context, run)]
-        files, freed = _delete(context, past, jobs, dry_run=asking.dry_run)
+        files, freed = _delete(context, jobs, dry_run=asking.dry_run)
         if past.until and not asking.dry_run:
             done = events.RetentionCarriedOut(
                 kind=kind, until=past.until, runs=len(past.runs), files=files, freed=freed
             )  # fmt: skip
             seq = context.append(Draft(subject=f"retention/{kind}", data=done, actor=asking.actor.id))
         messages.append(f"{kind}: {files} files of {len(past.runs)} runs, {freed} bytes")
+    swept = sweep(context, dry_run=asking.dry_run)
+    messages.append(
+        f"artifacts: of {swept.jobs} jobs past their time, {swept.notes} old caches, {swept.released.freed} bytes"
+    )
     would = "would delete " if asking.dry_run else "deleted "
     return Result(seq=seq, message=would + "; ".join(messages), subject="retention", dry_run=asking.dry_run)
 
@@ -88,24 +91,11 @@ def _jobs(context: Context, run: str) -> list[JobRun]:
     return [one.data.job for one in context.subject(f"run/{run}") if isinstance(one.data, events.JobFinished)]
 
 
-def _delete(context: Context, past: _Past, jobs: list[JobRun], *, dry_run: bool) -> tuple[int, int]:
+def _delete(context: Context, jobs: list[JobRun], *, dry_run: bool) -> tuple[int, int]:
     """Files and bytes deleted."""
     files = {file.digest for job in jobs for file in (*job.files, *((job.trace,) if job.trace else ()))}
-    own = {f"run/{run}" for run in past.runs}
-
-    def beside(record: Record) -> bool:
-        if isinstance(record.data, events.PagesPublished):
-            return not context.pages.keeps(record.data.deployment.archive)
-        return record.subject in own and isinstance(record.data, events.JobFinished)
-
-    done = release(context.blobs, files, lambda some: _needed(context, some, beside), dry_run=dry_run)
+    done = release(context.blobs, files, needed(context, {job.id for job in jobs}), dry_run=dry_run)
     if not dry_run:
         for job in jobs:
             context.traces.delete(job.id)
     return done.blobs, done.freed
-
-
-def _needed(context: Context, some: frozenset[str], beside: Callable[[Record], bool]) -> frozenset[str]:
-    images, packages = context.images.images, context.packages.store
-    used = {one for one in some if images.in_use(one) or packages.in_use(one)}
-    return mentioned(context, some - used, beside=beside) | used

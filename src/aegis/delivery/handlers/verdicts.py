@@ -117,8 +117,17 @@ def _claim(context: Context, entry: RunEntry, job: JobRun, file: StoredFile) -> 
         run=entry.run.id,
         uploaded_by=job.id,
         template=job.origin,
-        summary={"job": job.name, "file": file.name, **_figures(KINDS[file.kind], context.blobs.get(file.digest))},
+        summary={
+            "job": job.name,
+            "file": file.name,
+            **_origin(job),
+            **_figures(KINDS[file.kind], context.blobs.get(file.digest)),
+        },
     )
+
+
+def _origin(job: JobRun) -> dict[str, str]:
+    return {"reused_from": job.reused_from} if job.reused_from else {}
 
 
 def _figures(kind: str, data: bytes) -> dict[str, str]:
@@ -145,6 +154,7 @@ def _verdict(context: Context, entry: RunEntry, claims: list[Evidence]) -> event
             job_state=jobs[claim.uploaded_by].state,
             origin=claim.template,
             isolation=jobs[claim.uploaded_by].isolation,
+            reuse=jobs[claim.uploaded_by].reuse,
             name=claim.summary.get("file", ""),
         )
         for claim in claims

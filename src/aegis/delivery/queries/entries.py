@@ -27,6 +27,7 @@ from aegis.core.types import (
     State,
     Verdict,
 )
+from aegis.execution.outcomes import amended
 from aegis.source.merge_requests import MergeRequest
 
 
@@ -48,6 +49,8 @@ class RunEntry:
                 self.run = replace(self.run, state=State.RUNNING, started_at=record.recorded_at)
             case events.JobStarted(job=job) | events.JobFinished(job=job):
                 self.jobs[job.name] = job
+            case events.ArtifactsKept() | events.ArtifactsErased() as change:
+                self.jobs = {name: amended(job, change) for name, job in self.jobs.items()}
             case events.JobChanged(name=name, state=state):
                 if name in self.jobs:
                     self.jobs[name] = replace(self.jobs[name], state=state)

@@ -41,6 +41,7 @@ def view(context: Context, entry: RunEntry, plan: Plan, name: str) -> WhyView:
         run_seconds=known.job.run_seconds,
         fault=known.job.fault,
         usage=known.job.usage,
+        reused=known.job.reused_from,
     )
 
 

@@ -130,7 +130,7 @@ class World:
 
     def _measured(self, record: Record) -> None:
         data = record.data
-        if not isinstance(data, events.JobFinished) or data.job.state != "success":
+        if not isinstance(data, events.JobFinished) or data.job.state != "success" or data.job.reused_from:
             return
         job = data.job
         if job.started_at and job.finished_at:

@@ -10,15 +10,14 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from aegis.core.errors import AegisError
 from aegis.core.plan import Image
-from aegis.core.spent import JobUsage
-from aegis.core.types import State, StoredFile
-from aegis.execution import environment, script, transfer
+from aegis.core.types import State
+from aegis.execution import environment, reuse, script, transfer
 from aegis.execution.network import unheard
 from aegis.execution.ports import (
     Exit,
@@ -27,46 +26,27 @@ from aegis.execution.ports import (
     Place,
     Sandbox,
     SandboxRequest,
-    ServiceRequest,
     WorkspaceReady,
     WorkspaceRequest,
 )
-from aegis.execution.runners import Assignment, JobResult, Signal
+from aegis.execution.runners import Assignment, JobResult, Signal, with_file
 from aegis.execution.schedule import SYSTEM_FAILURE
 from aegis.execution.services import requests
+from aegis.execution.shards import FILE_VARIABLE
 from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
+from aegis.execution.supervise.judged import judged
 from aegis.execution.supervise.log import JobLog
 from aegis.execution.supervise.places import empty, make, own
 from aegis.execution.supervise.report import at_once, report
-from aegis.execution.supervise.tools import Tools
+from aegis.execution.supervise.reused import Reuse
+from aegis.execution.supervise.tools import Course, Tools
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _RED: Final = "31;1"
 _GREEN: Final = "32;1"
 _YELLOW: Final = "33;1"
-
-
-@dataclass(slots=True)
-class _Course:
-    """What the job has by now."""
-
-    stop: str = ""
-    """`cancel`, `timeout`, `abort`, `shutdown`: why its script is to end; empty while it is not."""
-    sandbox: Sandbox | None = None
-    image: ImageRoot | None = None
-    services: tuple[ServiceRequest, ...] = ()
-    starved: str = ""
-    """What is said where a process of it was ended for want of memory."""
-    placed: bool = False
-    shown: tuple[Path, ...] = ()
-    running: bool = False
-    begun: bool = False
-    """Whether the script was started: without it there is nothing to clean up by `after_script`."""
-    files: tuple[StoredFile, ...] = ()
-    usage: JobUsage | None = None
-    stopping: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class JobWork:
@@ -79,12 +59,14 @@ class JobWork:
         self._options = tools.options
         self._assignment = images.completed(assignment, self._options.image)
         self._call_in_thread = call
-        self._course = _Course()
+        self._course = Course()
         self._place = tools.executor.place(root, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
         self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
         self._kept = contextlib.ExitStack()
+        self._reuse: Reuse | None = None
+        self._since = tools.clock.monotonic()
         self._log = self._make_log({})
         self._bug: Exception | None = None
 
@@ -143,6 +125,11 @@ class JobWork:
                 result = await self._with_log(result)
             if said is not True:
                 await report(self._call, source, job, result)
+            if self._tools.timings is not None and result.state is State.SUCCESS:
+                with contextlib.suppress(AegisError):
+                    await self._call(self._tools.timings.keep, self._assignment, result.files)
+            if self._reuse is not None:
+                await self._call(self._reuse.keep, result, self._tools.clock.monotonic() - self._since)
         if self._bug is not None:
             raise self._bug
 
@@ -195,6 +182,8 @@ class JobWork:
         if assignment.resolve_failure:
             raise Refusal("unmet_prerequisites", assignment.resolve_failure)
         tool_path = [str(path) for path in options.tool_paths]
+        if self._tools.timings is not None and (told := await self._call(self._tools.timings.given, assignment)):
+            assignment = self._assignment = with_file(assignment, FILE_VARIABLE, told)
         self._environment = environment.build(
             assignment, self._place, tool_path=tool_path, passthrough=options.passthrough
         )
@@ -207,19 +196,26 @@ class JobWork:
             images.check(assignment.spec, self._tools.executor, fetched=self._tools.images is not None)
 
     async def _carry(self) -> JobResult:
-        assignment = self._assignment
-        name = self._options.name
+        assignment, spec, name = self._assignment, self._assignment.spec, self._options.name
         isolation, network = self._tools.executor.isolation, self._network.policy
         self._log.line(f"Running with aegis on {name} ({isolation}, network: {network})")
-        self._say([text] if (text := unheard(self._network, assignment.spec.variables)) else [])
-        async with self._deadline(assignment.spec.timeout):
+        self._say([text] if (text := unheard(self._network, spec.variables)) else [])
+        async with self._deadline(spec.timeout):
+            if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
+                async with self._section("prepare_executor"):
+                    await self._pull(self._tools.images, spec.image, spec.services)
+            if (earlier := await self._earlier()) is not None:
+                return self._told(earlier)
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
-        result = self._judged(ended)
+        result = judged(ended, self._course, spec.timeout)
         if assignment.spec.after_script and self._course.begun and self._course.stop not in {"abort", "shutdown"}:
             await self._after(result)
         if self._course.stop not in {"abort", "shutdown"}:
             result = await self._keep(result)
+        if self._reuse is not None:
+            result = self._reuse.told(result)
+            self._said_of_reuse()
         sandbox = self._course.sandbox
         if result.state is State.FAILED and self._tools.on_failure is not None and sandbox is not None:
             await self._log.flush()
@@ -229,18 +225,11 @@ class JobWork:
     async def _prepare(self) -> None:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
-        if (spec.image or spec.services) and self._tools.images is not None and not self._options.host_tools:
-            async with self._section("prepare_executor"):
-                await self._pull(self._tools.images, spec.image, spec.services)
         if spec.pre_get_sources:
             await self._before_sources(spec.pre_get_sources)
         async with self._section("get_sources"):
-            checkout = values.get("GIT_STRATEGY", "") not in {"none", "empty"}
-            wish = WorkspaceRequest(
-                project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work, checkout=checkout
-            )
             untouched = not spec.cache and not self._assignment.dependencies
-            ready, owned = await self._call(self._sources, wish, own_now=untouched)
+            ready, owned = await self._call(self._sources, self._wish, own_now=untouched)
             self._log.line(ready.note)
         if (spec.artifacts and spec.artifacts.untracked) or any(one.untracked for one in spec.cache):
             self._before = await self._call(transfer.listing, self._place.work)
@@ -271,6 +260,29 @@ class JobWork:
     def _own(self, *, work: bool) -> Mapping[str, Path]:
         cache = (kept, self._cache_name) if (kept := self._options.tool_cache) else None
         return own(self._place, self._tools.executor.owner, cache, work=work)
+
+    @property
+    def _wish(self) -> WorkspaceRequest:
+        run, wanted = self._assignment.run, self._environment.variables.get("GIT_STRATEGY", "")
+        return WorkspaceRequest(
+            project=run.project, commit=run.commit, ref=run.ref, destination=self._place.work,
+            checkout=wanted not in {"none", "empty"},
+        )  # fmt: skip
+
+    async def _earlier(self) -> JobResult | None:
+        """The result of a job like this one, where it asks for that and there is one."""
+        values, notes = self._environment, self._tools.results
+        if notes is None or not reuse.asked(values.variables):
+            return None
+        self._reuse = Reuse(tools=self._tools, notes=notes, assignment=self._assignment)
+        found = await self._call(self._reuse.look, values, self._wish, self._course, self._network.policy)
+        self._said_of_reuse()
+        return found
+
+    def _said_of_reuse(self) -> None:
+        if self._reuse is not None:
+            self._say(self._reuse.lines)
+            self._reuse.lines.clear()
 
     async def _pull(self, roots: ImageRoots, image: Image | None, services: Sequence[Image]) -> None:
         """The image that will be the job's root, what it says of the environment, and the images of services."""
@@ -387,24 +399,6 @@ class JobWork:
             self._log.line(
                 f"WARNING: after_script failed with exit code {ended.code}; the job goes on.", colour=_YELLOW
             )
-
-    def _judged(self, ended: Exit) -> JobResult:
-        if self._course.stop == "timeout":
-            text = f"the job ran longer than its timeout of {self._assignment.spec.timeout} s"
-            return JobResult(state=State.FAILED, failure_reason="job_execution_timeout", message=text)
-        if self._course.stop == "shutdown":
-            text = "the runner is stopping"
-            return JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=text)
-        if self._course.stop:
-            return JobResult(state=State.CANCELED, message="canceled")
-        if ended.code == 0:
-            return JobResult(state=State.SUCCESS, exit_code=0)
-        return JobResult(
-            state=State.FAILED,
-            exit_code=ended.code,
-            failure_reason="script_failure",
-            message=self._course.starved or f"the script ended with exit code {ended.code}",
-        )
 
     async def _keep(self, result: JobResult) -> JobResult:
         """Caches, artifacts and coverage."""

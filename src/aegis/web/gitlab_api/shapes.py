@@ -121,7 +121,7 @@ def job(door: GitlabDoor, one: FoundJob) -> Shape:
             for file in shown
         ],
         "artifacts_file": {"filename": files[0].name, "size": files[0].size} if files else None,
-        "artifacts_expire_at": None, "archived": False, "tag_list": list(one.spec.tags),
+        "artifacts_expire_at": time(ran.files_until), "archived": False, "tag_list": list(one.spec.tags),
         "runner": {"description": ran.runner, "active": True} if ran.runner else None,
     }  # fmt: skip
 

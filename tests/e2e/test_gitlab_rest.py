@@ -145,7 +145,7 @@ def check_kept(world: World) -> None:
     assert world.job("build").artifacts_expire_at is None
 
 
-def check_erased(world: World) -> None:
+def check_deleted_artifacts(world: World) -> None:
     before = world.job("build")
     assert before.artifacts_file["filename"] == "artifacts.zip"
     before.delete_artifacts()
@@ -420,7 +420,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/jobs/artifacts/:ref/raw/*path": lambda w: equal(
         w.project.artifacts.raw("work", "out/a.txt", "build"), b"one\n"
     ),
-    "DELETE projects/:id/jobs/:job/artifacts": check_erased,
+    "DELETE projects/:id/jobs/:job/artifacts": check_deleted_artifacts,
     "GET projects/:id/environments": lambda w: equal(
         {one.name for one in w.web.environments.list()}, {"development", "staging", "production"}
     ),

@@ -114,6 +114,8 @@ def run(
         from aegis.bootstrap.isolation import ask_ahead
 
         ask_ahead()
+    if not as_json:
+        output.note("reading the pipeline …")  # before anything large is loaded: a sign of life
     from aegis.bootstrap.run import LocalOptions
     from aegis.cli.show import Wish
 
@@ -230,7 +232,7 @@ def _watch(asking: _Asking, chosen: LocalOptions, told: _Telling) -> int:
                 output.note("waiting for a change … (Ctrl-C ends)")
             changed = watched.settled(changed)
             more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-            output.note(f"\nchanged: {', '.join(changed[:_NAMED])}{more}")
+            output.note(f"\nchanged: {', '.join(changed[:_NAMED])}{more}\nreading the pipeline …")
     except KeyboardInterrupt:
         output.note("")
     return 0
@@ -244,8 +246,6 @@ def _once(
     from aegis.bootstrap.run import LocalRun
     from aegis.cli.show import Show
 
-    if not told.as_json:
-        output.note("reading the pipeline …")
     made_of = asking.prepared()
     gc.freeze()
     gc.enable()

@@ -21,6 +21,7 @@ from aegis.delivery.handlers import runners as hands
 from aegis.delivery.runner_book import Contact
 from aegis.delivery.runner_facts import Numbers, facts_of, protected
 from aegis.execution import runners_files, runners_trace, stored, trace
+from aegis.execution.archive import one_name
 from aegis.execution.ports import JobFiles, TraceStore
 from aegis.execution.runners import Assignment, JobResult, JobSource, Runner, Signal
 from aegis.execution.runners_document import FAILURE_REASONS, Document, document
@@ -374,8 +375,10 @@ class RunnerDoor:
         """Keep what a job uploads, in constant memory; a report becomes one file per file that it was made of."""
         job = self._known(number, token)
         digest, size = self._context.blobs.put_stream(chunks)
-        name = filename.replace("\\", "/").rsplit("/", 1)[-1].strip().lstrip(".")[:255]
-        kept = StoredFile(name=name or "artifacts.zip", kind=what.kind, digest=digest, size=size)
+        name = one_name(filename.replace("\\", "/").rsplit("/", 1)[-1])
+        kept = StoredFile(
+            name=name if name != "artifacts" else "artifacts.zip", kind=what.kind, digest=digest, size=size
+        )
         if what.kind == runners_files.ARCHIVE or what.format == "raw":
             self._add(job, kept)
             return kept

@@ -337,6 +337,23 @@ class TestNamespaceExecutor(ExecutorContract):
 
         run(work, bench.executor)
 
+    def test_a_script_is_not_written_through_what_a_step_left(self, bench: Bench, tmp_path: Path) -> None:
+        victims = [tmp_path.parent / f"{tmp_path.name}-{number}" for number in (1, 2)]
+        for one in victims:
+            one.write_text("kept")
+
+        async def work() -> None:
+            sandbox, request = await bench.sandbox()
+            folder, sink = request.place.inner_files, Collected()
+            left = [f"ln -s {victims[0]} {folder}/.step-2", f"ln {victims[1]} {folder}/.step-3 || true"]
+            assert (await sandbox.run(render(left), _PATH, sink)).code == 0
+            for _ in range(2):
+                assert (await sandbox.run(render(["echo went on"]), _PATH, sink)).code == 0
+            await sandbox.cleanup()
+            assert [one.read_text() for one in victims] == ["kept", "kept"]
+
+        run(work, bench.executor)
+
     def test_read_only_and_writable_directories_are_shown(self, bench: Bench, tmp_path: Path) -> None:
         tools, cache = tmp_path / "tools", tmp_path / "cache"
         for path in (tools, cache):

@@ -6,6 +6,7 @@ is told by `(point, number)`. `PLAN` is a JSON file:
 
     {"record": FILE}                 every crossing is written there, one line each: `point number`
     {"witness": FILE}                every script that is begun is written there: the id of its job
+    {"silence": SECONDS}             how long a runner may be silent
     {"point", "number", "when", "action", "mark": FILE}
 
 `when` is `before` or `after` the deed. `action`: `kill` (SIGKILL of this process), `partial` (half of the deed, then the kill), `error`
@@ -102,6 +103,10 @@ class Wrapper:
         self._jump, self._ahead = float(plan.get("jump", 0)), 0.0
         if self._jump:
             self._take_over_the_clock()
+        if "silence" in plan:
+            from aegis.execution.options import CoordinatorOptions
+
+            CoordinatorOptions.silence = lambda *_, **__: float(plan["silence"])  # type: ignore[method-assign]
         self._victim = Path(plan.get("victim", "."))
         self._room = Path(plan.get("room", "."))
 

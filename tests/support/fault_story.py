@@ -395,8 +395,8 @@ def about(root: Path) -> set[int]:
             if text.encode() in (entry / "cmdline").read_bytes() or text in str((entry / "cwd").readlink()):
                 found.add(int(entry.name))
                 continue
-            mounts = (entry / "mountinfo").read_text()
-            if text in mounts:
+            elsewhere = (entry / "ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink()
+            if elsewhere and f"{text}/data/jobs/" in (entry / "mountinfo").read_text():
                 found.add(int(entry.name))
     return found
 
@@ -417,7 +417,7 @@ def leavings(data: Path) -> Iterator[str]:
         found = [str(path.relative_to(data)) for path in data.glob(pattern)]
         if found:
             yield f"left: {found[:5]}"
-    if str(data) in Path("/proc/self/mountinfo").read_text():
+    if f"{data}/" in Path("/proc/self/mountinfo").read_text():
         yield "a mount is left"
     if not (data / "queue.sqlite").exists():
         return  # they are in the database, where the other stories look

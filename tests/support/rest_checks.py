@@ -145,3 +145,97 @@ def check_that_pages_are_removed(world: Any) -> None:
     assert httpx.get(f"{world.server.url}/pages/team/tools/", headers=token).status_code == 404
     with pytest.raises(GitlabError):
         world.project.pages.get()
+
+
+def check_trigger(world: Any) -> None:
+    """By python-gitlab, and by the form that curl sends, with the token in it and nowhere else."""
+    token = world.server.person("ana").token
+    made = world.project.trigger_pipeline("work", token, variables={"GIVEN": "by a trigger"})
+    assert (made.source, made.ref, made.user["username"]) == ("trigger", "work", "ana")
+    assert [(one.key, one.value) for one in world.project.pipelines.get(made.id).variables.list()] == [
+        ("GIVEN", "by a trigger")
+    ]
+    url = f"{world.server.url}/api/v4/projects/{world.project.id}/trigger/pipeline"
+    form = {"token": (None, token), "ref": (None, "work"), "variables[MORE]": (None, "of a form")}
+    answer = httpx.post(url, files=form)
+    assert answer.status_code == 201, answer.text
+    found = world.project.pipelines.get(answer.json()["id"]).variables.list()
+    assert [(one.key, one.value) for one in found] == [("MORE", "of a form")]
+    assert httpx.post(url, files={"token": (None, "nothing"), "ref": (None, "work")}).status_code == 401
+    assert httpx.post(url, params={"ref": "work"}).status_code == 401
+
+
+def check_played_schedule(world: Any) -> None:
+    before = {one.id for one in world.project.pipelines.list(source="schedule", get_all=True)}
+    world.project.pipelineschedules.get(world.project.pipelineschedules.list()[0].id).play()
+    made = [one for one in world.project.pipelines.list(source="schedule", get_all=True) if one.id not in before]
+    given = {one.key: one.value for one in world.project.pipelines.get(made[0].id).variables.list()}
+    assert given == {"FULL": "yes", "CI_PIPELINE_SCHEDULE_DESCRIPTION": "nightly"}
+
+
+BRIDGE = """
+child: {trigger: {include: child.yml, strategy: depend}}
+own: {script: ['true']}
+"""
+
+
+def check_bridges(world: Any) -> None:
+    files = {".gitlab-ci.yml": BRIDGE, "child.yml": "inner: {script: [echo inside]}\n", "README.md": "tools\n"}
+    world.server.job_log("team/tools", files, "own")
+    made = world.project.pipelines.list()[0]
+    made = made if made.source == "push" else world.project.pipelines.list(source="push")[0]
+    bridge = made.bridges.list()[0]
+    assert (bridge.name, bridge.status, bridge.downstream_pipeline["source"]) == ("child", "success", "parent_pipeline")
+    assert [one.name for one in made.jobs.list()] == ["own"]
+    inner = world.project.pipelines.get(bridge.downstream_pipeline["id"])
+    assert [one.name for one in inner.jobs.list()] == ["inner"]
+
+
+def check_job_erased(world: Any) -> None:
+    pipeline = (
+        "leaves: {script: [echo told-by-this-job-alone > kept.txt, cat kept.txt], artifacts: {paths: [kept.txt]}}\n"
+    )
+    told = world.server.job_log("team/tools", {".gitlab-ci.yml": pipeline, "README.md": "tools\n"}, "leaves")
+    assert "told-by-this-job-alone" in told
+    made = next(one for one in world.project.jobs.list(get_all=True) if one.name == "leaves")
+    job = world.project.jobs.get(made.id)
+    job.erase()
+    with pytest.raises(GitlabError):
+        job.artifacts()
+    with pytest.raises(GitlabError):
+        job.trace()
+    assert world.project.jobs.get(made.id).status == "success"
+    waiting = next(one for one in world.project.jobs.list(get_all=True) if one.name == "by-hand")
+    with pytest.raises(GitlabError):
+        world.project.jobs.get(waiting.id).erase()
+
+
+def check_tags(world: Any) -> None:
+    made = world.project.tags.create({"tag_name": "by-api-1", "ref": "work", "message": "a note"})
+    assert (made.name, made.commit["id"]) == ("by-api-1", world.sha)
+    with pytest.raises(GitlabError, match="already exists"):
+        world.project.tags.create({"tag_name": "by-api-1", "ref": "work"})
+    with pytest.raises(GitlabError):  # version tags are the server's
+        world.project.tags.create({"tag_name": "v9.9.9", "ref": "work"})
+    made.delete()
+    with pytest.raises(GitlabGetError):
+        world.project.tags.get("by-api-1")
+
+
+def check_environment_by_hand(world: Any) -> None:
+    made = world.project.environments.create(
+        {"name": "by-hand/1", "external_url": "https://one.example", "tier": "testing"}
+    )
+    assert (made.name, made.state, made.external_url, made.tier) == (
+        "by-hand/1",
+        "available",
+        "https://one.example",
+        "testing",
+    )
+    with pytest.raises(GitlabError, match="already been taken"):
+        world.project.environments.create({"name": "by-hand/1"})
+    with pytest.raises(GitlabError):
+        made.delete()
+    made.stop()
+    made.delete()
+    assert "by-hand/1" not in [one.name for one in world.project.environments.list(get_all=True)]

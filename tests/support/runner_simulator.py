@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -94,12 +95,21 @@ class Wire:
         self.host, self.port = address.hostname, address.port or 80
         self.timeout = timeout
         self._local = threading.local()
+        self.given_up = False
         self._made: list[http.client.HTTPConnection] = []
 
     def close(self) -> None:
         """Close the connections of every thread."""
         while self._made:
             self._made.pop().close()
+
+    def abandon(self) -> None:
+        """Break the connections of every thread, also those that wait for an answer."""
+        self.given_up = True
+        for one in self._made:
+            if one.sock is not None:
+                with contextlib.suppress(OSError):
+                    one.sock.shutdown(socket.SHUT_RDWR)
 
     def connection(self) -> http.client.HTTPConnection:
         """This thread's connection, made anew when it was closed."""
@@ -130,7 +140,7 @@ class Wire:
                 answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
             except (http.client.HTTPException, ConnectionError, TimeoutError):
                 self.drop()
-                if attempt == retries or not isinstance(body, bytes | None):
+                if attempt == retries or self.given_up or not isinstance(body, bytes | None):
                     raise
                 continue
             if answer.headers.get("connection", "") == "close":

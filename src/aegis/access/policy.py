@@ -48,6 +48,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "login-link": "write",
     "manage-variables": "write",
     "manage-pages": "write",
+    "erase-job": "write",
     "create-project": "administer",
     "administer": "administer",
     "create-runner": "administer",

@@ -245,7 +245,7 @@ class NamespaceExecutor:
         if request.image is not None:
             settings["image"] = self._layers(request.image.path, place.root)
         if request.network.policy is not NetworkPolicy.ALL:
-            settings["network"] = await self._network(request.network)
+            settings["network"] = await way_out(request.network, self._relay)
         if not request.services:
             return StepSandbox(
                 request, settings, grace=self._grace, starter=self._starter, groups=self._groups,
@@ -281,26 +281,25 @@ class NamespaceExecutor:
         options = [f"{name}={_escaped(path)}" for name, path in names]
         return ",".join([*options, *(["userxattr"] if self._mode == "user" else [])])
 
-    async def _network(self, network: Network) -> dict[str, Any]:
-        """What the init program makes of a network of its own: the listeners in it, and the rules for those who answer."""
-        if network.policy is NetworkPolicy.NONE:
-            return {}
-        doors = [(address, where) for where in network.near for address in _listening(where)]
-        rules = {
-            "places": network.places, "doors": [where for _, where in doors], "hint": refusal("{}"),
-        }  # fmt: skip
-        return {
-            "relay": await self._relay.path(),
-            "listen": [_address(PROXY.partition("//")[2]), *(address for address, _ in doors)],
-            "rules": json.dumps(rules).encode(),
-        }
-
     async def close(self) -> None:
         """See `Executor`."""
         await self._starter.close()
         await self._relay.close()
         if self._groups is not None:
             self._groups.close()
+
+
+async def way_out(network: Network, relay: Relay) -> dict[str, Any]:
+    """What the init program makes of a network of its own: the listeners in it, and the rules for those who answer."""
+    if network.policy is NetworkPolicy.NONE:
+        return {}
+    doors = [(address, where) for where in network.near for address in _listening(where)]
+    rules = {"places": network.places, "doors": [where for _, where in doors], "hint": refusal("{}")}
+    return {
+        "relay": await relay.path(),
+        "listen": [_address(PROXY.partition("//")[2]), *(address for address, _ in doors)],
+        "rules": json.dumps(rules).encode(),
+    }
 
 
 def _address(where: str) -> list[str | int]:

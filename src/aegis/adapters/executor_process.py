@@ -21,6 +21,7 @@ from typing import Any, Final
 from aegis.adapters.control_groups import ControlGroups
 from aegis.adapters.executor_starter import Started, Starter
 from aegis.adapters.shell_interactive import attend
+from aegis.adapters.step_file import lay
 from aegis.core.errors import ExternalError
 from aegis.core.spent import JobUsage
 from aegis.execution.images import command
@@ -40,14 +41,6 @@ def shell() -> str:
 def outside_places(root: Path) -> dict[str, Path]:
     """The four directories of a job below its root."""
     return {name: root / name for name in ("work", "tmp", "home", "files")}
-
-
-def _lay(file: Path, script: bytes) -> None:
-    """Write a script where nothing is: an earlier step of the job may have put a link there, to be written through."""
-    file.unlink(missing_ok=True)
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o644)
-    with os.fdopen(handle, "wb") as made:
-        made.write(script)
 
 
 class StepSandbox:
@@ -80,7 +73,7 @@ class StepSandbox:
         self._stopped = False
         self._steps += 1
         name = f".step-{self._steps}"
-        _lay(place.files / name, script)
+        lay(place.files / name, script)
         document = self._document(f"{place.inner_files}/{name}", environment)
         started = await self._starter.take(self._ground)
         self._process = started
@@ -129,7 +122,9 @@ class StepSandbox:
         copying = asyncio.create_task(copy())
         try:
             await asyncio.wait({copying, asyncio.create_task(started.wait())}, return_when=asyncio.FIRST_EXCEPTION)
-            await asyncio.wait_for(copying, _DRAIN_SECONDS)
+            if not copying.done():
+                await asyncio.wait_for(copying, _DRAIN_SECONDS)
+            copying.result()
         finally:
             copying.cancel()
 

@@ -45,7 +45,9 @@ class DirectoryTraces:
                     # What part of it was written is unknown: the next call looks at the file again.
                     self._open.pop(job_id, None)
                     handle.close()
-                    raise ExternalError("trace-store", f"the trace cannot be written: {error.strerror}") from error
+                    raise ExternalError(
+                        "trace-store", f"the trace cannot be written: {error.strerror}", retryable=True
+                    ) from error
                 end += len(fresh)
                 self._open[job_id] = (handle, end)
                 self._grown.notify_all()

@@ -100,7 +100,7 @@ def executor(name: str, environ: Mapping[str, str], policy: ContainerPolicy) -> 
     prefixes = ("CONTAINERS_", "CONTAINER_", "STORAGE_")
     kept = {key: value for key, value in environ.items() if key in _KEPT or key.startswith(prefixes)}
     keeper = Keeper(engine, f"{LABEL}={mark}", found.service, kept)
-    return ContainerExecutor(engine, keeper, label=mark, policy=policy)
+    return ContainerExecutor(engine, keeper, label=mark, policy=policy, environ=environ)
 
 
 def images(

@@ -164,6 +164,17 @@ class GitlabDoor:
                 return found
         raise NotFound("no-such-job", "Job Not Found")
 
+    def started_by(self, bridge: FoundJob) -> Run | None:
+        """The run that a trigger job has started, if it has."""
+        try:
+            return self.run(bridge.job.id)
+        except NotFound:
+            return None
+
+    def now(self) -> datetime:
+        """What time it is."""
+        return self._context.clock.now()
+
     def latest_with(self, actor: Actor, project: str, ref: str, job: str) -> FoundJob:
         """The named job of the newest run of a ref in which it passed; `NotFound`."""
         wanted = {f"refs/heads/{ref}", f"refs/tags/{ref}"}

@@ -21,6 +21,7 @@ from aegis.delivery.handlers import runners as hands
 from aegis.delivery.runner_book import Contact
 from aegis.delivery.runner_facts import Numbers, facts_of, protected
 from aegis.execution import runners_files, runners_trace, stored, trace
+from aegis.execution.archive import one_name
 from aegis.execution.ports import JobFiles, TraceStore
 from aegis.execution.runners import Assignment, JobResult, JobSource, Runner, Signal
 from aegis.execution.runners_document import FAILURE_REASONS, Document, document
@@ -333,13 +334,14 @@ class RunnerDoor:
         run = self._context.engine.run(job.run)
         name = next((one.name for one in run.jobs if one.id == job.id), "")
         coverage = self._coverage(job, name) if name else None
+        steps = runners_trace.sections(trace.chunks(self._traces, job.id))
         if state == State.SUCCESS:
-            return JobResult(state=State.SUCCESS, exit_code=0, files=files, coverage=coverage)
+            return JobResult(state=State.SUCCESS, exit_code=0, files=files, coverage=coverage, steps=steps)
         known = reason if reason in FAILURE_REASONS else "unknown_failure" if reason else "script_failure"
         message = f"the script ended with exit code {code}" if code else known.replace("_", " ")
         return JobResult(
             state=State.FAILED, exit_code=code or None, failure_reason=known, message=message, files=files,
-            coverage=coverage,
+            coverage=coverage, steps=steps,
         )  # fmt: skip
 
     def _coverage(self, job: _Job, name: str) -> float | None:
@@ -373,8 +375,10 @@ class RunnerDoor:
         """Keep what a job uploads, in constant memory; a report becomes one file per file that it was made of."""
         job = self._known(number, token)
         digest, size = self._context.blobs.put_stream(chunks)
-        name = filename.replace("\\", "/").rsplit("/", 1)[-1].strip().lstrip(".")[:255]
-        kept = StoredFile(name=name or "artifacts.zip", kind=what.kind, digest=digest, size=size)
+        name = one_name(filename.replace("\\", "/").rsplit("/", 1)[-1])
+        kept = StoredFile(
+            name=name if name != "artifacts" else "artifacts.zip", kind=what.kind, digest=digest, size=size
+        )
         if what.kind == runners_files.ARCHIVE or what.format == "raw":
             self._add(job, kept)
             return kept

@@ -283,9 +283,11 @@ class Coordinator:
         self._groups.take(key, job_id)
         return True
 
+    def _mode(self, key: tuple[str, str]) -> str:
+        return self._process_mode(*key) if self._process_mode is not None else UNORDERED
+
     def _next(self, key: tuple[str, str]) -> Claim | None:
-        mode = self._process_mode(*key) if self._process_mode is not None else UNORDERED
-        return next_claim(mode, self._runs.claims(*key))
+        return next_claim(self._mode(key), self._runs.claims(*key))
 
     def _start(self, progress: Progress, spec: JobSpec, runner: Runner) -> JobRun:
         first = progress.head.started_at is None
@@ -396,7 +398,8 @@ class Coordinator:
             lost: list[str] = []
             for progress in self._runs:
                 for job in progress.held():
-                    self._groups_again(progress, job)
+                    if (group := progress.specs[job.name].resource_group) is not None:
+                        self._groups.take((progress.head.project, group), job.id)
                     if progress.specs[job.name].trigger is not None:
                         self._leases.hold_without_end(progress.id, job)
                         continue
@@ -415,11 +418,6 @@ class Coordinator:
                     self._append(progress, ending, self._options.actor)
                 self._end_bridges(progress)
             return self.open_runs()
-
-    def _groups_again(self, progress: Progress, job: JobRun) -> None:
-        group = progress.specs[job.name].resource_group
-        if group is not None:
-            self._groups.take((progress.head.project, group), job.id)
 
     def _requeue(self, progress: Progress) -> None:
         for name, state in progress.board.states().items():

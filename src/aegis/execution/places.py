@@ -92,6 +92,19 @@ class Places:
                 place = _stopped(known, data, record.recorded_at)
             else:
                 place = _used(known or Place(project=key[0], name=key[1]), data, record, new=known is None)
+        elif isinstance(data, events.EnvironmentRemoved):
+            self._known.pop((record.project, data.name), None)
+            return
+        elif isinstance(data, events.EnvironmentMade):
+            key = (record.project, data.name)
+            place = Place(
+                project=key[0],
+                name=key[1],
+                url=data.url,
+                tier=data.tier,
+                since=record.recorded_at,
+                reason="made by hand",
+            )
         elif isinstance(data, events.EnvironmentStopping):
             key = (record.project, data.name)
             known = self._known.get(key)

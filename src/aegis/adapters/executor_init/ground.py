@@ -130,16 +130,20 @@ def build(wanted: dict[str, Any]) -> None:
 def step_onto(ground: int, request: dict[str, Any]) -> None:
     """Move into a copy of the ground, and put there what is the step's own, or lies in what is its own."""
     places = dict(request["writable"])
-    inside = [one for one in tools(request["read_only"]) if covered(one[0], [*places])]
+    roots = [*places]
+    # Few of the tools lie there; what is done here is done for every step.
+    inside = [(path, path) for path in request["read_only"] if covered(path, roots) and os.path.exists(path)]
     taken = [
         (target, lifted(source, writable=target in places), os.path.isdir(source))
         for target, source in sorted([*inside, *places.items()], key=by_depth)
     ]
+    made = {target for target in places if not covered(os.path.dirname(target), roots)}
     call("enter the ground", libc.setns(ground, CLONE_NEWNS))
     call("namespaces", libc.unshare(CLONE_NEWNS))
     os.close(ground)
     for target, tree, directory in taken:
-        foothold(target, directory=directory)
+        if target not in made:
+            foothold(target, directory=directory)
         settle(tree, target)
     own("")
     libc.sethostname(b"job", 3)

@@ -171,6 +171,24 @@ class EnvironmentStopping:
     job: str = ""
 
 
+@event("aegis.environment.made")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentMade:
+    """Somebody named an environment before any job deployed it. Subject `place/<project>/<name>`."""
+
+    name: str
+    url: str = ""
+    tier: str = ""
+
+
+@event("aegis.environment.removed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRemoved:
+    """A stopped environment is listed no longer."""
+
+    name: str
+
+
 @event("aegis.release.asked")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseAsked:
@@ -185,6 +203,15 @@ class ReleasePublished:
     """A job's release is made, and its tag exists. Subject `published-release/<project>/<tag>`."""
 
     release: PublishedRelease
+
+
+@event("aegis.job.erased")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobErased:
+    """The log and files of a job's attempt (`id`) were deleted at somebody's wish. Subject `run/<id>`."""
+
+    job: str
+    id: str
 
 
 @event("aegis.pages.asked")

@@ -28,6 +28,7 @@ NOUNS: Final = (
     "packages",
     "artifacts",
     "retention",
+    "erasures",
     "variables",
 )
 

@@ -20,6 +20,7 @@ from aegis.execution.ports import Place
 _NAMES: Final = frozenset({"work", "tmp", "files", "home", "root", ".overlay"})
 _MODE: Final = 0o755
 _SCRIPTS: Final = ".step-"
+_FIRST: Final = ".step-1"
 _CACHE: Final = ".cache"
 _OWN_ATTRIBUTES: Final = frozenset({"security.selinux"})
 _Way = dict[str, "_Way"]
@@ -71,16 +72,25 @@ class Places:
         try:
             if not _NAMES.issuperset(one.name for one in place.root.iterdir()):
                 return False
-            for one in list(place.files.iterdir()):
-                if one.name.startswith(_SCRIPTS) and stat.S_ISREG(one.lstat().st_mode):
-                    one.unlink()
             return (
-                self._untouched(place.files, {})
+                self._cleared(place.files)
                 and self._untouched(place.home, {_CACHE: {}}, theirs=True)
                 and self._untouched(place.tmp, _way(shown, place.inner_tmp))
             )
         except OSError:
             return False
+
+    def _cleared(self, files: Path) -> bool:
+        """Take the scripts away; the first one's file stays, empty, for the next job's."""
+        for one in list(files.iterdir()):
+            found = one.lstat()
+            if not one.name.startswith(_SCRIPTS) or not stat.S_ISREG(found.st_mode):
+                return False
+            if one.name == _FIRST and found.st_nlink == 1 and found.st_uid == os.geteuid():
+                os.truncate(one, 0)
+            else:
+                one.unlink()
+        return self._plain(files, self._owner)
 
     def _untouched(self, path: Path, inside: _Way, *, theirs: bool = False) -> bool:
         """Whether a directory is as it was made, with nothing but the directories `inside`, which are ours or `theirs`."""

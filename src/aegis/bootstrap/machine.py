@@ -7,13 +7,16 @@ import hashlib
 import os
 import platform
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import aegis
+from aegis.adapters.machine_registries import addresses
 from aegis.execution.environment import SYSTEM_PATH
+from aegis.execution.network import Network, registries
 
 _PASSED: Final = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
@@ -81,3 +84,21 @@ def machine(environ: Mapping[str, str], *, whole_path: bool, hide: Path | None =
 
 def _only_programs(parent: Path, home: Path) -> bool:
     return parent not in {Path("/"), home, home / ".local"} and not home.is_relative_to(parent)
+
+
+class Near:
+    """The package registries that this machine's tools use. They are looked for in a thread, since tools are asked."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._found = registries(())
+        self._thread = threading.Thread(target=self._look, name="registries", daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        self._found = registries(addresses(self._environ))
+
+    def network(self) -> Network:
+        """What jobs may reach by the policy `registries`; waits for the search to end."""
+        self._thread.join()
+        return self._found

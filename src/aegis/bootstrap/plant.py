@@ -35,7 +35,7 @@ from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
-from aegis.bootstrap.machine import machine
+from aegis.bootstrap.machine import Near, machine
 from aegis.bootstrap.notary import ServerNotary, identity_token
 from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, credential, hosted, registries
@@ -61,7 +61,6 @@ from aegis.delivery.tokens import TokenBook
 from aegis.delivery.variable_book import VariableBook
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.network import NetworkPolicy
-from aegis.execution.network import registries as registries_of
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor
 from aegis.execution.resources import UNORDERED
@@ -184,7 +183,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     inbox, metrics = Inbox(), Metrics()
     for projection in (context.world, inbox, metrics):
         projections.follow(projection)
-    allowed, near = machine(environ, whole_path=False), registries_of(environ)
+    allowed, near = machine(environ, whole_path=False), Near(environ)
 
     def supervisor() -> Supervisor:
         isolated = isolation_available()
@@ -229,7 +228,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                 clock=clock,
                 masker=_masker,
                 options=options,
-                network=lambda run: job_network(context, near, run),
+                network=lambda run: job_network(context, near.network(), run),
                 images=server_images(
                     data / "roots",
                     executor,

@@ -32,7 +32,7 @@ from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
 from aegis.bootstrap.leftovers import sweep
 from aegis.bootstrap.local_variables import REFERENCE
-from aegis.bootstrap.machine import machine
+from aegis.bootstrap.machine import Near, machine
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
 from aegis.core.errors import ExternalError, UserError
@@ -43,7 +43,7 @@ from aegis.core.types import JobRun, Run, State
 from aegis.execution import stored
 from aegis.execution.containers import ContainerPolicy
 from aegis.execution.coordinator import Coordinator
-from aegis.execution.network import NetworkPolicy, registries
+from aegis.execution.network import Network, NetworkPolicy
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox
 from aegis.execution.reuse import Proven
@@ -237,7 +237,8 @@ class LocalRun:
 
     def _work(self) -> None:
         here = machine(os.environ, whole_path=True, hide=self._folder)
-        network = replace(registries(os.environ), policy=NetworkPolicy(self.options.network))
+        policy = NetworkPolicy(self.options.network)
+        network = Near(os.environ).network() if policy is NetworkPolicy.REGISTRIES else Network(policy=policy)
         options = SupervisorOptions(
             directory=self.directory / "jobs",
             name="this machine",

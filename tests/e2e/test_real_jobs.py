@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from aegis.adapters.executor_namespace import isolation_available
+from aegis.adapters.machine_registries import addresses
 from aegis.bootstrap.image_base import From, build_base, lock_base
 
 pytestmark = [
@@ -21,6 +23,8 @@ pytestmark = [
     pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail),
 ]
 POSTGRES = "15"
+INDEX = next(one for one in addresses(os.environ) if one.rstrip("/").endswith("/simple")).rstrip("/")
+"""Where this machine's pip looks."""
 
 TOOLS: dict[str, list[str]] = {
     "pip": [
@@ -33,9 +37,9 @@ TOOLS: dict[str, list[str]] = {
     ],
     "npm": ["npm install --silent --no-audit --no-fund is-odd@3.0.1", "node -e 'console.log(require(\"is-odd\")(3))'"],
     "curl": [
-        "curl -fsS -o /dev/null https://registry.example/simple/six/", "curl -fsS -o /dev/null http://registry.example/debian/dists/stable/InRelease",
-        "! curl -fsS -m 5 https://not-declared.example/", "! curl -fsS -m 5 --noproxy '*' https://registry.example/",
-        "! git ls-remote https://not-declared.example/a/b.git", "! getent hosts registry.example",
+        f"curl -fsS -o /dev/null {INDEX}/six/", "! curl -fsS -m 5 https://not-declared.example/",
+        f"! curl -fsS -m 5 --noproxy '*' {INDEX}/six/", "! git ls-remote https://not-declared.example/a/b.git",
+        f"! getent hosts {urlsplit(INDEX).hostname}",
     ],
     "chromium": ["chromium --headless --disable-gpu --no-first-run --dump-dom 'data:text/html,<p>drawn</p>' 2>/dev/null | grep drawn"],
     "gcc": ["printf 'int main(){return 0;}' > a.c", "gcc a.c -o a && ./a"],

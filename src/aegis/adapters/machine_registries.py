@@ -32,7 +32,7 @@ try:
 except ImportError:
     pass
 from pip._internal.models.index import PyPI
-print(PyPI.url, "https://" + PyPI.file_storage_domain)
+print(PyPI.simple_url, "https://" + PyPI.file_storage_domain)
 """
 """What pip uses without settings is a constant of its own; where none is installed, Python brings one along."""
 

@@ -31,4 +31,4 @@ class DiskStories(Stories):
 
     def ended(self, root: Path) -> None:
         """See `Stories`."""
-        subprocess.run(["umount", "--lazy", str(root / "data")], check=False)
+        subprocess.run(["umount", "--lazy", str(root / "data")], capture_output=True, check=False)

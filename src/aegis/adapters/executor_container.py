@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import io
 import os
+import stat
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ from aegis.execution.supervise.places import give
 
 _STEP, _SCRIPT, _USED = containers.step_files()
 _CANNOT_START: Final = 127
+_TOLD: Final = 1 << 16
 _ALL: Final = "kill -TERM -1"
 
 
@@ -76,7 +78,8 @@ class ContainerSandbox:
             self._id = await self._create(environment)
         files = self._request.place.files
         lay(files / _SCRIPT, script)
-        lay(files / _STEP, containers.step(self._request, self._created, environment, gated=self._way is not None))
+        first = containers.step(self._request, self._created, environment, gated=self._way is not None)
+        lay(files / _STEP, first)
         # The job writes what it used, and only into a file that is there and its own.
         used = files / _USED
         used.unlink(missing_ok=True)
@@ -126,7 +129,7 @@ class ContainerSandbox:
                 await way.close()
         ended = await self._engine.need("POST", f"{here}/wait")
         self._running = False
-        used = containers.used((self._request.place.files / _USED).read_bytes())
+        used = containers.used(_told(self._request.place.files / _USED))
         return Exit(code=int(ended["StatusCode"]), stopped=self._stopped, usage=used)
 
     async def _refused(self, message: str, sink: TraceSink) -> Exit:
@@ -212,6 +215,18 @@ class ContainerSandbox:
 def _numbers(user: str) -> tuple[int, int]:
     uid, _, gid = user.partition(":")
     return int(uid), int(gid)
+
+
+def _told(path: Path) -> bytes:
+    """What a job wrote into a file; nothing where it made something else of it."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, _TOLD) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+    finally:
+        os.close(file)
 
 
 def _unpacked(answer: Answer) -> bytes:

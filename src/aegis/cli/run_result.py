@@ -134,7 +134,7 @@ def _tell_slow_tests(result: Result) -> None:
         output.say()
         output.say("slowest tests")
     for job, test in slow:
-        output.say(f"  {spoken(test.seconds):>9}  {plain(f'{test.place}::{test.name}')}  ({plain(job)})")
+        output.say(f"  {_precise(test.seconds):>9}  {plain(f'{test.place}::{test.name}')}  ({plain(job)})")
     groups: dict[str, list[float]] = {}
     for one in result.jobs:
         base, _, part = one.name.rpartition(" ")

@@ -28,7 +28,12 @@ test-real: setup
 	@AEGIS_REAL=1 $(BIN)/pytest -q -m real
 
 soak: setup
+	@$(BIN)/python tools/components.py --for soak
 	@SOAK=1 $(BIN)/pytest -q tests/e2e/test_kill.py tests/e2e/test_disk_full.py tests/e2e/test_real_projects_server.py tests/e2e/test_adopt_real_projects.py
+	@SOAK=1 $(BIN)/pytest -q -n0 tests/e2e/test_network_faults.py tests/e2e/test_runner_killed.py tests/unit/cli/test_ledger_copy.py
+	@$(BIN)/python tools/soak_faults.py --seconds 2400 --json .cache/faults-server.json
+	@$(BIN)/python tools/soak_faults.py --database --seconds 1200 --json .cache/faults-database.json
+	@$(BIN)/python tools/soak_faults.py --disk --seconds 600 --json .cache/faults-disk.json
 	@$(BIN)/python tools/soak_adopt.py
 	@$(BIN)/python tools/soak_language.py
 

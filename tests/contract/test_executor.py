@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, _try, isolation_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.image_roots import DirectoryImageRoots, Located
 from aegis.adapters.layout_directory import OciLayout
@@ -337,6 +337,23 @@ class TestNamespaceExecutor(ExecutorContract):
 
         run(work, bench.executor)
 
+    def test_a_script_is_not_written_through_what_a_step_left(self, bench: Bench, tmp_path: Path) -> None:
+        victims = [tmp_path.parent / f"{tmp_path.name}-{number}" for number in (1, 2)]
+        for one in victims:
+            one.write_text("kept")
+
+        async def work() -> None:
+            sandbox, request = await bench.sandbox()
+            folder, sink = request.place.inner_files, Collected()
+            left = [f"ln -s {victims[0]} {folder}/.step-2", f"ln {victims[1]} {folder}/.step-3 || true"]
+            assert (await sandbox.run(render(left), _PATH, sink)).code == 0
+            for _ in range(2):
+                assert (await sandbox.run(render(["echo went on"]), _PATH, sink)).code == 0
+            await sandbox.cleanup()
+            assert [one.read_text() for one in victims] == ["kept", "kept"]
+
+        run(work, bench.executor)
+
     def test_read_only_and_writable_directories_are_shown(self, bench: Bench, tmp_path: Path) -> None:
         tools, cache = tmp_path / "tools", tmp_path / "cache"
         for path in (tools, cache):
@@ -374,6 +391,28 @@ class TestNamespaceExecutor(ExecutorContract):
             assert ended.code == 0, text
 
         run(work, bench.executor)
+
+    def test_tools_that_were_replaced_are_shown_as_they_are_now(self, bench: Bench, tmp_path: Path) -> None:
+        tools = tmp_path.parent / f"{tmp_path.name}-tools"
+
+        async def work() -> None:
+            for word in ("first", "second"):
+                tools.mkdir()
+                (tools / "word").write_text(word)
+                ended, text = await bench.step(f"cat {tools}/word", read_only=(tools,))
+                assert ended.code == 0
+                assert word in text
+                tools.rename(tmp_path.parent / f"{tmp_path.name}-{word}")
+
+        run(work, bench.executor)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not isolation_available().ok, reason="only root can give jobs another identity"
+)
+def test_jobs_of_the_machines_root_are_somebody_else() -> None:
+    # Not where the system forbids it; but a fault of ours must not pass for that.
+    assert isolation_available().mode == "root" or "EPERM" in _try("root")
 
 
 @pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)
@@ -506,3 +545,8 @@ def test_the_probe_says_what_it_found() -> None:
     found = isolation_available()
     assert found.detail
     assert found.ok or found.mend
+
+
+@pytest.mark.skipif(not isolation_available().ok, reason="no namespaces here")
+def test_a_server_of_roots_gives_jobs_an_identity_that_owns_nothing_wherever_python_lies() -> None:
+    assert isolation_available().mode == ("root" if os.geteuid() == 0 else "user")

@@ -7,9 +7,11 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from aegis.bootstrap.job_images import local_images
 from aegis.core.errors import AegisError, ExternalError, UserError
 from aegis.core.plan import Image
 from aegis.execution.containers import LABEL, ContainerPolicy
+from aegis.execution.network import Network, NetworkPolicy
 from aegis.execution.ports import ImageRoot, ServiceRequest
 from aegis.execution.script import render
 from aegis.execution.supervise.places import remove
@@ -298,6 +301,58 @@ class ContainerContract(ExecutorContract):
             assert ["hello from the first" in both[0][1], "hello from the second" in both[1][1]] == [True, True]
 
         run(work, bench.executor)
+
+    # -- network --------------------------------------------------------------------------------------------------
+
+    def test_a_job_without_a_network_reaches_its_services_alone(self, bench: Bench) -> None:
+        service = self.service(bench, aliases=("db",), variables={"WHO": "the server"})
+        with socket.create_server(("0.0.0.0", 0)) as outside:  # noqa: S104 - to be reached in vain
+            port = outside.getsockname()[1]
+            gateways = (
+                "for i in $(cat /proc/net/route | while read a b c d; do echo $c; done); do echo gateway $i; done"
+            )
+
+            async def work() -> None:
+                ended, text = await bench.step(
+                    f"! (exec 3<>/dev/tcp/127.0.0.1/{port})", network=Network(policy=NetworkPolicy.NONE)
+                )
+                assert ended.code == 0, text
+                ended, text = await bench.step(
+                    gateways, "exec 3<>/dev/tcp/db/8000; cat <&3", "own=$(while read a b; do case $b in *job*) echo $a;; esac; done </etc/hosts)",
+                    "echo own $own", f"for n in 1 254; do ! (exec 3<>/dev/tcp/${{own%.*}}.$n/{port}) || exit 9; done",
+                    services=(service,), network=Network(policy=NetworkPolicy.NONE),
+                )  # fmt: skip
+                assert ended.code == 0, text
+                assert "hello from the server" in text
+
+            run(work, bench.executor)
+
+    def test_a_job_with_registries_has_one_way_out(self, bench: Bench) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as near, socket.create_server(("127.0.0.1", 0)) as other:
+
+            def answer() -> None:
+                asked, _ = near.accept()
+                with asked:
+                    asked.sendall(b"the registry\n")
+
+            answering = threading.Thread(target=answer, daemon=True)
+            answering.start()
+            where, no = (f"127.0.0.1:{one.getsockname()[1]}" for one in (near, other))
+
+            async def work() -> None:
+                network = Network(policy=NetworkPolicy.REGISTRIES, places=(where,))
+                sandbox, _ = await bench.sandbox(network=network)
+                sink = Collected()
+                ended = await sandbox.run(
+                    render([f"exec 3<>/dev/tcp/{where.replace(':', '/')}; head -c 12 <&3"]), _PATH, sink
+                )
+                assert (ended.code, "the registry" in sink.text) == (0, True), sink.text
+                ask = "exec 3<>/dev/tcp/127.0.0.1/61357; printf 'CONNECT example.org:443 HTTP/1.1\\r\\n\\r\\n' >&3; head -c 12 <&3"
+                ended = await sandbox.run(render([f"! (exec 3<>/dev/tcp/{no.replace(':', '/')})", ask]), _PATH, sink)
+                assert (ended.code, "HTTP/1.1 403" in sink.text) == (0, True), sink.text
+                await sandbox.cleanup()
+
+            run(work, bench.executor)
 
     # -- images ---------------------------------------------------------------------------------------------------
 

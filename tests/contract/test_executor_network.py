@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import os
+import pty
 import socket
 import threading
 from collections.abc import Iterator
@@ -180,3 +182,28 @@ def test_a_job_reaches_nothing_beside(bench: Bench, site: Site, tmp_path: Path) 
                 assert said["path"] == "ENOENT"
 
         run(work, bench.executor)
+
+
+def test_a_person_in_a_failed_jobs_shell_reaches_what_the_job_reached(bench: Bench, site: Site) -> None:
+    async def work() -> None:
+        sandbox, _ = await bench.sandbox(network=only(site.place))
+        person, terminal = pty.openpty()
+        os.write(person, f"curl -s http://{site.place}/by-hand; curl -s http://evil.example/; exit\n".encode())
+        shown = bytearray()
+
+        def look() -> None:
+            while b"THE END" not in shown:
+                shown.extend(os.read(person, 4096))
+
+        looking = asyncio.create_task(asyncio.to_thread(look))
+        await asyncio.wait_for(sandbox.interact({"PATH": "/usr/local/bin:/usr/bin:/bin"}, terminal), 30)  # type: ignore[call-arg]
+        os.write(terminal, b"THE END")
+        await asyncio.wait_for(looking, 30)
+        for descriptor in (person, terminal):
+            os.close(descriptor)
+        await sandbox.cleanup()
+        text = shown.decode("utf-8", "replace")
+        assert [path for path, _ in site.seen] == ["/by-hand"], text
+        assert "network: evil.example:80 is not among the hosts" in text
+
+    run(work, bench.executor)

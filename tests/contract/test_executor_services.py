@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,18 @@ def python_layer() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("image") / "layout"
-    layout(path, shell_layer(), python_layer())
-    return path
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[int, int] | None], ImageRoot]:
+    """The image as the root of services of an owner; unpacked once for each."""
+    folder = tmp_path_factory.mktemp("image")
+    layout(folder / "layout", shell_layer(), python_layer())
+    located = Located(key="tiny", reference="1", open=lambda: contextlib.nullcontext(OciLayout(folder / "layout")))
+
+    @functools.cache
+    def root(owner: tuple[int, int] | None) -> ImageRoot:
+        roots = DirectoryImageRoots(folder / f"roots-{owner}", lambda *_: located, owner=owner)
+        return roots.get(Image(name="tiny"), "shop/orders", service=True)
+
+    return root
 
 
 class Served(Bench):
@@ -84,11 +92,11 @@ class Served(Bench):
 
 
 @pytest.fixture(params=["root", "user"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path, stored: Path) -> Iterator[Served]:
+def bench(
+    request: pytest.FixtureRequest, tmp_path: Path, unpacked: Callable[[tuple[int, int] | None], ImageRoot]
+) -> Iterator[Served]:
     made = Served(NamespaceExecutor(grace=0.2, mode="user" if request.param == "user" else ""), tmp_path / "jobs")
-    located = Located(key="tiny", reference="1", open=lambda: contextlib.nullcontext(OciLayout(stored)))
-    roots = DirectoryImageRoots(tmp_path / "roots", lambda *_: located, owner=made.executor.owner)
-    made.image = roots.get(Image(name="tiny"), "shop/orders", service=True)
+    made.image = unpacked(made.executor.owner)
     yield made
     remove(made.root)
 

@@ -14,7 +14,18 @@ import pytest
 from gitlab.exceptions import GitlabAuthenticationError, GitlabError, GitlabGetError
 
 from aegis.web.gitlab_api.rest import ROWS
-from support.rest_checks import check_that_jobs_get_them, check_variables
+from support.rest_checks import (
+    check_bridges,
+    check_environment_by_hand,
+    check_job_erased,
+    check_pages,
+    check_played_schedule,
+    check_tags,
+    check_that_jobs_get_them,
+    check_that_pages_are_removed,
+    check_trigger,
+    check_variables,
+)
 from support.runner_simulator import SimulatedRunner
 from support.server import DECLARATION, TeamServer, environment, is_type, service_files, team
 
@@ -134,7 +145,7 @@ def check_kept(world: World) -> None:
     assert world.job("build").artifacts_expire_at is None
 
 
-def check_erased(world: World) -> None:
+def check_deleted_artifacts(world: World) -> None:
     before = world.job("build")
     assert before.artifacts_file["filename"] == "artifacts.zip"
     before.delete_artifacts()
@@ -409,7 +420,7 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/jobs/artifacts/:ref/raw/*path": lambda w: equal(
         w.project.artifacts.raw("work", "out/a.txt", "build"), b"one\n"
     ),
-    "DELETE projects/:id/jobs/:job/artifacts": check_erased,
+    "DELETE projects/:id/jobs/:job/artifacts": check_deleted_artifacts,
     "GET projects/:id/environments": lambda w: equal(
         {one.name for one in w.web.environments.list()}, {"development", "staging", "production"}
     ),
@@ -428,6 +439,17 @@ CHECKS: dict[str, Callable[[World], Any]] = {
     "GET projects/:id/releases/:tag": lambda w: equal(
         w.web.releases.get(w.web.releases.list()[0].tag_name).commit["id"], w.web.commits.get("develop").id
     ),
+    "POST projects/:id/environments": check_environment_by_hand,
+    "DELETE projects/:id/environments/:environment": check_environment_by_hand,
+    "POST projects/:id/trigger/pipeline": check_trigger,
+    "GET projects/:id/pipelines/:pipeline/variables": check_trigger,
+    "POST projects/:id/pipeline_schedules/:schedule/play": check_played_schedule,
+    "GET projects/:id/pipelines/:pipeline/bridges": check_bridges,
+    "POST projects/:id/jobs/:job/erase": check_job_erased,
+    "POST projects/:id/repository/tags": check_tags,
+    "DELETE projects/:id/repository/tags/:tag": check_tags,
+    "GET projects/:id/pages": check_pages,
+    "DELETE projects/:id/pages": check_that_pages_are_removed,
     "GET groups": lambda w: equal([one.full_path for one in w.gl.groups.list()], ["team"]),
     "GET groups/:id": lambda w: equal(w.gl.groups.get(w.gl.groups.get("team").id).path, "team"),
     **dict.fromkeys(

@@ -14,10 +14,11 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from support.server import DECLARATION, TeamServer, aegis, free_port
-from support.sigstore_simulator import Sigstore, sigstore
+from support.server import DECLARATION, PIPELINE, TeamServer, aegis, free_port, reports, trouble
+from support.sigstore_simulator import PEM, Sigstore, sigstore
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import go_programs
@@ -134,3 +135,42 @@ def test_nothing_is_released_unsigned_while_the_sigstore_is_away(server: TeamSer
         assert len(log.entries) == taken
     finally:
         log.down = False
+
+
+def test_a_released_wheel_is_attested_by_the_identity_and_verified_from_its_index(
+    server: TeamServer, log: Sigstore, files: dict[str, Path], tmp_path: Path
+) -> None:
+    project = '[build-system]\nrequires = ["setuptools>=70"]\nbuild-backend = "setuptools.build_meta"\n\n'
+    project += '[project]\nname = "team-tools"\nversion = "1.0.0"\n\n[tool.aegis]\nversion = "managed"\n'
+    job = "\nwheel:\n  stage: build\n  script: [aegis wheel build --publish]\n"
+    since = server.head()
+    files_of = {
+        ".gitlab-ci.yml": PIPELINE + job,
+        "job.sh": "true\n",
+        "pyproject.toml": project,
+        "src/team_tools/__init__.py": "",
+    }
+    tree = server.tree("team/tools", {**files_of, **reports()})
+    taken, said = tree.push("main", server.person("olga"))
+    assert taken, said
+    made = server.wait(
+        "the release", lambda one: one["type"] == "aegis.release.created" and one["project"] == "team/tools", since=since,
+        seconds=180.0, unless=trouble,
+    )  # fmt: skip
+    names = [one["filename"] for one in made["data"]["release"]["artifacts"]]
+    name = next(one for one in names if one.endswith(".whl"))
+    token = server.person("ana").token
+    index = f"{server.url.replace('http://', f'http://ana:{token}@')}/pypi/team/simple/"
+    found = httpx.get(f"{server.url}/pypi/team/files/{name}", auth=("ana", token), trust_env=False)
+    (tmp_path / name).write_bytes(found.content)
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_text(log.authorities + log.between[0].public_bytes(PEM).decode())
+    whom = (
+        "--certificate-identity", f"{server.url}/signer", "--certificate-oidc-issuer", server.url, "--authorities",
+        str(authorities), "--log-key", str(files["log"]),
+    )  # fmt: skip
+    done = aegis("wheel", "verify", str(tmp_path / name), "--index", index, *whom, "--json")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert json.loads(done.stdout)["by"] == f"{server.url}/signer ({server.url})"
+    (tmp_path / name).write_bytes(found.content + b"!")
+    assert aegis("wheel", "verify", str(tmp_path / name), "--index", index, *whom).returncode == 3

@@ -555,3 +555,50 @@ def test_runners_are_managed_from_the_command_line(fleet: Fleet) -> None:
     assert aegis("runner", "remove", number, **at).returncode == 4
     nobody = {**at, "AEGIS_TOKEN": fleet.server.person("ana").token}
     assert aegis("runner", "create", **nobody).returncode == 3
+
+
+HOSTILE_NAMES = (
+    "../../../../etc/cron.d/x", "/etc/passwd", "a\\..\\b", "x" * 4000, "\u00e9", "$(touch x).zip", "--output", "..", "a;b", "\x1b[2J",
+)  # fmt: skip
+
+
+def test_what_a_runner_uploads_under_hostile_names_is_kept_under_names(fleet: Fleet, runner: SimulatedRunner) -> None:
+    run = fleet.push("work: {script: ['true'], artifacts: {paths: [a]}}\n")
+    document = runner.take()
+    number, token = document["id"], document["token"]
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("../../outside", "/absolute", "fine"):
+            archive.writestr(name, "x")
+    statuses = []
+    for name in HOSTILE_NAMES:
+        body = (
+            f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
+            + packed.getvalue() + b"\r\n--x--\r\n"
+        )  # fmt: skip
+        headers = {"JOB-TOKEN": token, "Content-Type": "multipart/form-data; boundary=x"}
+        statuses.append(runner.wire.call("POST", f"jobs/{number}/artifacts", body, headers).status)
+    for query in (
+        "artifact_type=../../x",
+        "artifact_format=../x",
+        "artifact_type=junit&artifact_format=zip",
+        "expire_in=%00",
+    ):
+        headers = {"JOB-TOKEN": token, "Content-Type": "multipart/form-data; boundary=x"}
+        statuses.append(runner.wire.call("POST", f"jobs/{number}/artifacts?{query}", body, headers).status)
+    assert {status // 100 for status in statuses} <= {2, 4}, statuses
+    assert runner.wire.json("PUT", f"jobs/{number}", {"token": token, "state": "success"}).status in (200, 202)
+    assert fleet.ended(run) == "success"
+    files = fleet.job(run, "work")["files"]
+    for one in files:
+        assert not set(one["name"]) & set("/\\"), one["name"]
+        assert one["name"].isprintable(), one["name"]
+        assert len(one["name"]) <= 300
+    root = fleet.server.data
+    assert not [path for path in (root / "outside", root.parent / "outside", Path("/absolute")) if path.exists()]
+    operator = fleet.server.as_("operator")._client
+    project = "team%2Ftools"
+    for path in ("../../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "../../outside"):
+        answer = operator.get(f"/api/v4/projects/{project}/jobs/{number}/artifacts/{path}")
+        assert answer.status_code in (400, 403, 404), (path, answer.status_code)
+        assert b"root:" not in answer.content

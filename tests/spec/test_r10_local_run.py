@@ -48,7 +48,11 @@ def test_r10_3_a_job_runs_in_its_image_without_a_container_engine_or_not_at_all(
     assert "still there\n" in log
     assert digest in log
     assert (Path(jobs["tiny"]["artifacts"]) / "out").read_text() == "tiny\n"
-    for name, why in (("far", "does not fetch from"), ("beside", "services redis"), ("not-there", "there is no image")):
+    for name, why in (
+        ("far", "does not fetch from"),
+        ("beside", "the image redis cannot be used"),
+        ("not-there", "there is no image"),
+    ):
         assert (jobs[name]["status"], jobs[name]["failure_reason"]) == ("failed", "image_pull_failure")
         assert why in jobs[name]["message"]
         assert "--host-tools" in jobs[name]["message"]

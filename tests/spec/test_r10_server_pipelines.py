@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,18 @@ stop:
 FAILING = """
 child:
   trigger: {include: broken.yml}
+"""
+
+
+NETWORK = """
+registries:
+  script:
+    - curl -fsS "$CI_SERVER_URL/healthz"
+    - "! curl -fsS -m 5 https://not-declared.example/"
+    - "! curl -fsS -m 5 http://127.0.0.1:OTHER/"
+none:
+  variables: {AEGIS_NETWORK: none}
+  script: ["! curl -fsS -m 5 $CI_SERVER_URL/healthz"]
 """
 
 
@@ -93,6 +106,76 @@ def test_r10_3_a_pipeline_starts_children_and_pipelines_of_other_projects(runnin
     assert states(running, child["data"]["run"]["id"]) == {"inner": "success"}
 
 
+FLAKY = """
+child:
+  trigger: {include: child.yml, strategy: depend}
+after:
+  stage: deploy
+  script: ['true']
+"""
+
+
+def test_r10_3_a_job_of_an_ended_child_runs_again_and_the_trigger_follows(running: TeamServer) -> None:
+    since = running.head()
+    # The first attempt of `flaky` fails, the second passes.
+    child = 'flaky: {script: [\'test "$(cat "$HOME/.cache/tried")" = FRESH || { echo FRESH > "$HOME/.cache/tried"; false; }\']}\n'
+    files = {".gitlab-ci.yml": FLAKY, "child.yml": child.replace("FRESH", f"fresh-{since}")}
+    commit = running.push("team/web", f"flaky-{since}", files, by="ana", start="main")
+    run = running.wait("the parent", begun(commit, "push"), since=since)["data"]["run"]["id"]
+    end = running.wait("its end", ended(run), since=since)
+    assert end["data"]["state"] == "failed"
+    child_run = running.wait("the child", begun(commit, "parent_pipeline"), since=since)["data"]["run"]["id"]
+    again = running.head()
+    running.as_("ana").execute("retry", {"run": child_run, "job": "flaky"})
+    end = running.wait("its second end", ended(run), since=again)
+    assert end["data"]["state"] == "success", states(running, run)
+    assert states(running, run) == {"child": "success", "after": "success"}
+    view = running.as_("operator").get(f"runs/{run}")
+    assert next(one["job"]["attempt"] for one in view["jobs"] if one["job"]["name"] == "child") == 1
+
+
+FETCHING = """
+make:
+  script: [mkdir out, echo made-elsewhere > out/a.txt, echo "COLOUR=green" > made.env]
+  artifacts: {paths: [out], reports: {dotenv: made.env}}
+  environment: {name: colours, url: "https://$COLOUR.example"}
+"""
+FETCHER = """
+use:
+  needs: [{project: team/tools, job: make, ref: BRANCH, artifacts: true}]
+  script: [cat out/a.txt, 'echo "it is <$COLOUR>"']
+absent:
+  needs: [{project: team/tools, job: make, ref: no-such-branch, artifacts: true}]
+  script: [echo never]
+optional:
+  needs: [{pipeline: "123456789", job: make, optional: true}]
+  script: [echo "without it"]
+"""
+
+
+def test_r10_3_a_job_fetches_files_of_another_projects_pipeline(running: TeamServer) -> None:
+    since = running.head()
+    branch = f"made-{since}"
+    if "team/tools" not in running.trees:
+        running.tree("team/tools", {"README.md": "tools\n"}, by="ana")
+    running.commit("team/tools", {".gitlab-ci.yml": FETCHING}, by="ana", message="feat: make")
+    taken, said = running.trees["team/tools"].push(branch, running.person("ana"))
+    assert taken, said
+    used = running.wait("the files", is_type("aegis.environment.used", project="team/tools"), since=since)
+    assert used["data"]["environment"]["url"] == "https://green.example"
+    since = running.head()
+    pipeline = FETCHER.replace("BRANCH", branch)
+    commit = running.push("team/web", f"fetch-{since}", {".gitlab-ci.yml": pipeline}, by="ana", start="main")
+    run = running.wait("the run", begun(commit, "push"), since=since)["data"]["run"]["id"]
+    running.wait("its end", ended(run), since=since)
+    assert states(running, run) == {"use": "success", "absent": "failed", "optional": "success"}
+    log = running.as_("operator").trace(run, "use")[0].decode()
+    assert "made-elsewhere" in log
+    assert "it is <green>" in log
+    why = running.as_("operator").trace(run, "absent")[0].decode()
+    assert "needs the files of 'make' of team/tools at no-such-branch" in why
+
+
 def test_r10_3_a_child_that_cannot_be_made_fails_its_trigger_and_says_why(running: TeamServer) -> None:
     since = running.head()
     files = {".gitlab-ci.yml": FAILING, "broken.yml": "job: {script: [true], stagee: x}\n"}
@@ -134,6 +217,21 @@ def test_r10_3_a_job_releases_and_a_deleted_branch_is_followed_by_its_environmen
     assert (stopping["data"]["name"], stopping["data"]["reason"]) == ("review/reviewed", "reviewed was deleted")
     stopped = running.wait("its end", is_type("aegis.environment.used", project="team/tools"), since=since)
     assert (stopped["data"]["job"], stopped["data"]["ok"]) == ("stop", True)
+
+
+@pytest.mark.skipif(not isolation_available().ok, reason=isolation_available().detail)
+def test_t9_3_jobs_reach_their_server_and_nothing_that_is_not_declared(running: TeamServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        pipeline = NETWORK.replace("OTHER", str(other.getsockname()[1]))
+        since = running.head()
+        commit = running.push("team/web", "network", {".gitlab-ci.yml": pipeline}, by="ana", start="main")
+        run = running.wait("the run", begun(commit, "push"), since=since)["data"]["run"]["id"]
+        running.wait("its end", ended(run), since=since)
+    assert states(running, run) == {"registries": "success", "none": "success"}
+    jobs = [one["job"] for one in running.as_("ana").get(f"runs/{run}")["jobs"]]
+    assert {one["name"]: one["network"] for one in jobs} == {"registries": "registries", "none": "none"}
+    found = running.as_("ana").get(f"runs/{run}/jobs/registries/trace/search", text="not-declared.example:443")
+    assert "is not among the hosts that this job may reach" in json.dumps(found)
 
 
 def test_r7_6_a_job_proves_who_it_is_by_a_token_that_anybody_can_check(running: TeamServer) -> None:

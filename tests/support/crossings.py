@@ -6,17 +6,20 @@ is told by `(point, number)`. `PLAN` is a JSON file:
 
     {"record": FILE}                 every crossing is written there, one line each: `point number`
     {"witness": FILE}                every script that is begun is written there: the id of its job
+    {"silence": SECONDS}             how long a runner may be silent
     {"point", "number", "when", "action", "mark": FILE}
 
 `when` is `before` or `after` the deed. `action`: `kill` (SIGKILL of this process), `partial` (half of the deed, then the kill), `error`
 (an `ExternalError` that may be tried again; after the deed it is an answer that was lost), `full` (the file system has no byte
-left, for a while), `stop` (SIGSTOP: somebody else wakes it), `slay` (SIGKILL of the process in the file `victim`, and it goes on). `mark` is made when it happens, and where it is there already
+left, for a while), `stop` (SIGSTOP: somebody else wakes it), `slay` (SIGKILL of the process in the file `victim`, and it goes on), `clock` (the wall clock jumps by `jump` seconds and stays there,
+the monotonic one does not). `mark` is made when it happens, and where it is there already
 nothing happens any more: the second start comes through.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 import importlib
 import inspect
@@ -54,7 +57,7 @@ POINTS: Final = {
     "image.link": f"{AT}registry_sqlite:SqliteImages.link_blob",
     "image.manifest": f"{AT}registry_sqlite:SqliteImages.put_manifest",
     "package.add": f"{AT}registry_sqlite:SqliteIndexes.add",
-    "cache.store": f"{AT}cache_index_directory:DirectoryCacheIndex.store",
+    "note.store": "aegis.execution.sealed:SealedNotes.store",
     "tree.prepare": f"{AT}workspace_shared:SharedWorkspaces.prepare",
     "tree.release": f"{AT}workspace_shared:SharedWorkspaces.release",
     "job.prepare": f"{AT}executor_namespace:NamespaceExecutor.prepare",
@@ -97,8 +100,22 @@ class Wrapper:
         armed = self._mark is not None and not self._mark.exists()
         self._due = (plan["point"], plan["number"]) if armed else None
         self._when, self._action = plan.get("when", ""), plan.get("action", "")
+        self._jump, self._ahead = float(plan.get("jump", 0)), 0.0
+        if self._jump:
+            self._take_over_the_clock()
+        if "silence" in plan:
+            from aegis.execution.options import CoordinatorOptions
+
+            CoordinatorOptions.silence = lambda *_, **__: float(plan["silence"])  # type: ignore[method-assign]
         self._victim = Path(plan.get("victim", "."))
         self._room = Path(plan.get("room", "."))
+
+    def _take_over_the_clock(self) -> None:
+        real, now = time.time, dt.datetime.now
+        time.time = lambda: real() + self._ahead
+        from aegis.adapters.clock_system import SystemClock
+
+        SystemClock.now = lambda _: now(dt.UTC) + dt.timedelta(seconds=self._ahead)  # type: ignore[method-assign]
 
     def install(self) -> None:
         """Put the wrapper around every point."""
@@ -163,6 +180,9 @@ class Wrapper:
             from aegis.core.errors import ExternalError
 
             raise ExternalError("fault", "a fault of the test's", hint="none", retryable=True)
+        if self._action == "clock":
+            self._ahead = self._jump
+            return
         if self._action == "slay":
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(self._victim.read_text()), signal.SIGKILL)

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,8 +56,36 @@ def buildkitd(folder: Path, program: Path) -> Iterator[str]:
         process.wait(60)
 
 
+_WITHIN = """#!{python}
+import json, os, sys
+bundle = next((sys.argv[at + 1] for at, one in enumerate(sys.argv) if one == "--bundle"), "")
+if "create" in sys.argv and bundle:
+    has = next(int(line.split()[1], 16) for line in open("/proc/self/status") if line.startswith("CapBnd"))
+    names = ["CAP_" + one.upper() for one in "{names}".split()]
+    config = json.load(open(bundle + "/config.json"))
+    for kind, wanted in config["process"].get("capabilities", {{}}).items():
+        config["process"]["capabilities"][kind] = [one for one in wanted if one in names and has >> names.index(one) & 1]
+    json.dump(config, open(bundle + "/config.json", "w"))
+os.execvp("runc", ["runc", *sys.argv[1:]])
+"""
+_NAMES = (
+    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service "
+    "net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin "
+    "sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override "
+    "mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore"
+)
+
+
+def _runtime(folder: Path) -> list[str]:
+    """runc that gives a privileged container all that this machine has, where that is less than everything."""
+    program = folder / "runc-within"
+    program.write_text(_WITHIN.format(python=sys.executable, names=_NAMES))
+    program.chmod(0o755)
+    return ["--add-runtime", f"within={program}", "--default-runtime", "within"]
+
+
 @contextlib.contextmanager
-def dockerd(folder: Path, *, bridge: str = "none") -> Iterator[Mapping[str, str]]:
+def dockerd(folder: Path, *, bridge: str = "none", privileged: bool = False) -> Iterator[Mapping[str, str]]:
     """A docker daemon; the environment that finds it. It leaves the machine's firewall alone."""
     folder.mkdir(parents=True)
     (folder / "daemon.json").write_text("{}")
@@ -65,6 +94,7 @@ def dockerd(folder: Path, *, bridge: str = "none") -> Iterator[Mapping[str, str]
         "dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid"),
         "--host", f"unix://{folder / 'docker.sock'}", "--group", "root", "--bridge", bridge,
         "--config-file", str(folder / "daemon.json"), *alone,
+        *(_runtime(folder) if privileged else []),
     ]  # fmt: skip
     found = {**_environment(), "DOCKER_HOST": f"unix://{folder / 'docker.sock'}", "HOME": str(folder)}
     with (folder / "log").open("wb") as log:
@@ -98,3 +128,21 @@ def podman(folder: Path) -> Iterator[Mapping[str, str]]:
         **_environment(), "HOME": str(folder), "CONTAINERS_CONF": str(folder / "containers.conf"),
         "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
     }  # fmt: skip
+
+
+@contextlib.contextmanager
+def podman_socket(environ: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """podman's service, for those that want its socket; the address."""
+    address = f"unix://{folder / 'served.sock'}"
+    process = subprocess.Popen(["podman", "system", "service", "--time", "0", address], env=dict(environ))
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "served.sock").is_socket():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (folder / "served.sock").chmod(0o660)  # as its unit for systemd says
+        yield address
+    finally:
+        process.terminate()
+        process.wait(60)

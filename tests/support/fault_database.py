@@ -11,12 +11,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -32,19 +33,33 @@ WITH_STANDBY = ("kill", "stop", "partial")
 
 @dataclass(kw_only=True)
 class DatabaseStories(Stories):
-    """Every story has a database of its own in one PostgreSQL."""
+    """Every story has a PostgreSQL of its own, made by copying the first one's files."""
 
-    postgres: Postgres
+    databases: dict[Path, Postgres] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Nothing: a database cannot be copied with the data directory that it belongs to."""
+        """A PostgreSQL that is stopped in order. The data directory begins anew each time: it belongs to its database."""
+        self.root.chmod(0o755)
+        folder = self.root / "postgres"
+        folder.mkdir(mode=0o755)
+        self.first = Postgres(folder)
+        self.first.start()
+        self.first.stop("fast")
 
     def server(self, name: str) -> TeamServer:
         """See `Stories`."""
-        root = self.root / name
+        root, folder = self.root / name, self.root / "databases" / name
         root.mkdir()
-        self.address = self.postgres.database()
-        return TeamServer(root=root, declaration=f"{DECLARATION}\nledger: {{postgres: '{self.address}'}}\n")
+        folder.mkdir(parents=True)
+        database = self.first.copied(folder)
+        database.again()
+        self.databases[root] = database
+        return TeamServer(root=root, declaration=f"{DECLARATION}\nledger: {{postgres: '{database.database()}'}}\n")
+
+    def ended(self, root: Path) -> None:
+        """See `Stories`."""
+        self.databases.pop(root).stop()
+        shutil.rmtree(self.root / "databases" / root.name, ignore_errors=True)
 
     def more(self, server: TeamServer, case: Case) -> dict[str, str]:
         """See `Stories`."""
@@ -70,26 +85,22 @@ class DatabaseStories(Stories):
             watcher.join(60)
 
     def _bring_back(self, server: TeamServer, case: Case, mark: Path, over: threading.Event) -> None:
-        victim = server.root / "victim"
+        victim, database = server.root / "victim", self.databases[server.root]
         if case.action == "slay":
-            victim.write_text(str(self.postgres.postmaster))
+            victim.write_text(str(database.postmaster))
         while not mark.exists():
             if case.action == "slay-backend" and server.process is not None:
                 with suppress(psycopg.Error):
-                    victim.write_text(str(self._backend()))
+                    victim.write_text(str(_backend(database, address_of(server))))
             if over.wait(0.02):
-                return
+                return None
         if case.action == "slay":
             over.wait(MOMENT)
-            self.postgres.again()
-
-    def _backend(self) -> int:
-        """The process that serves the writer's session."""
-        with psycopg.connect(self.postgres.address(), autocommit=True) as connection:
-            name = self.address.rsplit("/", 1)[1]
-            asked = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = 'aegis writer'"
-            row = connection.execute(asked, (name,)).fetchone()
-        return int(row[0]) if row else 2**22
+            for _ in range(20):
+                with suppress(AssertionError):  # those of the killed one may not have seen it yet
+                    return database.again()
+                time.sleep(0.2)
+        return None
 
     @contextmanager
     def _standby(self, first: TeamServer, case: Case, mark: Path) -> Iterator[Callable[[], TeamServer | None]]:
@@ -127,13 +138,27 @@ class DatabaseStories(Stories):
         while not mark.exists():
             time.sleep(0.01)
         if case.action == "stop" and first.process is not None and first.process.poll() is None:
-            self.postgres.drop_connections(self.address, "aegis writer")
-            self.postgres.drop_connections(self.address, "aegis queue")
+            for program in ("aegis writer", "aegis queue"):
+                self.databases[first.root].drop_connections(address_of(first), program)
         starting.join(80)
         if case.action == "stop" and first.process is not None and first.process.poll() is None:
             os.kill(first.process.pid, signal.SIGCONT)
             with suppress(Exception):
                 first.process.wait(30)
+
+
+def _backend(database: Postgres, address: str) -> int:
+    """The process that serves the writer's session."""
+    with psycopg.connect(database.address(), autocommit=True) as connection:
+        name = address.rsplit("/", 1)[1]
+        asked = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = 'aegis writer'"
+        row = connection.execute(asked, (name,)).fetchone()
+    return int(row[0]) if row else 2**22
+
+
+def address_of(server: TeamServer) -> str:
+    """Where a story's database is."""
+    return server.declaration.rsplit("'", 2)[1]
 
 
 def suppressed(start: Callable[[], object]) -> None:

@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ from typing import Any
 
 import support.crossings
 from aegis.adapters.blobs_directory import DirectoryBlobs
-from aegis.core.errors import AegisError, Conflict
+from aegis.core.errors import AegisError, Conflict, ExternalError
 from support.crossings import PARTIAL, WHEN
 from support.server import (
     DECLARATION,
@@ -134,6 +135,7 @@ class Stories:
             assert not wrong, wrong
         finally:
             end(server)
+            self.ended(server.root)
         found = []
         for line in file.read_text().splitlines():
             point, _, number = line.partition(" ")
@@ -149,6 +151,8 @@ class Stories:
             "point": case.point, "number": case.number, "when": case.when, "action": case.action,
             "mark": str(mark), "witness": str(server.root / "witness"), "room": str(server.data),
         }  # fmt: skip
+        if case.action.startswith("clock"):
+            plan.update(action="clock", jump=case.action.removeprefix("clock"))
         self._plan(server, {**plan, **self.more(server, case)})
         try:
             with self.meanwhile(server, case, mark) as after:
@@ -158,18 +162,22 @@ class Stories:
                 server = after() or server
             if server.process is None or server.process.poll() is not None:
                 server.start()
-            onward(server)
+            patiently(server)
             wrong = [*self._lost(server, known), *self._wrong(server), *self._different(server), *self._left(server)]
             return Outcome(case=case, reached=True, wrong=tuple(wrong), attempts=self._again(server))
         except (AegisError, AssertionError, subprocess.TimeoutExpired) as error:
             return Outcome(case=case, reached=True, wrong=(f"{type(error).__name__}: {str(error)[-3000:]}",))
         finally:
             end(server)
+            self.ended(self.root / name)
             shutil.rmtree(self.root / name, ignore_errors=True)
 
     def more(self, server: TeamServer, case: Case) -> dict[str, str]:  # noqa: ARG002 - for other kinds of stories
         """What else the plan of a case says."""
         return {}
+
+    def ended(self, root: Path) -> None:
+        """A story is over: give back what its place holds."""
 
     @contextmanager
     def meanwhile(self, server: TeamServer, case: Case, mark: Path) -> Iterator[Callable[[], TeamServer | None]]:  # noqa: ARG002 - as above
@@ -297,6 +305,16 @@ def onward(server: TeamServer) -> None:
     assert ended["data"]["ok"], ended
 
 
+def patiently(server: TeamServer) -> None:
+    """`onward` as a person does it whose connection breaks while the server comes back to itself."""
+    for _ in range(8):
+        try:
+            return onward(server)
+        except ExternalError:
+            threading.Event().wait(1.0)
+    return onward(server)
+
+
 def end(server: TeamServer) -> None:
     """End it, whatever state it is in, with the mounts that a killed one leaves until its next start."""
     if server.process is not None and server.process.poll() is None:
@@ -377,8 +395,8 @@ def about(root: Path) -> set[int]:
             if text.encode() in (entry / "cmdline").read_bytes() or text in str((entry / "cwd").readlink()):
                 found.add(int(entry.name))
                 continue
-            mounts = (entry / "mountinfo").read_text()
-            if text in mounts:
+            elsewhere = (entry / "ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink()
+            if elsewhere and f"{text}/data/jobs/" in (entry / "mountinfo").read_text():
                 found.add(int(entry.name))
     return found
 
@@ -391,7 +409,7 @@ def _line(pid: int) -> str:
 
 def leavings(data: Path) -> Iterator[str]:
     """What a stopped server must not have left."""
-    for folder in ("jobs", "blobs/tmp"):  # an upload that was cut off may be taken up for a day
+    for folder in ("jobs",):  # what was being uploaded stays for a day: it may be taken up
         found = [path.name for path in sorted((data / folder).glob("*"))] if (data / folder).is_dir() else []
         if found:
             yield f"{folder} holds {found[:5]}"
@@ -399,8 +417,10 @@ def leavings(data: Path) -> Iterator[str]:
         found = [str(path.relative_to(data)) for path in data.glob(pattern)]
         if found:
             yield f"left: {found[:5]}"
-    if str(data) in Path("/proc/self/mountinfo").read_text():
+    if f"{data}/" in Path("/proc/self/mountinfo").read_text():
         yield "a mount is left"
+    if not (data / "queue.sqlite").exists():
+        return  # they are in the database, where the other stories look
     with sqlite3.connect(f"file:{data / 'queue.sqlite'}?mode=ro", uri=True) as database:
         leases = database.execute("SELECT * FROM lease").fetchall()
     database.close()

@@ -82,12 +82,19 @@ def shell_layer() -> bytes:
 def perl_layer() -> bytes:
     """Perl with its core modules, on top of `shell_layer`: the smallest thing here that can listen on a port."""
     base = Path(f"/usr/lib/{platform.machine()}-linux-gnu/perl-base")
-    entries = {"usr/bin/perl": Entry(name="usr/bin/perl", data=Path("/usr/bin/perl").read_bytes())}
-    told = subprocess.run(["ldd", "/usr/bin/perl"], capture_output=True, text=True, check=True).stdout
-    found = [Path(one) for one in re.findall(r"(/\S+) \(0x", told)]
-    for path in (*found, *(one for one in base.rglob("*") if one.is_file())):
-        name = str(path).removeprefix("/usr").lstrip("/")
-        entries[name] = Entry(name=f"usr/{name}", data=path.resolve().read_bytes())
+    modules = {str(one).lstrip("/"): str(one) for one in base.rglob("*") if one.is_file()}
+    return program_layer({"usr/bin/perl": "/usr/bin/perl", **modules})
+
+
+def program_layer(programs: Mapping[str, str]) -> bytes:
+    """Programs of this machine (where they go: their path here) with the libraries that they load, on top of `shell_layer`."""
+    entries: dict[str, Entry] = {}
+    for target, source in programs.items():
+        entries[target] = Entry(name=target, data=Path(source).resolve().read_bytes())
+        told = subprocess.run(["ldd", source], capture_output=True, text=True, check=False).stdout
+        for path in re.findall(r"(/\S+) \(0x", told):
+            name = f"usr/{path.removeprefix('/usr').lstrip('/')}"
+            entries.setdefault(name, Entry(name=name, data=Path(path).resolve().read_bytes()))
     return layer(entries.values())
 
 

@@ -57,17 +57,13 @@ class Postgres:
 
     def again(self) -> None:
         """Start it on what is there, after it was killed; it recovers by its log first."""
-        self._run(
-            self._bin / "pg_ctl",
-            "-D",
-            self._folder / "data",
-            "-l",
-            self._folder / "log",
-            "-w",
-            "-o",
-            self._settings,
-            "start",
-        )
+        log, data = self._folder / "log", self._folder / "data"
+        self._run(self._bin / "pg_ctl", "-D", data, "-l", log, "-w", "-o", self._settings, "start")
+
+    def copied(self, folder: Path) -> Postgres:
+        """One of its own on a copy of this one's files; this one must be stopped."""
+        subprocess.run(["cp", "-a", f"{self._folder}/.", str(folder)], check=True)
+        return Postgres(folder)
 
     @property
     def _settings(self) -> str:
@@ -85,9 +81,9 @@ class Postgres:
         )  # fmt: skip
         self.again()
 
-    def stop(self) -> None:
+    def stop(self, mode: str = "immediate") -> None:
         """End it."""
-        self._run(self._bin / "pg_ctl", "-D", self._folder / "data", "-m", "immediate", "stop")
+        self._run(self._bin / "pg_ctl", "-D", self._folder / "data", "-m", mode, "stop")
 
     def address(self, name: str = "postgres") -> str:
         """The address of a database."""

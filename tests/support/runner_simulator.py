@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -34,6 +35,8 @@ KEEP_ALIVE = 30.0
 """S: common/const.go, TraceForceSendInterval: `PUT state=running` after so many seconds without a word."""
 UPDATE_INTERVAL = 3.0
 """S: common/const.go, DefaultUpdateInterval; replaced by X-GitLab-Trace-Update-Interval (network/trace.go)."""
+BROKEN = (http.client.HTTPException, OSError)
+"""What a broken connection raises."""
 ABORTING = frozenset({"canceled", "failed"})
 """S: network/patch_response.go: these states, or 403, abort the job without `after_script`."""
 
@@ -92,12 +95,21 @@ class Wire:
         self.host, self.port = address.hostname, address.port or 80
         self.timeout = timeout
         self._local = threading.local()
+        self.given_up = False
         self._made: list[http.client.HTTPConnection] = []
 
     def close(self) -> None:
         """Close the connections of every thread."""
         while self._made:
             self._made.pop().close()
+
+    def abandon(self) -> None:
+        """Break the connections of every thread, also those that wait for an answer."""
+        self.given_up = True
+        for one in self._made:
+            if one.sock is not None:
+                with contextlib.suppress(OSError):
+                    one.sock.shutdown(socket.SHUT_RDWR)
 
     def connection(self) -> http.client.HTTPConnection:
         """This thread's connection, made anew when it was closed."""
@@ -128,7 +140,7 @@ class Wire:
                 answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
             except (http.client.HTTPException, ConnectionError, TimeoutError):
                 self.drop()
-                if attempt == retries or not isinstance(body, bytes | None):
+                if attempt == retries or self.given_up or not isinstance(body, bytes | None):
                     raise
                 continue
             if answer.headers.get("connection", "") == "close":
@@ -556,7 +568,10 @@ class _Job:
                 answer = self.wire.call(
                     "POST", f"jobs/{self.id}/artifacts?{urlencode(query)}", pieces(cut), headers, chunked=True
                 )
-            except ConnectionError:
+            except BROKEN:
+                # S: commands/helpers/retry_helper.go: a moment later, from the beginning.
+                self.wire.drop()
+                threading.Event().wait(1.0)
                 continue
             self.worked.statuses.append(("upload", answer.status))
             if answer.status == 201:
@@ -571,9 +586,11 @@ class _Job:
         """S: network/trace.go, watch: a piece per interval, then a touch when it was silent for long."""
         while not self.over.wait(self.interval):  # a thread of its own, so a connection of its own
             if self._patch() and time.monotonic() - self.sent_at > self.runner.keep_alive:
-                answer = self.wire.json(
-                    "PUT", f"jobs/{self.id}", {"token": self.token, "state": "running", "info": self.runner.info}
-                )
+                body = {"token": self.token, "state": "running", "info": self.runner.info}
+                try:
+                    answer = self.wire.json("PUT", f"jobs/{self.id}", body)
+                except BROKEN:
+                    continue
                 self.worked.statuses.append(("touch", answer.status))
                 self.sent_at = time.monotonic()
                 self._heard(answer)
@@ -598,7 +615,12 @@ class _Job:
             self.wire.call("PATCH", f"jobs/{self.id}/trace", data, headers)
             self.wire.drop()
             return True
-        answer = self.wire.call("PATCH", f"jobs/{self.id}/trace", data, headers)
+        try:
+            answer = self.wire.call("PATCH", f"jobs/{self.id}/trace", data, headers)
+        except BROKEN:
+            # S: network/patch_response.go and trace.go: what was not taken is sent again at the next turn.
+            self.worked.statuses.append(("patch", 0))
+            return True
         self.worked.statuses.append(("patch", answer.status))
         if answer.status == 202:
             # S: network/trace.go: the next offset is what was sent; Range says the same.
@@ -649,7 +671,12 @@ class _Job:
                     return
                 if self.sent == before:
                     threading.Event().wait(self.interval)
-            answer = self._put()
+            try:
+                answer = self._put()
+            except BROKEN:
+                # S: network/trace.go, finalStatusUpdate: until it has been told.
+                threading.Event().wait(self.interval)
+                continue
             if answer.status == 412:
                 # S: network/trace.go: the log is sent again from its beginning.
                 self.sent = 0

@@ -433,6 +433,7 @@ class TeamServer:
             if ended or time.monotonic() > deadline or "Traceback" in self.log:
                 shown = "\n".join((*seen[-25:], *self.failures()))
                 raise AssertionError(f"{what}: not within {seconds:.0f} s; lately:\n{shown}\n{self.log[-2000:]}")
+        assert len(found) == len(tests), f"{what}: the stream ended before; {self.log[-2000:]}"
         return [found[number] for number in range(len(tests))]
 
     def failures(self) -> Iterator[str]:

@@ -47,6 +47,8 @@ SCOPES: Final[Mapping[str, str]] = {
     "revoke-token": "write",
     "login-link": "write",
     "manage-variables": "write",
+    "manage-pages": "write",
+    "erase-job": "write",
     "create-project": "administer",
     "administer": "administer",
     "create-runner": "administer",

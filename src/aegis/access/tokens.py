@@ -29,6 +29,7 @@ RUNNER_PREFIX: Final = "glrt-"
 REGISTRATION_PREFIX: Final = "GR1348941"
 """GitLab's own prefixes, by which `gitlab-runner` knows how to register with a token."""
 REGISTRY_PREFIX: Final = "aegisreg"
+PAGES_PREFIX: Final = "aegispage"
 TOKEN_BYTES: Final = 32
 ALL: Final = "*"
 
@@ -297,6 +298,31 @@ def read_registry_token(secret: bytes, token: str, now: datetime) -> RegistryCla
 
 
 # -- signing ----------------------------------------------------------------------------------------------
+
+
+# -- visits of pages --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesClaim:
+    """What the address of a visit says: whose pages it shows, who opened it, and until when. It is good for nothing else."""
+
+    project: str
+    identity: str
+    expires_at: datetime
+    version: int = field(default=1)
+
+
+def mint_pages_token(secret: bytes, project: str, identity: str, expires_at: datetime) -> str:
+    """A token that shows a project's pages: `aegispage.<payload>.<mac>`. `ValueError` for a secret under 32 bytes."""
+    claim = PagesClaim(project=project, identity=identity, expires_at=expires_at)
+    return _signed(secret, PAGES_PREFIX, codec.encode(claim))
+
+
+def read_pages_token(secret: bytes, token: str, now: datetime) -> PagesClaim | None:
+    """What a visit's token says, or None where it is not ours or past its end."""
+    claim = _verified(secret, PAGES_PREFIX, token, PagesClaim)
+    return claim if claim is not None and claim.version == 1 and claim.expires_at > now else None
 
 
 def _signed(secret: bytes, prefix: str, claim: bytes) -> str:

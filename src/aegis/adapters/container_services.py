@@ -74,6 +74,9 @@ class Services:
         """Start them one after another, wait for all at once; what the job's own container is surrounded by."""
         try:
             wish = {"Name": self._name, "Labels": dict(self._around.labels), "CheckDuplicate": True, "Driver": "bridge"}
+            if self._around.closed:
+                # Nor is the machine itself reached by its address in there.
+                wish |= {"Internal": True, "Options": {"com.docker.network.bridge.inhibit_ipv4": "true"}}
             made = await self._engine.need("POST", "/networks/create", {}, wish)
             self._network = str(made["Id"])
             around = replace(self._around, network=self._name)

@@ -21,7 +21,8 @@ _PERIOD: Final = 100_000
 """Microseconds over which a share of processors is counted, the kernel's own default."""
 _OLD: Final = ("memory", "pids", "cpu", "cpuacct", "blkio")
 _NEW: Final = ("memory", "pids", "cpu", "io")
-_PREFIX: Final = "aegis-"
+_PREFIX: Final = "aegis-jobs-"
+"""Of our own groups alone: others of Aegis lie beside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,8 +257,9 @@ def _ours(pid: int) -> bool:
 
 def _sweep(place: Path) -> None:
     """Take away what killed processes of ours left."""
-    for path in place.glob(f"{_PREFIX}[0-9]*"):
-        if not Path("/proc", path.name.removeprefix(_PREFIX)).exists():
+    for path in place.glob(f"{_PREFIX}*"):
+        owner = path.name.removeprefix(_PREFIX)
+        if owner.isdecimal() and not Path("/proc", owner).exists():
             for one in (*_inner(path), path):
                 with contextlib.suppress(OSError):
                     one.rmdir()

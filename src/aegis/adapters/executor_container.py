@@ -11,17 +11,21 @@ import asyncio
 import contextlib
 import io
 import os
+import stat
 import subprocess
 import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aegis.adapters.container_engine import Answer, Engine, Keeper
 from aegis.adapters.container_services import Services
-from aegis.adapters.executor_namespace import JOB_ID
+from aegis.adapters.container_way import Way
+from aegis.adapters.executor_namespace import JOB_ID, way_out
 from aegis.adapters.executor_process import outside_places
+from aegis.adapters.relay import Relay
+from aegis.adapters.step_file import lay
 from aegis.core.errors import ExternalError
 from aegis.execution import containers
 from aegis.execution.containers import LABEL, ContainerPolicy, Surroundings
@@ -31,6 +35,7 @@ from aegis.execution.supervise.places import give
 
 _STEP, _SCRIPT, _USED = containers.step_files()
 _CANNOT_START: Final = 127
+_TOLD: Final = 1 << 16
 _ALL: Final = "kill -TERM -1"
 
 
@@ -39,7 +44,7 @@ class ContainerSandbox:
 
     def __init__(
         self, engine: Engine, request: SandboxRequest, policy: ContainerPolicy, around: Surroundings, services: Services | None,
-        *, grace: float, accounts: Mapping[str, bytes],
+        *, grace: float, accounts: Mapping[str, bytes], way: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._request = request
@@ -48,6 +53,7 @@ class ContainerSandbox:
         self._services = services
         self._grace = grace
         self._accounts = accounts
+        self._way = way
         self._id = ""
         self._created: dict[str, str] = {}
         self._running = False
@@ -71,8 +77,9 @@ class ContainerSandbox:
             self._created = dict(environment)
             self._id = await self._create(environment)
         files = self._request.place.files
-        (files / _SCRIPT).write_bytes(script)
-        (files / _STEP).write_bytes(containers.step(self._request, self._created, environment))
+        lay(files / _SCRIPT, script)
+        first = containers.step(self._request, self._created, environment, gated=self._way is not None)
+        lay(files / _STEP, first)
         # The job writes what it used, and only into a file that is there and its own.
         used = files / _USED
         used.unlink(missing_ok=True)
@@ -96,6 +103,10 @@ class ContainerSandbox:
             # What has ended has to be made ready before anybody can listen to it.
             await self._engine.ask("POST", f"/libpod{here}/init")
         query = {"stream": 1, "stdout": 1, "stderr": 1}
+        way = None
+        if self._way is not None:
+            gate = self._request.place.files / containers.GATE
+            way = Way(self._way, gate, _numbers(self._around.user))
         stream = await self._engine.open("POST", f"{here}/attach", query)
         try:
             if stream.status >= 300:
@@ -107,13 +118,18 @@ class ContainerSandbox:
             self._running = True
             if self._stopped:
                 await self._kill()
+            elif way is not None:
+                found = await self._engine.need("GET", f"{here}/json")
+                await way.open(int(found["State"]["Pid"]), sink)
             async for data in stream.output():
                 await sink.write(data)
         finally:
             stream.close()
+            if way is not None:
+                await way.close()
         ended = await self._engine.need("POST", f"{here}/wait")
         self._running = False
-        used = containers.used((self._request.place.files / _USED).read_bytes())
+        used = containers.used(_told(self._request.place.files / _USED))
         return Exit(code=int(ended["StatusCode"]), stopped=self._stopped, usage=used)
 
     async def _refused(self, message: str, sink: TraceSink) -> Exit:
@@ -201,6 +217,18 @@ def _numbers(user: str) -> tuple[int, int]:
     return int(uid), int(gid)
 
 
+def _told(path: Path) -> bytes:
+    """What a job wrote into a file; nothing where it made something else of it."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, _TOLD) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+    finally:
+        os.close(file)
+
+
 def _unpacked(answer: Answer) -> bytes:
     if answer.status != 200:
         return b""
@@ -227,11 +255,19 @@ class ContainerExecutor:
     """
 
     def __init__(
-        self, engine: Engine, keeper: Keeper, *, label: str, policy: ContainerPolicy | None = None, grace: float = 1.0
+        self,
+        engine: Engine,
+        keeper: Keeper,
+        *,
+        label: str,
+        policy: ContainerPolicy | None = None,
+        grace: float = 1.0,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.engine = engine
         self._keeper = keeper
         self._label = label
+        self._relay = Relay(environ or {})
         self.policy = policy or ContainerPolicy()
         self._grace = grace
         self._accounts: dict[tuple[str, int], dict[str, bytes]] = {}
@@ -280,13 +316,11 @@ class ContainerExecutor:
         """Start what is needed before the first question; idempotent, blocks."""
         self._keeper.start()
 
+    async def warm(self) -> None:
+        """See `Executor`. The engine runs already."""
+
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
-        if request.network.policy is not NetworkPolicy.ALL:
-            raise ExternalError(
-                "no-isolation", f"a container's network cannot be held to `{request.network.policy}` here yet",
-                hint="allow all of it: --network all, runner: {network: all}; or use namespaces",
-            )  # fmt: skip
         await asyncio.to_thread(self.ready)
         self._number = number = self._number + 1
         user = self.owner or (os.geteuid(), os.getegid())
@@ -302,12 +336,16 @@ class ContainerExecutor:
             around = replace(around, user=f"{user[0]}:{user[1]}")
             place = request.place
             await asyncio.to_thread(give, (place.work, place.tmp, place.home, place.files), user)
+        closed, way = request.network.policy is not NetworkPolicy.ALL, None
+        if request.network.policy is NetworkPolicy.REGISTRIES:
+            way = await self._way_out(request)
+        around = replace(around, closed=closed)
         services = None
         if request.services:
             services = Services(self.engine, request, self.policy, around, name=f"aegis-{self._label}-{number}")
             around = await services.start()
         return ContainerSandbox(
-            self.engine, request, self.policy, around, services, grace=self._grace, accounts=accounts
+            self.engine, request, self.policy, around, services, grace=self._grace, accounts=accounts, way=way
         )
 
     def _asked(self, request: SandboxRequest, passwd: bytes) -> tuple[int, int]:
@@ -322,6 +360,15 @@ class ContainerExecutor:
                 "container-user", f"only root can run jobs as {request.user}", hint="leave image:docker:user out"
             )
         return user
+
+    async def _way_out(self, request: SandboxRequest) -> dict[str, Any]:
+        if os.geteuid() != 0:
+            raise ExternalError(
+                "network-policy", "only root can open a way to the registries in a container's network",
+                hint="declare `runner: {network: …}` none or all, or --network; or use --executor namespaces",
+            )  # fmt: skip
+        made = await way_out(request.network, self._relay)
+        return {**made, "rules": made["rules"].decode()}
 
     async def _identity(self, request: SandboxRequest, user: tuple[int, int]) -> dict[str, bytes]:
         """The image's accounts with the job's, to be put into its container; `asked` is the image's own list."""
@@ -352,3 +399,4 @@ class ContainerExecutor:
     async def close(self) -> None:
         """See `Executor`."""
         await asyncio.to_thread(self._keeper.close)
+        await self._relay.close()

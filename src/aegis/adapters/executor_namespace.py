@@ -18,6 +18,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from aegis.execution.ports import Place, Sandbox, SandboxRequest
 
 JOB_ID: Final = 61357
 """User and group of jobs on a machine where Aegis is root: in the range that distributions leave free."""
+_TRYING: Final = threading.Lock()
 _MACHINES: Final = frozenset({"x86_64", "aarch64", "riscv64"})
 _SETTINGS: Final = (
     (
@@ -72,9 +74,14 @@ class Isolation:
     mode: str = ""
 
 
-@functools.cache
 def isolation_available() -> Isolation:
     """Try it: start an empty step in every mode that could work here. The answer is kept for the process's life."""
+    with _TRYING:
+        return _isolation()
+
+
+@functools.cache
+def _isolation() -> Isolation:
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         where = f"{platform.system()} on {platform.machine()}"
         return Isolation(ok=False, detail=f"namespaces need Linux, this is {where}", mend="use --executor process")
@@ -90,6 +97,13 @@ def isolation_available() -> Isolation:
     return Isolation(ok=False, detail=trouble, mend=_CONTAINER_MEND)
 
 
+@functools.cache
+def networks_available() -> bool:
+    """Whether jobs can have networks of their own, too. Tried once, where somebody wants to know."""
+    found = isolation_available()
+    return found.ok and not _try(found.mode, network=True)
+
+
 def _setting(path: str) -> str:
     try:
         return Path(path).read_text(encoding="ascii").strip()
@@ -97,7 +111,7 @@ def _setting(path: str) -> str:
         return ""
 
 
-def _try(mode: str) -> str:
+def _try(mode: str, *, network: bool = False) -> str:
     """Why an empty step cannot be run in this mode; empty where it can."""
     with tempfile.TemporaryDirectory(prefix="aegis-probe-") as name:
         reader, writer = os.pipe()
@@ -105,6 +119,7 @@ def _try(mode: str) -> str:
             "mode": mode, "root": name, "read_only": [], "writable": [], "owner": [JOB_ID, JOB_ID], "grace": 1,
             "argv": ["/bin/sh", "-c", "exit 7"], "environment": {}, "directory": "/tmp",  # noqa: S108 - inside
             "limits": {"memory": 0, "processes": 0, "files": 256}, "report": writer, "parent": os.getpid(),
+            **({"network": {}} if network else {}),
         }  # fmt: skip
         try:
             subprocess.run(
@@ -129,7 +144,7 @@ class NamespaceExecutor:
 
     `read_only` paths are shown to every job where they are (tools, certificates). `grace` seconds lie between asking
     a stopped step and forcing it. `mode` `user` makes root work as an ordinary user would. `environ` is the machine's, of which
-    its proxies count.
+    its proxies count. Without `groups` only single processes are bounded, which costs every job a little less.
     """
 
     def __init__(
@@ -139,6 +154,7 @@ class NamespaceExecutor:
         grace: float = 1.0,
         mode: str = "",
         environ: Mapping[str, str] | None = None,
+        groups: bool = True,
     ) -> None:
         found = isolation_available()
         if not found.ok:
@@ -147,7 +163,7 @@ class NamespaceExecutor:
         self._grace = grace
         self._starter = Starter()
         self._relay = Relay(environ or {})
-        self._groups = control_groups()
+        self._groups = control_groups() if groups else None
         foreign = found.mode == "root" and all(_world_readable(path) for path in self._read_only)
         self._mode = mode or (found.mode if foreign or found.mode == "user" else "user")
 
@@ -188,6 +204,10 @@ class NamespaceExecutor:
             inner_files=f"{work}.tmp",
         )
 
+    async def warm(self) -> None:
+        """See `Executor`."""
+        await self._starter.warm()
+
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`."""
         if request.services and request.network.policy is NetworkPolicy.ALL:
@@ -225,9 +245,12 @@ class NamespaceExecutor:
         if request.image is not None:
             settings["image"] = self._layers(request.image.path, place.root)
         if request.network.policy is not NetworkPolicy.ALL:
-            settings["network"] = await self._network(request.network)
+            settings["network"] = await way_out(request.network, self._relay)
         if not request.services:
-            return StepSandbox(request, settings, grace=self._grace, starter=self._starter, groups=self._groups)
+            return StepSandbox(
+                request, settings, grace=self._grace, starter=self._starter, groups=self._groups,
+                ground=self._ground(settings) if self._mode == "root" and request.image is None else b"",
+            )  # fmt: skip
         around = Surroundings(settings=settings, network=request.network, overlay=self._layers, grace=self._grace)
         services = Services(request, around, self._starter)
         served = ServedSandbox(
@@ -235,6 +258,17 @@ class NamespaceExecutor:
         )
         await served.start()
         return served
+
+    @staticmethod
+    def _ground(settings: Mapping[str, Any]) -> bytes:
+        """What the steps of this job have in common with those of every job like it."""
+        return marshal.dumps(
+            {
+                "root": str(Path(settings["root"]).parents[1]),
+                "read_only": settings["read_only"],
+                "targets": [target for target, _ in settings["writable"]],
+            }
+        )
 
     def _layers(self, image: Path, root: Path) -> str:
         """The overlay of an image: what a job changes is kept beside it, from one step to the next."""
@@ -247,26 +281,25 @@ class NamespaceExecutor:
         options = [f"{name}={_escaped(path)}" for name, path in names]
         return ",".join([*options, *(["userxattr"] if self._mode == "user" else [])])
 
-    async def _network(self, network: Network) -> dict[str, Any]:
-        """What the init program makes of a network of its own: the listeners in it, and the rules for those who answer."""
-        if network.policy is NetworkPolicy.NONE:
-            return {}
-        doors = [(address, where) for where in network.near for address in _listening(where)]
-        rules = {
-            "places": network.places, "doors": [where for _, where in doors], "hint": refusal("{}"),
-        }  # fmt: skip
-        return {
-            "relay": await self._relay.path(),
-            "listen": [_address(PROXY.partition("//")[2]), *(address for address, _ in doors)],
-            "rules": json.dumps(rules).encode(),
-        }
-
     async def close(self) -> None:
         """See `Executor`."""
         await self._starter.close()
         await self._relay.close()
         if self._groups is not None:
             self._groups.close()
+
+
+async def way_out(network: Network, relay: Relay) -> dict[str, Any]:
+    """What the init program makes of a network of its own: the listeners in it, and the rules for those who answer."""
+    if network.policy is NetworkPolicy.NONE:
+        return {}
+    doors = [(address, where) for where in network.near for address in _listening(where)]
+    rules = {"places": network.places, "doors": [where for _, where in doors], "hint": refusal("{}")}
+    return {
+        "relay": await relay.path(),
+        "listen": [_address(PROXY.partition("//")[2]), *(address for address, _ in doors)],
+        "rules": json.dumps(rules).encode(),
+    }
 
 
 def _address(where: str) -> list[str | int]:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from aegis.adapters.control_groups import ControlGroups
 from aegis.adapters.executor_starter import Started, Starter
 from aegis.adapters.shell_interactive import attend
+from aegis.adapters.step_file import lay
 from aegis.core.errors import ExternalError
 from aegis.core.spent import JobUsage
 from aegis.execution.images import command
@@ -53,7 +54,9 @@ class StepSandbox:
         grace: float,
         starter: Starter,
         groups: ControlGroups | None = None,
+        ground: bytes = b"",
     ) -> None:
+        self._ground = ground
         self._groups = groups
         self._group = groups.make(request.limits) if groups is not None else None
         self._starter = starter
@@ -70,9 +73,9 @@ class StepSandbox:
         self._stopped = False
         self._steps += 1
         name = f".step-{self._steps}"
-        (place.files / name).write_bytes(script)
+        lay(place.files / name, script)
         document = self._document(f"{place.inner_files}/{name}", environment)
-        started = await self._starter.take()
+        started = await self._starter.take(self._ground)
         self._process = started
         if self._stopped:
             self._terminate()
@@ -119,7 +122,9 @@ class StepSandbox:
         copying = asyncio.create_task(copy())
         try:
             await asyncio.wait({copying, asyncio.create_task(started.wait())}, return_when=asyncio.FIRST_EXCEPTION)
-            await asyncio.wait_for(copying, _DRAIN_SECONDS)
+            if not copying.done():
+                await asyncio.wait_for(copying, _DRAIN_SECONDS)
+            copying.result()
         finally:
             copying.cancel()
 
@@ -225,6 +230,10 @@ class ProcessExecutor:
         paths = outside_places(root)
         inner = {f"inner_{name}": str(path) for name, path in paths.items()}
         return Place(root=root, **paths, **inner)  # type: ignore[arg-type]
+
+    async def warm(self) -> None:
+        """See `Executor`."""
+        await self._starter.warm()
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:
         """See `Executor`. Read-only and writable directories are where they are."""

@@ -163,10 +163,18 @@ class Starter:
         self._keeper: asyncio.subprocess.Process | None = None
         self._asking = asyncio.Lock()
 
-    async def take(self) -> Started:
-        """A started process; `ExternalError` where none can be started."""
+    async def warm(self) -> None:
+        """Start the keeper before it is needed; what fails fails again when it is."""
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                async with self._asking:
+                    if self._door is None:
+                        await self._open()
+
+    async def take(self, ground: bytes = b"") -> Started:
+        """A started process; `ExternalError` where none can be started. `ground` describes the one that its step stands on."""
         try:
-            return await self._forked() if hasattr(os, "pidfd_open") else await self._spawned()
+            return await self._forked(ground) if hasattr(os, "pidfd_open") else await self._spawned()
         except OSError as error:
             raise ExternalError("executor", f"a step could not be started: {error.strerror}", retryable=True) from error
 
@@ -185,12 +193,12 @@ class Starter:
             os.close(writer)
         return _Spawned(process, reader, writer)
 
-    async def _forked(self) -> _Kept:
+    async def _forked(self, ground: bytes) -> _Kept:
         request, output, report = os.pipe(), os.pipe(), os.pipe()
         mine, theirs = (request[1], output[0], report[0]), (request[0], output[1], report[1])
         try:
             async with self._asking:
-                parent, pid = await self._ask(theirs)
+                parent, pid = await self._ask(theirs, ground)
                 process = os.pidfd_open(pid)
         except OSError:
             for descriptor in mine:
@@ -207,7 +215,7 @@ class Starter:
         made.transport = transport
         return made
 
-    async def _ask(self, descriptors: tuple[int, ...]) -> tuple[int, int]:
+    async def _ask(self, descriptors: tuple[int, ...], ground: bytes) -> tuple[int, int]:
         """The keeper's process id and that of a new child of it, which has these descriptors."""
         loop = asyncio.get_running_loop()
         for attempt in range(2):
@@ -217,7 +225,9 @@ class Starter:
             if door is None or keeper is None:
                 continue
             try:
-                socket.send_fds(door, [b"s"], list(descriptors))
+                message = len(ground).to_bytes(4) + ground
+                sent = socket.send_fds(door, [message], list(descriptors))
+                await loop.sock_sendall(door, message[sent:])
                 answer = await loop.sock_recv(door, 10)
             except (BrokenPipeError, ConnectionError):
                 answer = b""

@@ -213,6 +213,11 @@ class GitRepository:
     def delete_ref(self, ref: str, *, expect: str) -> None:
         """See the port."""
         _checked_ref(ref)
+        if ref.startswith("refs/tags/") and expect:
+            # An annotated tag is an object of its own: what is expected is the commit it leads to.
+            own = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", ref)
+            if own.code == 0 and self.resolve(ref) == expect:
+                expect = own.out.decode().strip()
         self._swap([(ref, NOBODY, expect)])
 
     # -- the inside -------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ class DirectoryTraces:
                     # What part of it was written is unknown: the next call looks at the file again.
                     self._open.pop(job_id, None)
                     handle.close()
-                    raise ExternalError("trace-store", f"the trace cannot be written: {error.strerror}") from error
+                    raise ExternalError(
+                        "trace-store", f"the trace cannot be written: {error.strerror}", retryable=True
+                    ) from error
                 end += len(fresh)
                 self._open[job_id] = (handle, end)
                 self._grown.notify_all()
@@ -100,6 +102,18 @@ class DirectoryTraces:
             for kind in ("part", "log"):
                 self._file(job_id, kind).unlink(missing_ok=True)
             self._grown.notify_all()
+
+    def hand_over(self, job_id: str, target: Path) -> None:
+        """Let a trace be the file `target` from now on; of one that is not there, an empty file."""
+        with self._lock:
+            held = self._open.pop(job_id, None)
+            if held is not None:
+                held[0].close()
+            for kind in ("log", "part"):
+                with contextlib.suppress(FileNotFoundError):
+                    self._file(job_id, kind).replace(target)
+                    return
+        target.touch()
 
     def release(self) -> None:
         """Give open files back; the store can go on being used."""

@@ -2,16 +2,18 @@
 
 uv says where the files of a locked package are (it knows how indexes are configured, and resolves nothing: every
 version is given); which of them is taken is decided in `build.choose` by the lock's digests and the target. Each file
-is hashed while it arrives and stored only when it is the one. Packages that are named may be built from their sdist:
-uv builds them in a directory and environment of their own, and what it leaves is kept under the sdist's digest.
+is hashed while it arrives and stored only when it is the one. Packages that are named may be built from their sdist,
+whose code runs in a directory of its own, without network and credentials; what it leaves is kept under the sdist's digest.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import netrc
 import os
+import tarfile
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -200,13 +202,18 @@ class StoredWheels:
         )  # fmt: skip
 
     def _build(self, one: Chosen, target: Target, folder: Path) -> None:
-        source = self._path(one.digest, one.filename)
-        argv = ["uv", "build", "--wheel", "--out-dir", "dist", "--python", target.python, one.filename]
-        done = self._tool.run(
-            argv, inputs={one.filename: source.read_bytes()}, outputs=("dist/*.whl",),
-            environment={**self._environment, "SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0"},
-            limits=ToolLimits(seconds=_SECONDS, network=True),
-        )  # fmt: skip
+        """Build a wheel in two steps: what it is built with is fetched as wheels only; then its own code runs, without network.
+
+        The second step sees no index and no credentials. Where the kernel gives no namespaces, it has the machine's network.
+        """
+        source = self._path(one.digest, one.filename).read_bytes()
+        with tempfile.TemporaryDirectory(prefix="aegis-sdist-") as place:
+            python = self._with_what(one, source, target, Path(place))
+            done = self._tool.run(
+                ["uv", "build", "--wheel", "--offline", "--no-build-isolation", "--out-dir", "dist", "--python", python, one.filename],
+                inputs={one.filename: source}, outputs=("dist/*.whl",), directory=place,
+                environment={"SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0"}, limits=ToolLimits(seconds=_SECONDS),
+            )  # fmt: skip
         if done.exit_code != 0 or len(done.outputs) != 1:
             said = done.stderr.decode("utf-8", "replace").strip()[-1500:]
             raise ExternalError("sdist-build", f"{one.filename} could not be built: {said}")
@@ -219,6 +226,39 @@ class StoredWheels:
                 hint="lock a version that has a wheel for that platform",
             )  # fmt: skip
         _write(folder / filename, data)
+
+    def _with_what(self, one: Chosen, source: bytes, target: Target, place: Path) -> str:
+        """An environment with what `[build-system]` requires; its interpreter. Of these only wheels are taken: no code of theirs runs."""
+        made = ["uv", "venv", "--quiet", "--python", target.python, str(place / "with")]
+        python = str(place / "with" / "bin" / "python")
+        wanted = _requires(one, source)
+        install = ["uv", "pip", "install", "--quiet", "--only-binary", ":all:", "--python", python, *wanted]
+        for argv in (made, install) if wanted else (made,):
+            done = self._tool.run(
+                argv, environment=self._environment, limits=ToolLimits(seconds=_SECONDS, network=True)
+            )  # fmt: skip
+            if done.exit_code != 0:
+                said = done.stderr.decode("utf-8", "replace").strip()[-1500:]
+                raise ExternalError("sdist-build", f"what {one.filename} is built with cannot be had: {said}")
+        return python
+
+
+def _requires(one: Chosen, source: bytes) -> list[str]:
+    """What a source distribution says that it is built with (PEP 518); setuptools where it says nothing."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(source)) as archive:
+            member = next(
+                (each for each in archive if each.name.count("/") == 1 and each.name.endswith("/pyproject.toml")), None
+            )
+            file = archive.extractfile(member) if member is not None else None
+            declared = tomllib.loads(file.read().decode()) if file is not None else {}
+        found = [str(each) for each in declared.get("build-system", {}).get("requires", ("setuptools", "wheel"))]
+    except (tarfile.TarError, OSError, ValueError, AttributeError, TypeError) as error:
+        raise ExternalError("sdist-build", f"{one.filename} cannot be read: {error}") from error
+    wrong = next((each for each in found if each.startswith("-")), None)
+    if wrong is not None:
+        raise ExternalError("sdist-build", f"{one.filename} is built with {wrong!r}, which is no requirement")
+    return found
 
 
 def _here(target: Target) -> str:

@@ -87,19 +87,29 @@ class GitWorkspaces:
         """A project's branches and tags as they are now, as its trees have them."""
         return packed_refs(self._repository(project))
 
+    def untouched(self, destination: Path) -> bool:  # noqa: ARG002 - whatever it is
+        """See `Workspaces`. To look at every file costs more than to make it anew."""
+        return False
+
     def release(self, destination: Path) -> None:
         """See `Workspaces`. A tree of this kind is only files."""
 
 
 def borrow(work: Path, objects: Path, commit: str) -> Path:
-    """Make `work/.git`, detached at `commit`, that reads its objects from `objects`; its path."""
+    """Make `work/.git`, detached at `commit`, that reads its objects from `objects`; its path. One that is there is renewed."""
     directory = work / ".git"
     for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
-        (directory / name).mkdir(parents=True)
-    (directory / "HEAD").write_text(f"{commit}\n", encoding="ascii")
-    (directory / "config").write_text(_CONFIG, encoding="ascii")
-    (directory / "objects/info/alternates").write_text(f"{objects}\n", encoding="utf-8")
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    put(directory / "HEAD", f"{commit}\n".encode("ascii"))
+    put(directory / "config", _CONFIG.encode("ascii"))
+    put(directory / "objects/info/alternates", f"{objects}\n".encode())
     return directory
+
+
+def put(file: Path, data: bytes) -> None:
+    """Let a file hold `data`; one that does already is left alone."""
+    if not file.is_file() or file.read_bytes() != data:
+        file.write_bytes(data)
 
 
 def packed_refs(source: Path) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ def mount(lower: Path, target: Path, owner: tuple[int, int] | None) -> bool:
         return False
     upper, work = target.parent / _FOLDER / "upper", target.parent / _FOLDER / "work"
     for path in (upper, work):
+        if path.exists():
+            shutil.rmtree(path)
         path.mkdir(parents=True)
     if owner is not None:
         os.chown(upper, *owner)
@@ -35,6 +38,19 @@ def mount(lower: Path, target: Path, owner: tuple[int, int] | None) -> bool:
         if done == 0:
             return True
     return False
+
+
+def changes(target: Path) -> tuple[object, ...] | None:
+    """What tells whether anything was changed at a mounted `target`; None when something is kept beside it already."""
+    upper = target.parent / _FOLDER / "upper"
+    try:
+        found = upper.lstat()
+        if any(upper.iterdir()):
+            return None
+        attributes = tuple(sorted(os.listxattr(upper))) if sys.platform == "linux" else ()
+    except OSError:
+        return None
+    return (found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, attributes)
 
 
 def unmount(target: Path) -> None:

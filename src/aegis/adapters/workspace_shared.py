@@ -45,10 +45,15 @@ class SharedWorkspaces:
         self._known: dict[tuple[str, str], _Snapshot] = {}
         """Least lately used first."""
         self._used: dict[Path, _Snapshot] = {}
+        self._prints: dict[Path, tuple[object, ...] | None] = {}
         self._made = 0
 
     def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
         """See `Workspaces`."""
+        if (standing := self._standing(request)) is not None:
+            self._renew(request)
+            return replace(standing, owned=True, note=self._trees.note(request))
+        self.release(request.destination)
         if not request.checkout or not self._shares:
             return self._trees.prepare(request)
         snapshot = self._enter(request)
@@ -57,6 +62,7 @@ class SharedWorkspaces:
             self._shares = workspace_overlay.mount(snapshot.path, request.destination, self._owner)
             if self._shares:
                 self._renew(request)
+                self._prints[request.destination] = workspace_overlay.changes(request.destination)
                 return replace(ready, owned=True, note=self._trees.note(request))
         except BaseException:
             self.release(request.destination)
@@ -64,12 +70,18 @@ class SharedWorkspaces:
         self.release(request.destination)
         return self._trees.prepare(request)
 
+    def untouched(self, destination: Path) -> bool:
+        """See `Workspaces`."""
+        found = self._prints.get(destination)
+        return found is not None and found == workspace_overlay.changes(destination)
+
     def files(self, request: WorkspaceRequest) -> Mapping[str, str]:
         """See `Workspaces`."""
         return self._trees.files(request)
 
     def release(self, destination: Path) -> None:
         """See `Workspaces`."""
+        self._prints.pop(destination, None)
         workspace_overlay.unmount(destination)
         with self._lock:
             snapshot = self._used.pop(destination, None)
@@ -79,6 +91,15 @@ class SharedWorkspaces:
             gone = [self._known.pop(key) for key in unused[: max(0, len(unused) - self._keep)]]
         for one in gone:
             shutil.rmtree(one.path, ignore_errors=True)
+
+    def _standing(self, request: WorkspaceRequest) -> WorkspaceReady | None:
+        """What an earlier job left untouched at the destination, if it is the commit that is asked for."""
+        if not request.checkout or request.destination not in self._prints:
+            return None
+        with self._lock:
+            snapshot = self._used.get(request.destination)
+            known = self._known.get((request.project, request.commit))
+            return snapshot.ready if snapshot is not None and snapshot is known else None
 
     def _enter(self, request: WorkspaceRequest) -> _Snapshot:
         """The snapshot of a commit, made or not, with one user more."""

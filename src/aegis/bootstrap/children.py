@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aegis.core.errors import AegisError
+from aegis.core.errors import AegisError, UserError
 from aegis.core.plan import JobSpec, Trigger
 from aegis.core.ports import Blobs
 from aegis.core.types import JobRun, Run, State
 from aegis.execution import downstream
 from aegis.execution.coordinator import Coordinator
-from aegis.execution.runners import JobResult
+from aegis.execution.runners import ForeignJob, JobResult
 from aegis.pipeline.child import CHILD, child_request, forwarded
 from aegis.pipeline.compile import compile_pipeline
 from aegis.pipeline.request import CompileRequest
@@ -29,11 +29,14 @@ class Children:
         self._coordinator = coordinator
         self._blobs = blobs
         self._request = request
+        self._root = ""
+        """The id of the run that all others descend from; known once somebody looked."""
         self._started: dict[str, str] = {}
         """The trigger job's id, which is its child's, to the name under which its jobs are shown."""
 
     def step(self, run: Run, *, prefix: str = "", depth: int = 0) -> None:
         """Start and end what there is to start and end."""
+        self._root = self._root or run.id
         specs = {spec.name: spec for spec in self._coordinator.plan(run.id).jobs if spec.trigger is not None}
         for job in run.jobs:
             spec = specs.get(job.name)
@@ -93,6 +96,21 @@ class Children:
             for child, shown in self._started.items()
             for job in self._coordinator.run(child).jobs
         )
+
+    def foreign(self, run: Run, spec: JobSpec) -> tuple[ForeignJob, ...]:
+        """The jobs of this run's own family whose files a job needs; there is no other project here."""
+        found = []
+        for need in spec.foreign_needs if any(one.artifacts for one in spec.foreign_needs) else ():
+            family = {self._root, *self._started} if self._root else {run.id}
+            jobs = self._coordinator.run(need.pipeline).jobs if need.pipeline in family else ()
+            job = next((one for one in jobs if one.name == need.job and one.state is State.SUCCESS), None)
+            if job is not None:
+                found.append(ForeignJob(run=need.pipeline, job=job))
+            elif need.artifacts and not need.optional:
+                where = need.project or f"the pipeline {need.pipeline}"
+                text = f"job {spec.name!r} needs the files of {need.job!r} of {where}, which is not to be had here"
+                raise UserError("missing-dependency", text, hint="a server has other projects; or say `optional: true`")
+        return tuple(found)
 
     def runs(self) -> tuple[str, ...]:
         """The ids of the children."""

@@ -12,7 +12,7 @@ from aegis.core.errors import AegisError
 
 def examine(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     """The findings: name, ok, detail, mend."""
-    return [_python(), _git(environ), _isolation(), *_engines(environ), _traefik(), _uv()]
+    return [_python(), _git(environ), *_isolation(), *_engines(environ), _traefik(), _uv()]
 
 
 def _finding(name: str, *, ok: bool, detail: str, mend: str = "") -> dict[str, Any]:
@@ -30,11 +30,25 @@ def _git(environ: Mapping[str, str]) -> dict[str, Any]:
     return _finding("git", ok=found is not None, detail=found or "not found", mend="install git")
 
 
-def _isolation() -> dict[str, Any]:
-    from aegis.adapters.executor_namespace import isolation_available  # noqa: PLC0415 - tried only here
+def _isolation() -> list[dict[str, Any]]:
+    from aegis.adapters.control_groups import control_groups  # noqa: PLC0415 - tried only here
+    from aegis.adapters.executor_namespace import isolation_available, networks_available  # noqa: PLC0415 - as above
 
-    found = isolation_available()
-    return _finding("isolation", ok=found.ok, detail=found.detail, mend=found.mend)
+    found, networks, groups = isolation_available(), networks_available(), control_groups()
+    bounds = "each process of a job is bounded, not the job as a whole"
+    if groups is not None:
+        bounds = f"jobs are bounded as a whole: {', '.join(groups.controllers)}"
+        groups.close()
+    return [
+        _finding("isolation", ok=found.ok, detail=found.detail, mend=found.mend),
+        _finding(
+            "job-network",
+            ok=networks,
+            detail="jobs have networks of their own" if networks else "jobs share the machine's network",
+            mend=found.mend or "allow network namespaces, or declare `runner: {network: all}`",
+        ),
+        _finding("job-limits", ok=True, detail=bounds),
+    ]
 
 
 def _engines(environ: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -32,7 +32,6 @@ _MENDS: Final = {
     "docker": "install docker (Debian: apt-get install docker.io), start it, and let this user at its socket",
     "podman": "install podman (Debian: apt-get install podman)",
 }
-_LOCAL_POLICY: Final = ContainerPolicy(root=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +93,14 @@ def label() -> str:
     return f"{os.getpid()}.{began}.{space}"
 
 
-def executor(name: str, environ: Mapping[str, str], policy: ContainerPolicy = _LOCAL_POLICY) -> ContainerExecutor:
+def executor(name: str, environ: Mapping[str, str], policy: ContainerPolicy) -> ContainerExecutor:
     """Jobs in containers of the engine `name`."""
     found = find(name, environ)
     engine, mark = Engine(found.name, found.socket), label()
     prefixes = ("CONTAINERS_", "CONTAINER_", "STORAGE_")
     kept = {key: value for key, value in environ.items() if key in _KEPT or key.startswith(prefixes)}
     keeper = Keeper(engine, f"{LABEL}={mark}", found.service, kept)
-    return ContainerExecutor(engine, keeper, label=mark, policy=policy)
+    return ContainerExecutor(engine, keeper, label=mark, policy=policy, environ=environ)
 
 
 def images(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aegis.adapters import files_worktree
 from aegis.bootstrap.pipeline import Local
@@ -17,9 +17,10 @@ from aegis.core import codec
 from aegis.core.errors import AegisError, NotFound
 from aegis.core.plan import Plan
 from aegis.core.types import JobRun, State
-from aegis.execution.explain import Explanation, Good, Inputs, Outcome, digest, explained, inputs_of
 from aegis.execution.trace import readable
-from aegis.supplychain.locks import NAMES, packages_of
+
+if TYPE_CHECKING:
+    from aegis.execution.explain import Explanation, Inputs
 
 TAIL: Final = 256 * 1024
 _PLAN: Final = "plan.json"
@@ -27,6 +28,7 @@ _INPUTS: Final = "inputs.json"
 _REMEMBERED: Final = 50
 """Earlier runs that are looked at."""
 _FILES: Final = 20_000
+_LOCK_ENDINGS: Final = (".lock", ".txt", "pylock.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +56,13 @@ def _top(directory: Path) -> dict[str, str]:
 
 def locks_in(root: Path, files: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """The versions that the lock files among `files` name; a lock that cannot be read is compared as a file."""
+    named = [path for path in files if path.endswith(_LOCK_ENDINGS)]
+    if not named:
+        return {}
+    from aegis.supplychain.locks import NAMES, packages_of  # noqa: PLC0415 - only trees with locks need it
+
     found = {}
-    for path in files:
+    for path in named:
         name = path.rsplit("/", 1)[-1]
         if name in NAMES or (name.startswith("requirements") and name.endswith((".txt", ".lock"))):
             try:
@@ -120,6 +127,8 @@ def local_log(job: str) -> tuple[str, str]:
 
 
 def _explained(directory: Path, job: JobRun) -> Explanation:
+    from aegis.execution.explain import Good, Outcome, digest, explained  # noqa: PLC0415 - a run does without
+
     tail = _log(directory, job.name)
     now = inputs_in(directory, job.name)
     if now is None:
@@ -156,6 +165,8 @@ def inputs_in(directory: Path, job: str) -> Inputs | None:
     if not (directory / _PLAN).is_file() or not (directory / _INPUTS).is_file():
         return None
     plan = codec.decode((directory / _PLAN).read_bytes(), Plan)
+    from aegis.execution.explain import inputs_of  # noqa: PLC0415 - a run does without
+
     made = codec.decode((directory / _INPUTS).read_bytes(), dict[str, Any])
     try:
         spec = plan.job(job)

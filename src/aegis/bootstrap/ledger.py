@@ -64,12 +64,22 @@ def _kept(data: Path) -> dict[str, str]:
     return codec.decode(file.read_bytes(), dict[str, str]) if file.is_file() else {}
 
 
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file in place as a whole: half an address would keep every server out."""
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
 def keep_address(data: Path, address: str, entropy: Entropy) -> str:
     """Write down where the ledger is; the name of this data directory's other stores, which the ledger remembers."""
     kept = _kept(data)
     made = {"postgres": shown(address), "stores": kept.get("stores") or entropy.take(8).hex()}
     if made != kept:
-        (data / ADDRESS_FILE).write_bytes(codec.encode(made))
+        _replace(data / ADDRESS_FILE, codec.encode(made))
     return made["stores"]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from aegis.adapters.checkpoints_sqlite import SqliteCheckpoints
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
 from aegis.adapters.cluster_local import LocalCluster
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available, networks_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.git_http_backend import GitHttpBackend
 from aegis.adapters.githost_directory import DirectoryGitHost
@@ -35,10 +35,10 @@ from aegis.bootstrap.declarations import FileDeclarations
 from aegis.bootstrap.job_images import server_images
 from aegis.bootstrap.keys import Keys
 from aegis.bootstrap.ledger import open_queue, open_writer
+from aegis.bootstrap.machine import Near, machine
 from aegis.bootstrap.notary import ServerNotary, identity_token
 from aegis.bootstrap.outside import Outside
 from aegis.bootstrap.registries import Stores, credential, hosted, registries
-from aegis.bootstrap.run import machine
 from aegis.build.platforms import image_for
 from aegis.core.errors import ExternalError
 from aegis.core.ports import Masker
@@ -46,18 +46,21 @@ from aegis.delivery.context import Adopted, Context
 from aegis.delivery.credentials import JobSecrets, JobTokens
 from aegis.delivery.dispatch import Dispatcher
 from aegis.delivery.entrance import Entrance
+from aegis.delivery.foreign_files import ForeignFiles
 from aegis.delivery.git_door import HostedGitDoor
 from aegis.delivery.job_network import job_network
 from aegis.delivery.options import Options
+from aegis.delivery.pages_book import PagesBook
+from aegis.delivery.pages_door import PagesDoor
 from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
 from aegis.delivery.runner_door import RunnerDoor
+from aegis.delivery.runner_facts import Numbers
 from aegis.delivery.tokens import TokenBook
 from aegis.delivery.variable_book import VariableBook
 from aegis.execution.coordinator import Coordinator
 from aegis.execution.network import NetworkPolicy
-from aegis.execution.network import registries as registries_of
 from aegis.execution.options import CoordinatorOptions, SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor
 from aegis.execution.resources import UNORDERED
@@ -99,6 +102,7 @@ class Plant:
     keys: Keys
     supervisor: Callable[[], Supervisor]
     collector: Collector
+    pages: PagesDoor
     closers: tuple[Callable[[], None], ...]
     warnings: tuple[str, ...]
 
@@ -154,6 +158,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         credentials=tokens.credentials,
         options=CoordinatorOptions(require_isolation=runner.isolation_required),
         resolve_secret=JobSecrets(keys.store, lambda: context.options, variables),
+        foreign=ForeignFiles(lambda: context, lambda number: Numbers(context).run(number)),
         process_mode=lambda project, group: _process_mode(context.options, project, group),
     )
     caches = SealedNotes(shelf, keys.note_secret, "cache", CacheEntry)
@@ -166,7 +171,8 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         hosted=hosted(lambda: context.options.registries, value),
         signer=keys.artifact, notary=notary, cluster=cluster, sync=OwnSync(cluster), traffic=traffic,
         tokens=TokenBook(ledger, threading.Lock()), runners=RunnerBook(ledger, threading.Lock()), url=url,
-        caches=caches, places=PlaceBook(ledger, threading.Lock()), variables=variables, registry=registry_name(data, url),
+        caches=caches, places=PlaceBook(ledger, threading.Lock()), variables=variables,
+        pages=PagesBook(ledger, threading.Lock()), registry=registry_name(data, url),
         outside=Outside(lambda: context.options.includes, data / "includes"),
     )  # fmt: skip
     entrance = Entrance(context, keys.job_secret)
@@ -177,26 +183,21 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
     inbox, metrics = Inbox(), Metrics()
     for projection in (context.world, inbox, metrics):
         projections.follow(projection)
-    allowed, near = machine(environ, whole_path=False), registries_of(environ)
+    allowed, near = machine(environ, whole_path=False), Near(environ)
 
     def supervisor() -> Supervisor:
         isolated = isolation_available()
+        kept = runner.network.policy is NetworkPolicy.ALL or networks_available()
         if runner.executor != "namespaces" and runner.concurrency:
             executor: Executor = engines.executor(runner.executor, environ, runner.containers)
+        elif runner.concurrency and not (kept and (isolated.ok or not runner.isolation_required)):
+            wanted = "isolated here" if not isolated.ok and runner.isolation_required else "kept from the network here"
+            mends = [isolated.mend, "or declare `runner: {isolation: optional, network: all}`"]
+            raise ExternalError(
+                "no-isolation", f"jobs cannot be {wanted}: {isolated.detail}", hint="; ".join(filter(None, mends))
+            )
         elif isolated.ok:
             executor = NamespaceExecutor(read_only=allowed.read_only, environ=environ)
-        elif runner.isolation_required and runner.concurrency:
-            raise ExternalError(
-                "no-isolation",
-                f"jobs cannot be isolated here: {isolated.detail}",
-                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional}}`",
-            )
-        elif runner.network.policy is not NetworkPolicy.ALL and runner.concurrency:
-            raise ExternalError(
-                "no-isolation",
-                f"jobs cannot be kept from the network here, as the policy `{runner.network.policy}` wants: {isolated.detail}",
-                hint=f"{isolated.mend}; or declare `runner: {{isolation: optional, network: all}}`",
-            )
         else:
             executor = ProcessExecutor()
         options = SupervisorOptions(
@@ -227,7 +228,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
                 clock=clock,
                 masker=_masker,
                 options=options,
-                network=lambda run: job_network(context, near, run),
+                network=lambda run: job_network(context, near.network(), run),
                 images=server_images(
                     data / "roots",
                     executor,
@@ -256,6 +257,7 @@ def build(adopted: Adopted, data: Path, url: str, environ: Mapping[str, str]) ->
         projections=projections, checkpoints=checkpoints, inbox=inbox, metrics=metrics, traces=traces, cluster=cluster,
         traffic=traffic, keys=keys, supervisor=supervisor,
         collector=Collector(lambda: context.options.traces, value),
+        pages=PagesDoor(context, keys.job_secret),
         closers=(images.close, indexes.close, traces.release, job_files.close, queue.close, ledger.close), warnings=keys.warnings,
     )  # fmt: skip
 

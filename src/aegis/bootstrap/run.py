@@ -7,12 +7,9 @@ of execution are those of the server: the same coordinator, the same supervisor.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
 import threading
@@ -20,24 +17,22 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-import aegis
-from aegis.access.id_tokens import Key
 from aegis.adapters.blobs_directory import DirectoryBlobs
 from aegis.adapters.clock_system import SystemClock, SystemEntropy
-from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available
+from aegis.adapters.executor_namespace import NamespaceExecutor, isolation_available, networks_available
 from aegis.adapters.executor_process import ProcessExecutor
 from aegis.adapters.ledger_sqlite import SqliteLedger
 from aegis.adapters.queue_sqlite import SqliteQueue
 from aegis.adapters.shelf_directory import DirectoryShelf
 from aegis.adapters.traces_directory import DirectoryTraces
 from aegis.adapters.workspace_copy import CopyWorkspaces
-from aegis.bootstrap import local_traces
 from aegis.bootstrap.children import Children
 from aegis.bootstrap.explain import log_name, remember
 from aegis.bootstrap.leftovers import sweep
 from aegis.bootstrap.local_variables import REFERENCE
+from aegis.bootstrap.machine import Near, machine
 from aegis.bootstrap.pipeline import Local
 from aegis.core import codec, ids
 from aegis.core.errors import ExternalError, UserError
@@ -45,11 +40,10 @@ from aegis.core.plan import Image, JobSpec, Plan
 from aegis.core.ports import Masker
 from aegis.core.spent import JobUsage
 from aegis.core.types import JobRun, Run, State
-from aegis.delivery.credentials import identity_variables
 from aegis.execution import stored
+from aegis.execution.containers import ContainerPolicy
 from aegis.execution.coordinator import Coordinator
-from aegis.execution.environment import SYSTEM_PATH
-from aegis.execution.network import NetworkPolicy, registries
+from aegis.execution.network import Network, NetworkPolicy
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox
 from aegis.execution.reuse import Proven
@@ -58,80 +52,19 @@ from aegis.execution.sealed import SealedNotes
 from aegis.execution.shards import Test, slowest
 from aegis.execution.supervise import Supervisor, Tools
 from aegis.execution.supervise.timings import Durations, Timings
-from aegis.execution.trace import chunks, readable, tail
+from aegis.execution.trace import readable, tail
 from aegis.pipeline.request import CompileRequest
 from aegis.secrets.masking import SecretMasker
 
+if TYPE_CHECKING:
+    from aegis.access.id_tokens import Key
+
 FOLDER: Final = ".aegis"
+_PACE: Final = 0.05
+"""Seconds between two looks at a run that goes on."""
 _SHOWN: Final = 8192
 _SHOWN_LINES: Final = 15
 LOCAL_ISSUER: Final = "https://aegis.invalid/local-run"
-_PASSED: Final = (
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
-    "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT",
-    "PIP_DISABLE_PIP_VERSION_CHECK", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
-    "UV_FIND_LINKS",
-)  # fmt: skip
-_FILES: Final = frozenset(
-    {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"}
-    | {"PIP_CERT", "PIP_FIND_LINKS", "UV_FIND_LINKS"}
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What of this machine jobs may use. `tool_paths` are directories of programs, `read_only` what those need."""
-
-    tool_paths: tuple[Path, ...]
-    read_only: tuple[Path, ...]
-    passthrough: Mapping[str, str]
-
-    def identity(self) -> str:
-        """What tells apart what jobs run with here: the system, its packages, the directories of programs, this program."""
-        known = [aegis.__version__, sys.version, platform.machine()]
-        for path in (
-            Path("/etc/os-release"),
-            Path("/var/lib/dpkg/status"),
-            Path("/lib/apk/db/installed"),
-            *self.tool_paths,
-        ):
-            with contextlib.suppress(OSError):
-                found = path.stat()
-                known.append(f"{path} {found.st_mtime_ns} {found.st_size}")
-        return f"machine:{hashlib.sha256(repr(known).encode()).hexdigest()}"
-
-
-def machine(environ: Mapping[str, str], *, whole_path: bool, hide: Path | None = None) -> Machine:
-    """The machine as jobs may see it. With `whole_path` every directory of PATH, as a local run wants; else Aegis's own.
-
-    Of a directory `…/bin` its parent is shown as well, since programs look for their libraries there; but never a home
-    directory or `~/.local`, which hold more than programs, nor anything that holds the directory `hide`.
-    """
-    own = [Path(sys.prefix) / "bin"]
-    paths = [*own, *(Path(one) for one in environ.get("PATH", "").split(os.pathsep) if one)] if whole_path else own
-    tools = [
-        path for path in dict.fromkeys(paths) if path.is_absolute() and path.is_dir() and str(path) not in SYSTEM_PATH
-    ]
-    home = Path(environ.get("HOME", "/nonexistent"))
-    shown = {Path(sys.prefix), Path(sys.base_prefix), Path(aegis.__file__).parent.parent}
-    shown |= {
-        path.parent for path in tools if path.name in {"bin", "shims", "sbin"} and _only_programs(path.parent, home)
-    }
-    passed = {name: environ[name] for name in _PASSED if environ.get(name)}
-    shown |= {
-        Path(passed[name])
-        for name in _FILES & passed.keys()
-        if passed[name].startswith("/") and Path(passed[name]).exists()
-    }
-    shown -= {Path("/"), home}
-    if hide is not None:
-        shown -= {path for path in shown if hide.resolve().is_relative_to(path.resolve())}
-    return Machine(tool_paths=tuple(tools), read_only=tuple(sorted(shown)), passthrough=passed)
-
-
-def _only_programs(parent: Path, home: Path) -> bool:
-    return parent not in {Path("/"), home, home / ".local"} and not home.is_relative_to(parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +73,9 @@ class LocalOptions:
 
     parallel: int = 2
     executor: str | None = None
+    privileged: tuple[str, ...] = ()
+    """Patterns of images whose containers have every right; `engine_socket` shows the engine's socket to jobs."""
+    engine_socket: bool = False
     host_tools: bool = False
     reuse: bool = True
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -201,6 +137,8 @@ class LocalRun:
         self._identity: Key | None = None
         self.options = options
         self.changed = threading.Event()
+        self.idle = threading.Event()
+        """Set when nothing waits for a runner and nothing runs: worth a look at once."""
         self.course: tuple[str, ...] = ()
         """Where the time went, in sentences; known once it is laid out."""
         self.terminal = threading.Lock()
@@ -223,15 +161,21 @@ class LocalRun:
         if wanted in {"docker", "podman"}:
             from aegis.bootstrap import engines  # noqa: PLC0415 - only asked for by name
 
-            return engines.executor(wanted, os.environ)
+            asked = ContainerPolicy(privileged=self.options.privileged, root=True, socket=self.options.engine_socket)
+            return engines.executor(wanted, os.environ, asked)
         if wanted == "namespaces" or (wanted is None and isolation_available().ok):
-            return NamespaceExecutor(environ=os.environ)
-        if self.options.network != NetworkPolicy.ALL:
+            if self.options.network != NetworkPolicy.ALL:
+                self._can_keep_network(ok=networks_available())
+            return NamespaceExecutor(environ=os.environ, groups=False)
+        self._can_keep_network(ok=False)
+        return ProcessExecutor()
+
+    def _can_keep_network(self, *, ok: bool) -> None:
+        if not ok and self.options.network != NetworkPolicy.ALL:
             raise ExternalError(
                 "no-isolation", f"jobs cannot be kept from the network here: {isolation_available().detail}",
                 hint=f"--executor namespaces where the system allows it ({isolation_available().mend}), or --network all",
             )  # fmt: skip
-        return ProcessExecutor()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -251,7 +195,9 @@ class LocalRun:
         self.directory.mkdir(parents=True)
         self._traces = DirectoryTraces(self.directory / "traces")
         self._queue = SqliteQueue()
-        self._workspaces = CopyWorkspaces(self._project.directory, self.directory / "tree", self.executor.owner)
+        self._workspaces = CopyWorkspaces(
+            self._project.directory, self.directory / "tree", self.executor.owner, kept=self._folder / "tree"
+        )
         self._coordinator = Coordinator(
             ledger=self._ledger,
             blobs=self._blobs,
@@ -260,7 +206,8 @@ class LocalRun:
             queue=self._queue,
             credentials=self._credentials,
             resolve_secret=self._resolve,
-            on_change=lambda _: self.changed.set(),
+            foreign=lambda run, spec: self._children.foreign(run, spec),  # noqa: PLW0108 - they come after it
+            on_change=self._noticed,
         )
         self._children = Children(self._coordinator, self._blobs, self._request)
         self._thread.start()
@@ -290,7 +237,8 @@ class LocalRun:
 
     def _work(self) -> None:
         here = machine(os.environ, whole_path=True, hide=self._folder)
-        network = replace(registries(os.environ), policy=NetworkPolicy(self.options.network))
+        policy = NetworkPolicy(self.options.network)
+        network = Near(os.environ).network() if policy is NetworkPolicy.REGISTRIES else Network(policy=policy)
         options = SupervisorOptions(
             directory=self.directory / "jobs",
             name="this machine",
@@ -341,8 +289,10 @@ class LocalRun:
         """No token of a server; `id_tokens` are signed by a key of this run alone, which nobody trusts."""
         if not spec.id_tokens:
             return JobCredentials(token="")
+        from aegis.delivery.credentials import identity_variables  # noqa: PLC0415 - only jobs with id_tokens need it
+
         if self._identity is None:
-            from aegis.adapters.signer_rsa import fleeting  # noqa: PLC0415 - only jobs with id_tokens need it
+            from aegis.adapters.signer_rsa import fleeting  # noqa: PLC0415 - as above
 
             self._identity = fleeting()
         made = identity_variables(self._identity, LOCAL_ISSUER, self._clock, run, spec, job, trusted=False)
@@ -363,7 +313,6 @@ class LocalRun:
     def start(self) -> None:
         """Submit the plan."""
         plan = self.plan
-        remember(self.directory, self._project, plan)
         run = Run(
             id=self.id,
             project=plan.project,
@@ -375,6 +324,8 @@ class LocalRun:
             started_by="local",
         )
         self._coordinator.submit(run, plan, actor="local")
+        # While the first jobs begin.
+        remember(self.directory, self._project, plan)
 
     def state(self) -> Run:
         """The run as it is, with the jobs of its child pipelines under their names; first what they ask for is done."""
@@ -387,6 +338,11 @@ class LocalRun:
         self._coordinator.cancel(self.id, "local", "interrupted")
         self._children.cancel("interrupted")
         return self.state()
+
+    def _noticed(self, _run: str) -> None:
+        if self._coordinator.depth() == (0, 0):
+            self.idle.set()
+        self.changed.set()
 
     def wait(self, seconds: float) -> bool:
         """Wait for something to happen; whether it did."""
@@ -432,6 +388,8 @@ class LocalRun:
         latest.unlink(missing_ok=True)
         latest.symlink_to(self.id)
         shutil.rmtree(self.directory / "traces", ignore_errors=True)
+        from aegis.bootstrap import local_traces  # noqa: PLC0415 - not before the jobs begin
+
         self.course = local_traces.write(
             self.directory, self._ledger, self._coordinator.plan, (self.id, *self._children.runs())
         )
@@ -440,9 +398,7 @@ class LocalRun:
     def _shown(self, job: JobRun) -> LocalJob:
         log = self.log(job)
         if job.started_at is not None:
-            with log.open("wb") as file:
-                for chunk in chunks(self._traces, job.id):
-                    file.write(chunk)
+            self._traces.hand_over(job.id, log)
         return LocalJob(
             name=job.name,
             stage=job.stage,
@@ -484,12 +440,13 @@ def watch(run: LocalRun, seen: Callable[[Run], None], *, every: float) -> Run:
     """Call `seen` whenever something happened and at least every `every` seconds, until the run is at rest."""
     while True:
         begun = time.monotonic()
+        run.idle.clear()
         state = run.state()
         seen(state)
         if run.at_rest(state):
             return state
-        # A look costs in proportion to the jobs: of a large run not every event is looked at by itself.
-        time.sleep(min(0.5, 4 * (time.monotonic() - begun)))
+        # A look costs in proportion to the jobs, and takes the time from them: not every event is looked at by itself.
+        run.idle.wait(min(0.5, max(_PACE, 10 * (time.monotonic() - begun))))
         deadline = time.monotonic() + every
         while not run.wait(0.1) and time.monotonic() < deadline:
             continue

@@ -55,6 +55,8 @@ class ProvenanceRules:
     policy: Policy = "off"
     index: str = ""
     authorities: Path | None = None
+    log_key: Path | None = None
+    """The public key (PEM) of the transparency log that must vouch for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,7 @@ def dependencies(
 def _published(packages: Iterable[Package], rules: ProvenanceRules) -> tuple[Published, ...]:
     """Each locked file whose provenance the index publishes, looked at."""
     from aegis.adapters.provenance_http import IndexProvenance  # noqa: PLC0415 - only this needs the index
+    from aegis.supplychain.keyless import public_key  # noqa: PLC0415 - as above
     from aegis.supplychain.packages import canonical  # noqa: PLC0415 - as above
     from aegis.supplychain.published import authorities, check  # noqa: PLC0415 - as above
 
@@ -115,6 +118,10 @@ def _published(packages: Iterable[Package], rules: ProvenanceRules) -> tuple[Pub
         trusted = authorities(_read(rules.authorities)) if rules.authorities is not None else ()
     except ValueError as error:
         raise UserError("authorities", f"{rules.authorities} holds no certificate: {error}") from error
+    try:
+        log = public_key(_read(rules.log_key).decode()) if rules.log_key is not None else None
+    except ValueError as error:
+        raise UserError("log-key", f"{rules.log_key} holds no public key: {error}") from error
     named = rules.index or os.environ.get("AEGIS_INDEX_URL") or os.environ.get("UV_DEFAULT_INDEX", "")
     if not named:
         raise UserError(
@@ -124,7 +131,7 @@ def _published(packages: Iterable[Package], rules: ProvenanceRules) -> tuple[Pub
     index = IndexProvenance(named)
     try:
         return tuple(
-            check(one, filename, digest, provenance, trusted)
+            check(one, filename, digest, provenance, trusted, log)
             for one in packages if one.hashes
             for filename, digest, provenance in index.of(canonical(one.name), frozenset(one.hashes))
         )  # fmt: skip

@@ -7,13 +7,17 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aegis.adapters.tree_directory import DirectoryTree
 from aegis.bootstrap import build_facts
 from aegis.build import wheel
 from aegis.build.application import read_project
-from aegis.core.errors import ExternalError, UserError
+from aegis.core.errors import Denied, ExternalError, UserError
 from aegis.core.ids import sha256
+
+if TYPE_CHECKING:
+    from aegis.supplychain.signing import Authority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,29 @@ def sbom_of(file: Path, project: Path) -> bytes:
         digest=sha256(data), commit=facts.revision, made_at=datetime.fromtimestamp(facts.epoch, UTC),
         tool_version=__version__,
     )  # fmt: skip
+
+
+def verify(file: Path, index: str, authority: Authority) -> str:
+    """The digest of a file whose provenance, as its index serves it, is vouched for; `Denied` otherwise."""
+    from aegis.adapters.provenance_http import IndexProvenance  # noqa: PLC0415 - start-up is a feature
+    from aegis.supplychain.packages import canonical  # noqa: PLC0415 - as above
+    from aegis.supplychain.published import verified  # noqa: PLC0415 - as above
+
+    try:
+        digest = sha256(file.read_bytes())
+    except OSError as error:
+        raise UserError("no-file", f"{file} cannot be read: {error.strerror}") from error
+    asked = IndexProvenance(index)
+    try:
+        found = [one for _, _, one in asked.of(canonical(file.name.partition("-")[0]), frozenset({digest}))]
+    finally:
+        asked.close()
+    if not found:
+        raise Denied("unsigned", f"the index serves no provenance for {file.name} with {digest[:19]}")
+    why = verified(found[0], digest, authority)
+    if why:
+        raise Denied("bad-signature", f"no attestation of {file.name} is trusted: {why}")
+    return digest
 
 
 def _write(folder: Path, made: tuple[wheel.Distribution, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import time
@@ -42,6 +43,8 @@ _NAMED: Final = 8
 @click.option(
     "--executor", type=click.Choice(["namespaces", "docker", "podman", "process"]), help="How jobs are kept apart."
 )
+@click.option("--privileged", multiple=True, metavar="IMAGE", help="Give such containers every right (docker:*-dind).")
+@click.option("--engine-socket", is_flag=True, help="Show the container engine's socket to jobs.")
 @click.option("--network", type=click.Choice(["none", "registries", "all"]), default="all", help="What jobs reach.")
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="Variables, as NAME=VALUE lines.")
 @click.option(
@@ -75,6 +78,8 @@ def run(
     *,
     parallel: int | None,
     executor: str | None,
+    privileged: tuple[str, ...],
+    engine_socket: bool,
     network: str,
     env_files: tuple[str, ...],
     secrets_files: tuple[str, ...],
@@ -103,6 +108,14 @@ def run(
       aegis run --since main
       aegis run unit --watch
     """
+    # What is loaded and compiled lives to the end: to look through it again and again is in vain.
+    gc.disable()
+    if executor in {None, "namespaces"}:
+        from aegis.bootstrap.isolation import ask_ahead
+
+        ask_ahead()
+    if not as_json:
+        output.note("reading the pipeline …")  # before anything large is loaded: a sign of life
     from aegis.bootstrap.run import LocalOptions
     from aegis.cli.show import Wish
 
@@ -113,6 +126,8 @@ def run(
     chosen = LocalOptions(
         parallel=1 if shell_on_failure else parallel or _processors(),
         executor=executor,
+        privileged=privileged,
+        engine_socket=engine_socket,
         network=network,
         host_tools=host_tools,
         reuse=not no_reuse,
@@ -217,7 +232,7 @@ def _watch(asking: _Asking, chosen: LocalOptions, told: _Telling) -> int:
                 output.note("waiting for a change … (Ctrl-C ends)")
             changed = watched.settled(changed)
             more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-            output.note(f"\nchanged: {', '.join(changed[:_NAMED])}{more}")
+            output.note(f"\nchanged: {', '.join(changed[:_NAMED])}{more}\nreading the pipeline …")
     except KeyboardInterrupt:
         output.note("")
     return 0
@@ -231,9 +246,9 @@ def _once(
     from aegis.bootstrap.run import LocalRun
     from aegis.cli.show import Show
 
-    if not told.as_json:
-        output.note("reading the pipeline …")
     made_of = asking.prepared()
+    gc.freeze()
+    gc.enable()
     there = _server_run(told) if told.compare else None
     usual = Usual(made_of.local.directory, made_of.asked.project)
     show = Show(made_of.plan, told.wish, usual, told.interrupts)

@@ -24,6 +24,7 @@ _DETAILED: Final = 10
 _SLOWEST: Final = 5
 _SLOW_SECONDS: Final = 1.0
 _SLOW_TEST: Final = 0.5
+_PRECISE: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,8 @@ def _counts(jobs: tuple[LocalJob, ...]) -> str:
     for job in jobs:
         by_state[job.status] = by_state.get(job.status, 0) + 1
     told = ", ".join(f"{count} {state}" for state, count in by_state.items())
-    return f"{len(jobs)} jobs" + (f" ({told})" if len(by_state) > 1 else "")
+    whole = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    return whole + (f" ({told})" if len(by_state) > 1 else "")
 
 
 def _tell_slow_tests(result: Result) -> None:
@@ -132,7 +134,7 @@ def _tell_slow_tests(result: Result) -> None:
         output.say()
         output.say("slowest tests")
     for job, test in slow:
-        output.say(f"  {spoken(test.seconds):>9}  {plain(f'{test.place}::{test.name}')}  ({plain(job)})")
+        output.say(f"  {_precise(test.seconds):>9}  {plain(f'{test.place}::{test.name}')}  ({plain(job)})")
     groups: dict[str, list[float]] = {}
     for one in result.jobs:
         base, _, part = one.name.rpartition(" ")
@@ -154,6 +156,10 @@ def _tell_slowest(result: Result) -> None:
     columns = min(40, max(width(job.name) for job in slow))
     for job in slow:
         usual = result.usual.get(job.name)
-        told = f"  usually {spoken(usual)}" if usual is not None else ""
-        waited = f"  waited {spoken(job.queue_seconds)}" if job.queue_seconds >= _SLOW_SECONDS else ""
-        output.say(f"  {padded(job.name, columns)}  {spoken(job.seconds):>9}{told}{waited}")
+        told = f"  usually {_precise(usual)}" if usual is not None else ""
+        waited = f"  waited {_precise(job.queue_seconds)}" if job.queue_seconds >= _SLOW_SECONDS else ""
+        output.say(f"  {padded(job.name, columns)}  {_precise(job.seconds):>9}{told}{waited}")
+
+
+def _precise(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < _PRECISE else spoken(seconds)

@@ -58,6 +58,10 @@ def scan() -> None:
     metavar="FILE",
     help="Certificates (PEM) of those who may have issued the publishers'.",
 )
+@click.option(
+    "--log-key", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="The public key (PEM) of the transparency log that must vouch for their signatures.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def dependencies(
     path: Path,
@@ -69,6 +73,7 @@ def dependencies(
     provenance: str,
     index: str,
     authorities: Path | None,
+    log_key: Path | None,
     as_json: bool,
 ) -> None:
     """Look every locked package up in the advisories.
@@ -83,7 +88,7 @@ def dependencies(
     """
     from aegis.bootstrap import scan as scanning
 
-    rules = scanning.ProvenanceRules(policy=provenance, index=index, authorities=authorities)  # type: ignore[arg-type]
+    rules = scanning.ProvenanceRules(policy=provenance, index=index, authorities=authorities, log_key=log_key)  # type: ignore[arg-type]
     result = scanning.dependencies(path, advisories, lock, rules)
     report = report or _usual("gl-dependency-scanning-report.json")
     if report is not None:

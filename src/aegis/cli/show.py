@@ -37,7 +37,12 @@ _KEPT: Final = 30
 _NAME: Final = 20
 _UNTOLD: Final = frozenset({"created", "pending", "preparing", "waiting_for_resource", "canceling", "scheduled"})
 _TO_COME: Final = frozenset({"created", "pending", "waiting_for_resource"})
-_HOW: Final = {"namespaces": "isolated by namespaces", "process": "NOT isolated from this machine"}
+_HOW: Final = {
+    "namespaces": "isolated by namespaces",
+    "docker": "in containers of docker",
+    "podman": "in containers of podman",
+    "process": "NOT isolated from this machine",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +110,8 @@ class Show:
         """Say what is about to happen, and how jobs are kept apart."""
         self._made = made
         how = _HOW.get(made.executor.isolation, made.executor.isolation)
-        self.line(f"run {made.id}: {self._count} jobs, {how}")
+        jobs = "1 job" if self._count == 1 else f"{self._count} jobs"
+        self.line(f"run {made.id}: {jobs}, {how}")
 
     def see(self, state: Run) -> None:
         """What happened since the last time."""

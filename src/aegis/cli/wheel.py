@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -76,6 +77,39 @@ def publish(files: tuple[Path, ...], *, repository_url: str, dry_run: bool, as_j
         output.document("aegis.wheel-publish/1", {"files": names, "index": where, "dry_run": dry_run})
     else:
         output.say(f"would publish {', '.join(names)}" if dry_run else f"published {', '.join(names)} to {where}")
+
+
+@wheel.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--index", required=True, metavar="URL", help="The simple address of the index that serves it.")
+@click.option("--certificate-identity", "identity", required=True, help="Whom the certificate must name.")
+@click.option("--certificate-oidc-issuer", "issuer", required=True, help="On whose word it must have been given.")
+@click.option(
+    "--authorities", required=True, type=click.Path(path_type=Path), help="Certificates (PEM), also those between."
+)
+@click.option(
+    "--log-key", required=True, type=click.Path(path_type=Path), help="The transparency log's public key (PEM)."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def verify(file: Path, *, index: str, as_json: bool, **whom: Any) -> None:
+    """Verify who released a wheel or sdist, by the attestations that its index serves (PEP 740).
+
+    \b
+    Examples:
+      aegis wheel verify tiny-1.0-py3-none-any.whl --index URL --certificate-identity ID --certificate-oidc-issuer URL \\
+          --authorities roots.pem --log-key log.pem
+      aegis wheel verify --json tiny-1.0.tar.gz --index URL --certificate-identity ID --certificate-oidc-issuer URL \\
+          --authorities roots.pem --log-key log.pem
+    """
+    from aegis.bootstrap.image_reading import Whom
+    from aegis.bootstrap.wheel import verify as verified
+
+    authority = Whom(**whom).authority()
+    digest = verified(file, index, authority)
+    if as_json:
+        output.document("aegis.wheel-verify/1", {"file": file.name, "digest": digest, "by": authority.name})
+        return
+    output.say(f"{output.state('success')}  {file.name} was released by {authority.name}")
 
 
 @wheel.command()

@@ -35,6 +35,9 @@ class Schedules:
                 key = (project.name, name, f"{schedule.cron} {schedule.zone}")
                 declared.add(key)
                 after = self._done.setdefault(key, now - GRACE if self._first else now)
+                if after > now:
+                    # The clock was set back: what comes again has the id that it had, and what was jumped over comes.
+                    after = self._done[key] = now
                 due = cron.parse(schedule.cron, schedule.zone).last(now, after=after) if schedule.active else None
                 if due is not None:
                     self._start(project.name, name, due)

@@ -46,7 +46,7 @@ from aegis.delivery.queries.facade import Facade
 from aegis.delivery.views import Actor, InboxEntry
 from aegis.notify import routing
 from aegis.web import app as web
-from aegis.web import charts_api, git_door, gitlab_api, oci_api, oidc_door, portal, pypi_api, status_page
+from aegis.web import charts_api, git_door, gitlab_api, oci_api, oidc_door, pages_door, portal, pypi_api, status_page
 from aegis.web.events import Bell
 from aegis.web.gitlab_api.waiting import WaitingRoom
 
@@ -219,6 +219,7 @@ class Server:
             *oci_api.routes(lambda: plant.entrance),
             *pypi_api.routes(lambda: plant.entrance),
             *charts_api.routes(lambda: plant.entrance),
+            *pages_door.routes(plant.pages, plant.entrance),
             *status_page.routes(facade, plant.dispatcher, plant.entrance),
             *portal.routes(facade, plant.dispatcher, plant.entrance),
         )

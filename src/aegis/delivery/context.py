@@ -13,6 +13,7 @@ from aegis.core import ids
 from aegis.core.events import Draft, Record
 from aegis.core.ports import Blobs, Clock, Entropy, Ledger, Repository, Signer
 from aegis.delivery.options import Options, RunnerOptions
+from aegis.delivery.pages_book import PagesBook
 from aegis.delivery.place_book import PlaceBook
 from aegis.delivery.queries.world import World
 from aegis.delivery.runner_book import RunnerBook
@@ -86,6 +87,7 @@ class Context:
     places: PlaceBook
     caches: SealedNotes[CacheEntry]
     variables: VariableBook
+    pages: PagesBook
     url: str
     """Where jobs and people reach this server: `http://127.0.0.1:PORT`."""
     registry: str

@@ -18,7 +18,8 @@ from aegis.execution.runners import JobCredentials
 from aegis.secrets.ports import SecretStore
 from aegis.secrets.references import parse
 
-MARGIN_SECONDS = 600
+MARGIN_SECONDS = 26 * 3600
+"""A job's token ends with its job. The time in it only bounds that, and must outlast a wall clock that is set by a day meanwhile."""
 
 
 class JobTokens:

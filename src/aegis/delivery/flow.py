@@ -64,8 +64,16 @@ def _job_finished(_record: Record, data: events.JobFinished) -> tuple[object, ..
     return (ask.CancelDownstream(run=data.job.id),) if stopped else ()
 
 
+def _job_changed(record: Record, data: events.JobChanged) -> tuple[object, ...]:
+    return () if data.state.finished else (ask.ResumeUpstream(run=_name(record)),)
+
+
 def _release_asked(record: Record, data: events.ReleaseAsked) -> tuple[object, ...]:
     return (ask.PublishRelease(run=_name(record), job=data.job),)
+
+
+def _pages_asked(record: Record, data: events.PagesAsked) -> tuple[object, ...]:
+    return (ask.PublishPages(run=_name(record), job=data.job),)
 
 
 def _cancel_asked(_record: Record, data: events.RunCancelRequested) -> tuple[object, ...]:
@@ -137,7 +145,9 @@ FLOW: Final[dict[type, Callable[[Record, Any], tuple[object, ...]]]] = {
     events.RunCreated: _run_created,
     events.JobStarted: _job_started,
     events.JobFinished: _job_finished,
+    events.JobChanged: _job_changed,
     events.ReleaseAsked: _release_asked,
+    events.PagesAsked: _pages_asked,
     events.RunCancelRequested: _cancel_asked,
     events.RunFinished: _run_finished,
     events.VerdictGiven: _judged,

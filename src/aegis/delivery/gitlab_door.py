@@ -14,6 +14,7 @@ import yaml
 
 from aegis.core import events, ids
 from aegis.core.errors import NotFound
+from aegis.core.pages import PagesDeployment
 from aegis.core.plan import CiVariable, JobSpec, Plan
 from aegis.core.ports import Query
 from aegis.core.types import JobRun, Promotion, PublishedRelease, Run
@@ -163,6 +164,17 @@ class GitlabDoor:
                 return found
         raise NotFound("no-such-job", "Job Not Found")
 
+    def started_by(self, bridge: FoundJob) -> Run | None:
+        """The run that a trigger job has started, if it has."""
+        try:
+            return self.run(bridge.job.id)
+        except NotFound:
+            return None
+
+    def now(self) -> datetime:
+        """What time it is."""
+        return self._context.clock.now()
+
     def latest_with(self, actor: Actor, project: str, ref: str, job: str) -> FoundJob:
         """The named job of the newest run of a ref in which it passed; `NotFound`."""
         wanted = {f"refs/heads/{ref}", f"refs/tags/{ref}"}
@@ -219,6 +231,16 @@ class GitlabDoor:
         query = Query(types=(_PUBLISHED,), project=project.name, newest_first=True)
         records = self._context.ledger.read(limit=RUNS, query=query)
         return tuple(one.data.release for one in records if isinstance(one.data, events.ReleasePublished))
+
+    # -- pages --------------------------------------------------------------------------------------------
+
+    def pages(self, actor: Actor, project: ProjectOptions) -> tuple[str, tuple[PagesDeployment, ...]]:
+        """The address of a project's pages and what is served there; `NotFound` where there is nothing."""
+        self._context.authorise(actor, "read", project=project.name)
+        served = self._context.pages.of(project.name, self._context.clock.now())
+        if not served:
+            raise NotFound("no-such-pages", "Not Found")
+        return f"{self.url}/pages/{project.name}", tuple(one for _, one in sorted(served.items()))
 
     # -- variables ----------------------------------------------------------------------------------------
 

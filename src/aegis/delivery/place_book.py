@@ -11,7 +11,10 @@ from aegis.core.errors import NotFound
 from aegis.core.ports import Ledger, Query
 from aegis.execution.places import Place, Places, PlaceState
 
-_TYPES: Final = tuple(events.NAMES[kind][0] for kind in (events.EnvironmentUsed, events.EnvironmentStopping))
+_TYPES: Final = tuple(
+    events.NAMES[kind][0]
+    for kind in (events.EnvironmentUsed, events.EnvironmentStopping, events.EnvironmentMade, events.EnvironmentRemoved)
+)
 _PAGE: Final = 1000
 
 

@@ -16,10 +16,12 @@ from aegis.core.errors import AegisError, Conflict, Denied, NotFound, UserError
 from aegis.core.types import JobRun, State, StoredFile
 from aegis.delivery.artifacts import present
 from aegis.delivery.context import Context
+from aegis.delivery.foreign_files import ForeignFiles
 from aegis.delivery.handlers import runners as hands
 from aegis.delivery.runner_book import Contact
 from aegis.delivery.runner_facts import Numbers, facts_of, protected
 from aegis.execution import runners_files, runners_trace, stored, trace
+from aegis.execution.archive import one_name
 from aegis.execution.ports import JobFiles, TraceStore
 from aegis.execution.runners import Assignment, JobResult, JobSource, Runner, Signal
 from aegis.execution.runners_document import FAILURE_REASONS, Document, document
@@ -85,6 +87,7 @@ class RunnerDoor:
         self._resent: dict[str, int] = {}
         self._held: dict[str, JobRun] = {}
         self.numbers = Numbers(context)
+        self._foreign = ForeignFiles(lambda: context, self.numbers.run)
 
     # -- runners ------------------------------------------------------------------------------------------
 
@@ -331,13 +334,14 @@ class RunnerDoor:
         run = self._context.engine.run(job.run)
         name = next((one.name for one in run.jobs if one.id == job.id), "")
         coverage = self._coverage(job, name) if name else None
+        steps = runners_trace.sections(trace.chunks(self._traces, job.id))
         if state == State.SUCCESS:
-            return JobResult(state=State.SUCCESS, exit_code=0, files=files, coverage=coverage)
+            return JobResult(state=State.SUCCESS, exit_code=0, files=files, coverage=coverage, steps=steps)
         known = reason if reason in FAILURE_REASONS else "unknown_failure" if reason else "script_failure"
         message = f"the script ended with exit code {code}" if code else known.replace("_", " ")
         return JobResult(
             state=State.FAILED, exit_code=code or None, failure_reason=known, message=message, files=files,
-            coverage=coverage,
+            coverage=coverage, steps=steps,
         )  # fmt: skip
 
     def _coverage(self, job: _Job, name: str) -> float | None:
@@ -371,8 +375,10 @@ class RunnerDoor:
         """Keep what a job uploads, in constant memory; a report becomes one file per file that it was made of."""
         job = self._known(number, token)
         digest, size = self._context.blobs.put_stream(chunks)
-        name = filename.replace("\\", "/").rsplit("/", 1)[-1].strip().lstrip(".")[:255]
-        kept = StoredFile(name=name or "artifacts.zip", kind=what.kind, digest=digest, size=size)
+        name = one_name(filename.replace("\\", "/").rsplit("/", 1)[-1])
+        kept = StoredFile(
+            name=name if name != "artifacts" else "artifacts.zip", kind=what.kind, digest=digest, size=size
+        )
         if what.kind == runners_files.ARCHIVE or what.format == "raw":
             self._add(job, kept)
             return kept
@@ -396,15 +402,18 @@ class RunnerDoor:
             raise Denied("job-token", "this is not the token of a running job")
         run_id, wanted = self.numbers.job(number)
         asking = self._attempt(claim)
-        if asking is None or run_id != claim.run or (wanted.id != claim.job and not self._feeds(claim, asking, wanted)):
+        if asking is None or (wanted.id != claim.job and not self._feeds(claim, asking, run_id, wanted)):
             raise Denied("artifact-not-yours", "that job does not feed this one")
         there = present(self._context, self._context.engine.run(run_id), wanted)
         files = self._files.of(claim.job) if wanted.id == claim.job else there.files
         return self.archive(files)
 
-    def _feeds(self, claim: JobClaim, asking: JobRun, wanted: JobRun) -> bool:
+    def _feeds(self, claim: JobClaim, asking: JobRun, run_id: str, wanted: JobRun) -> bool:
         plan = self._context.engine.plan(claim.run)
-        return wanted.name in feeders(plan, plan.job(asking.name))
+        spec = plan.job(asking.name)
+        if run_id != claim.run:
+            return self._foreign.feeds(self._context.engine.run(claim.run), spec, run_id, wanted)
+        return wanted.name in feeders(plan, spec)
 
     def log(self, job_id: str) -> Iterator[bytes]:
         """The log of a job that still runs, as far as it goes."""

@@ -127,7 +127,7 @@ def facts_of(context: Context, numbers: Numbers, given: Assignment, runner: Regi
         plan_name=context.engine.plan(run.id).name or "",
         version=__version__,
         numbers={
-            one.id: numbers.of_attempt(run.id, one.job, one.attempt) for one in given.dependencies if one.id
+            one.id: numbers.of_attempt(one.run or run.id, one.job, one.attempt) for one in given.dependencies if one.id
         },
         cache_keys=tuple(cache_key(context, run, one) for one in spec.cache),
     )  # fmt: skip

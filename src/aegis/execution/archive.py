@@ -34,6 +34,7 @@ ENTRIES_LIMIT: Final = 2_000_000
 _ENTRY_SIZE: Final = 46
 """Bytes of the directory of a zip per entry, at the least (APPNOTE.TXT 4.3.12)."""
 _LINK_SIZE: Final = 4096
+_NAME_SIZE: Final = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,12 @@ def shown(name: str) -> str:
     """A file's name for people: what moves a cursor or is not UTF-8 is written out."""
     text = name.encode("utf-8", "backslashreplace").decode()
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def one_name(wanted: str) -> str:
+    """The name of an archive: one that stays in one line and one directory, wherever the archive is put."""
+    name = "".join(one if one.isprintable() and one not in '/\\"' else "-" for one in wanted)
+    return name[:_NAME_SIZE].strip(". ") or "artifacts"
 
 
 def _matching(base: Path, glob: str) -> Iterator[str]:

@@ -15,7 +15,10 @@ from aegis.core.ports import Blobs
 from aegis.core.tracing import traceparent
 from aegis.core.types import JobRun, Run
 from aegis.execution.environment import dotenv
-from aegis.execution.runners import Assignment, Dependency, JobCredentials
+from aegis.execution.runners import Assignment, Dependency, ForeignJob, JobCredentials
+
+Foreign = Callable[[Run, JobSpec], tuple[ForeignJob, ...]]
+"""The jobs of other pipelines whose files a job gets; `AegisError` where one that it needs is not there."""
 
 
 def build(
@@ -28,15 +31,18 @@ def build(
     credentials: Callable[[Run, JobSpec, JobRun], JobCredentials],
     resolve_secret: Callable[[Run, JobSpec, str], str] | None,
     extra: Sequence[Variable] = (),
+    foreign: Foreign | None = None,
 ) -> Assignment:
     """The assignment of an attempt. Order of variables, last wins: the trace's, the job's, dotenv reports, `extra`, credentials."""
     trouble = ""
     given = JobCredentials(token="")
     variables: tuple[Variable, ...] = ()
+    others: tuple[ForeignJob, ...] = ()
     try:
+        others = _others(run, spec, foreign)
         own = tuple(_resolved(run, spec, one, resolve_secret) for one in spec.variables)
         joins = Variable(key="TRACEPARENT", value=traceparent(run.id, job.id), raw=True)
-        variables = (joins, *own, *from_reports(feeders, blobs), *extra)
+        variables = (joins, *own, *from_reports([*feeders, *(one.job for one in others)], blobs), *extra)
         given = credentials(run, spec, job)
     except AegisError as error:
         trouble = str(error)
@@ -46,7 +52,7 @@ def build(
         job=job,
         token=given.token,
         variables=(*variables, *given.variables),
-        dependencies=tuple(_archives(feeders)),
+        dependencies=(*_archives(feeders), *(each for one in others for each in _archives([one.job], one.run))),
         trusted=given.trusted,
         resolve_failure=trouble,
     )
@@ -66,11 +72,38 @@ def _resolved(
     return replace(variable, value=resolve(run, spec, variable.secret), masked=True, raw=True)
 
 
-def _archives(feeders: Sequence[JobRun]) -> Iterator[Dependency]:
+def _others(run: Run, spec: JobSpec, foreign: Foreign | None) -> tuple[ForeignJob, ...]:
+    if foreign is not None:
+        return foreign(run, spec)
+    for need in spec.foreign_needs:
+        if need.artifacts and not need.optional:
+            raise UserError(
+                "missing-dependency",
+                f"job {spec.name!r} needs the files of {need.job!r} of another pipeline, and there is none here",
+                hint="a server has other pipelines; say `optional: true` where they are not needed",
+            )
+    return ()
+
+
+def _archives(feeders: Sequence[JobRun], run: str = "") -> Iterator[Dependency]:
     for feeder in feeders:
         for file in feeder.files:
             if file.kind == "archive":
-                yield Dependency(job=feeder.name, archive=file, id=feeder.id, attempt=feeder.attempt)
+                yield Dependency(job=feeder.name, archive=file, id=feeder.id, attempt=feeder.attempt, run=run)
+
+
+def reported(jobs: Sequence[JobRun], blobs: Blobs) -> dict[str, str]:
+    """The variables of dotenv reports by name; nothing of a report that cannot be read."""
+    try:
+        return {one.key: one.value for one in from_reports(jobs, blobs)}
+    except AegisError:
+        return {}
+
+
+def named_by_address(spec: JobSpec, job: JobRun, blobs: Blobs) -> dict[str, str]:
+    """What a job reported, where its environment's address may name it."""
+    wanted = spec.environment is not None and "$" in (spec.environment.url or "")
+    return reported([job], blobs) if wanted else {}
 
 
 def from_reports(feeders: Sequence[JobRun], blobs: Blobs) -> Iterator[Variable]:

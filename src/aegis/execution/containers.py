@@ -30,6 +30,8 @@ _SERVICE_DROPS: Final = ("AUDIT_WRITE", "MKNOD", "NET_RAW", "SETPCAP", "SYS_CHRO
 _STEP: Final = ".step"
 _SCRIPT: Final = ".script"
 _USED: Final = ".used"
+GATE: Final = ".gate"
+"""In the job's directory of files: what a step waits for until its way out is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,8 @@ class Surroundings:
     user: str
     network: str = ""
     hosts: tuple[str, ...] = ()
+    closed: bool = False
+    """Whether the network leads nowhere by itself."""
     keep_id: bool = False
     socket: str = ""
     """The engine's own, where jobs may use it; `groups` are those that may."""
@@ -173,22 +177,26 @@ def _confinement(around: Surroundings, *, privileged: bool) -> dict[str, Any]:
         "RestartPolicy": {"Name": "no"},
         "ExtraHosts": list(around.hosts),
     }
-    if around.network:
-        host["NetworkMode"] = around.network
+    if around.network or around.closed:
+        host["NetworkMode"] = around.network or "none"
     if around.keep_id:
         host["UsernsMode"] = "keep-id"
     return host
 
 
-def step(request: SandboxRequest, created: Mapping[str, str], environment: Mapping[str, str]) -> bytes:
+def step(
+    request: SandboxRequest, created: Mapping[str, str], environment: Mapping[str, str], *, gated: bool = False
+) -> bytes:
     """The first process of a step: the environment as it is now, the limits, the script, and what all of it used.
 
-    `created` is the environment that the container was made with. Whatever the script starts ends with this process.
+    `created` is the environment that the container was made with. A `gated` one waits until its network is ready. Whatever
+    the script starts ends with this process.
     """
     place, limits = request.place, request.limits
     images_own = request.image.environment if request.image is not None else {}
     extra = [one for one in (*_ENGINES_OWN, *images_own, *created) if one not in environment]
     lines = [
+        *([f"read -r line <{shlex.quote(f'{place.inner_files}/{GATE}')}"] if gated else []),
         *(f"unset {name} 2>/dev/null" for name in dict.fromkeys(extra) if name.isidentifier()),
         *(f"export {key}={shlex.quote(value)}" for key, value in environment.items() if created.get(key) != value),
         f"cd {shlex.quote(place.inner_work)} || exit 127\nunset OLDPWD",

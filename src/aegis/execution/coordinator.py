@@ -27,7 +27,7 @@ from aegis.execution.leases import Leases
 from aegis.execution.options import CoordinatorOptions
 from aegis.execution.outcomes import ended, outcomes, tried_again
 from aegis.execution.ports import QueueStore, TraceStore
-from aegis.execution.progress import BRIDGE, PLAYED, RETRIED, Progress, Steps
+from aegis.execution.progress import BRIDGE, PLAYED, RESUMED, RETRIED, Progress, Steps
 from aegis.execution.redundancy import superseded
 from aegis.execution.register import Register
 from aegis.execution.resources import UNORDERED, Claim, ResourceGroups, next_claim
@@ -60,6 +60,7 @@ class Coordinator:
         options: CoordinatorOptions | None = None,
         resolve_secret: ResolveSecret | None = None,
         process_mode: ProcessMode | None = None,
+        foreign: assignment.Foreign | None = None,
         on_change: Callable[[str], None] | None = None,
     ) -> None:
         self._ledger = ledger
@@ -70,6 +71,7 @@ class Coordinator:
         self._options = options or CoordinatorOptions()
         self._resolve_secret = resolve_secret
         self._process_mode = process_mode
+        self._foreign = foreign
         self._on_change = on_change
         self._lock = threading.RLock()
         self._work = threading.Condition(self._lock)
@@ -149,6 +151,14 @@ class Coordinator:
                 self._change_job(progress, name, State.CREATED, actor, RETRIED)
             return names
 
+    def resume(self, run_id: str, name: str, actor: str) -> Run:
+        """The pipeline of an ended trigger goes on: the trigger waits for it again, as the same attempt."""
+        with self._changing(run_id):
+            progress = self._runs.progress(run_id)
+            self._change_job(progress, name, State.RUNNING, actor, RESUMED)
+            self._leases.hold_without_end(run_id, progress.job(name))
+            return progress.run
+
     def play(self, run_id: str, name: str, actor: str, variables: Sequence[Variable] = ()) -> Run:
         """Start a manual job, or a delayed one before its time; `variables` override the job's own."""
         return self._person(run_id, name, State.PENDING, actor, PLAYED, tuple(variables))
@@ -227,7 +237,7 @@ class Coordinator:
         feeders = progress.feeders(spec)
         return assignment.build(
             progress.head, spec, job, feeders, blobs=self._blobs, credentials=self._credentials,
-            resolve_secret=self._resolve_secret, extra=progress.given(spec.name),
+            resolve_secret=self._resolve_secret, extra=progress.given(spec.name), foreign=self._foreign,
         )  # fmt: skip
 
     def offered(self, after: int = -1, timeout: float = 0.0) -> int:
@@ -335,7 +345,10 @@ class Coordinator:
         job = ended(spec, before, result, trace, self._clock.now())
         again = not progress.canceled_by and tried_again(spec, job)
         self._release(progress, spec, job.id)
-        said = [events.JobFinished(job=job, will_retry=again), *outcomes(progress.head, spec, job, will_retry=again)]
+        said = [
+            events.JobFinished(job=job, will_retry=again),
+            *outcomes(progress.head, spec, job, assignment.named_by_address(spec, job, self._blobs), will_retry=again),
+        ]
         self._commit(progress, said, lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor)
 
     def _release(self, progress: Progress, spec: JobSpec, job_id: str) -> None:
@@ -385,7 +398,8 @@ class Coordinator:
             lost: list[str] = []
             for progress in self._runs:
                 for job in progress.held():
-                    self._groups_again(progress, job)
+                    if (group := progress.specs[job.name].resource_group) is not None:
+                        self._groups.take((progress.head.project, group), job.id)
                     if progress.specs[job.name].trigger is not None:
                         self._leases.hold_without_end(progress.id, job)
                         continue
@@ -404,11 +418,6 @@ class Coordinator:
                     self._append(progress, ending, self._options.actor)
                 self._end_bridges(progress)
             return self.open_runs()
-
-    def _groups_again(self, progress: Progress, job: JobRun) -> None:
-        group = progress.specs[job.name].resource_group
-        if group is not None:
-            self._groups.take((progress.head.project, group), job.id)
 
     def _requeue(self, progress: Progress) -> None:
         for name, state in progress.board.states().items():

@@ -28,25 +28,6 @@ _PORTS: Final = {"https": 443, "http": 80}
 _PROXY_NAMES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 _BYPASS: Final = ("NO_PROXY", "no_proxy")
 _HERE: Final = ("localhost", "127.0.0.1", "::1")
-_NAMED_BY: Final[Mapping[str, tuple[str, ...]]] = {
-    "python": ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"),
-    "javascript": ("NPM_CONFIG_REGISTRY", "npm_config_registry", "YARN_NPM_REGISTRY_SERVER"),
-    "go": ("GOPROXY",),
-}  # fmt: skip
-_PUBLIC: Final[Mapping[str, tuple[str, ...]]] = {
-    "python": ("registry.example:443", "registry.example:443"),
-    "javascript": ("registry.example:443", "registry.example:443"),
-    "go": ("registry.example:443", "registry.example:443"),
-    "rust": ("registry.example:443", "registry.example:443", "registry.example:443"),
-    "java": ("registry.example:443", "registry.example:443", "registry.example:443"),
-    "ruby": ("registry.example:443", "registry.example:443"),
-    "php": ("registry.example:443",),
-    "dotnet": ("registry.example:443",),
-    "debian": ("registry.example:80", "registry.example:443", "registry.example:80", "registry.example:443"),
-    "ubuntu": ("registry.example:80", "registry.example:80", "registry.example:80"),
-    "alpine": ("registry.example:443", "registry.example:80"),
-}
-"""Where the tools of each language look when nobody tells them otherwise."""
 
 
 class NetworkPolicy(StrEnum):
@@ -136,16 +117,10 @@ def on_loopback(where: str) -> bool:
         return False
 
 
-def registries(environ: Mapping[str, str]) -> Network:
-    """The places of the package registries as the machine's own variables name them; else those that tools know."""
-    reached: dict[str, None] = {}
-    for language, places in _PUBLIC.items():
-        values = [environ[name] for name in _NAMED_BY.get(language, ()) if environ.get(name)]
-        # `UV_INDEX` may hold several, each perhaps with a name: `internal=https://…`.
-        words = [word for one in values for word in re.split(r"[\s,|]+", one)]
-        urls = [word.rpartition("=")[2] if "=http" in word else word for word in words]
-        reached |= dict.fromkeys([one for one in map(place_of, urls) if one is not None] or places)
-    return Network(policy=NetworkPolicy.REGISTRIES, places=tuple(reached))
+def registries(addresses: Iterable[str]) -> Network:
+    """The network of jobs that reach the package registries at these addresses, and nothing else."""
+    places = dict.fromkeys(one for one in map(place_of, addresses) if one is not None)
+    return Network(policy=NetworkPolicy.REGISTRIES, places=tuple(places))
 
 
 def told(network: Network, environment: Mapping[str, str], aliases: Iterable[str] = ()) -> dict[str, str]:

@@ -6,6 +6,7 @@ for. It carries nothing of it out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -56,11 +57,15 @@ def tried_again(spec: JobSpec, job: JobRun) -> bool:
     )
 
 
-def outcomes(run: Run, spec: JobSpec, job: JobRun, *, will_retry: bool) -> tuple[object, ...]:
-    """The events that follow at once; none where another attempt does."""
+def outcomes(
+    run: Run, spec: JobSpec, job: JobRun, reported: Mapping[str, str], *, will_retry: bool
+) -> tuple[object, ...]:
+    """The events that follow at once; none where another attempt does. `reported` are its dotenv reports' variables."""
     if will_retry:
         return ()
-    found: list[object] = list(used(run, spec, job))
+    found: list[object] = list(used(run, spec, job, reported))
     if spec.release is not None and job.state is State.SUCCESS:
         found.append(events.ReleaseAsked(job=spec.name))
+    if spec.pages is not None and job.state is State.SUCCESS:
+        found.append(events.PagesAsked(job=spec.name))
     return tuple(found)

@@ -6,7 +6,7 @@ environments that releases are promoted to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,6 +16,7 @@ from aegis.core import events
 from aegis.core.events import Record
 from aegis.core.plan import JobSpec
 from aegis.core.types import JobRun, Run, State
+from aegis.execution.environment import expand
 
 
 class PlaceState(StrEnum):
@@ -47,12 +48,16 @@ class Place:
     reason: str = ""
 
 
-def used(run: Run, spec: JobSpec, job: JobRun) -> tuple[events.EnvironmentUsed, ...]:
-    """What the end of a job's last attempt means for its environment."""
+def used(
+    run: Run, spec: JobSpec, job: JobRun, reported: Mapping[str, str] | None = None
+) -> tuple[events.EnvironmentUsed, ...]:
+    """What the end of a job's last attempt means for its environment, whose address may name what it `reported`."""
     if spec.environment is None:
         return ()
-    ok = job.state is State.SUCCESS
-    return (events.EnvironmentUsed(environment=spec.environment, job=spec.name, ref=run.ref, commit=run.commit, ok=ok),)
+    ok, place = job.state is State.SUCCESS, spec.environment
+    if place.url and reported:
+        place = replace(place, url=expand(place.url, reported))
+    return (events.EnvironmentUsed(environment=place, job=spec.name, ref=run.ref, commit=run.commit, ok=ok),)
 
 
 class Places:
@@ -87,6 +92,19 @@ class Places:
                 place = _stopped(known, data, record.recorded_at)
             else:
                 place = _used(known or Place(project=key[0], name=key[1]), data, record, new=known is None)
+        elif isinstance(data, events.EnvironmentRemoved):
+            self._known.pop((record.project, data.name), None)
+            return
+        elif isinstance(data, events.EnvironmentMade):
+            key = (record.project, data.name)
+            place = Place(
+                project=key[0],
+                name=key[1],
+                url=data.url,
+                tier=data.tier,
+                since=record.recorded_at,
+                reason="made by hand",
+            )
         elif isinstance(data, events.EnvironmentStopping):
             key = (record.project, data.name)
             known = self._known.get(key)

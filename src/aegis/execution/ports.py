@@ -138,7 +138,11 @@ class Workspaces(Protocol):
     """Work trees. A tree is as fresh as a clone: nothing of another job is in it, and it can be thrown away."""
 
     def prepare(self, request: WorkspaceRequest) -> WorkspaceReady:
-        """Fill `destination`. `NotFound` for an unknown project or commit, `ExternalError` when Git fails."""
+        """Fill `destination`, which is empty or was called untouched. `NotFound` for an unknown project or commit, `ExternalError` when Git fails."""
+        ...
+
+    def untouched(self, destination: Path) -> bool:
+        """Whether a tree is exactly as `prepare` left it, so that another job may have it: `prepare` is called for it again."""
         ...
 
     def files(self, request: WorkspaceRequest) -> Mapping[str, str]:
@@ -385,6 +389,10 @@ class Executor(Protocol):
 
     def place(self, root: Path, project: str) -> Place:
         """The paths of a job under the outside directory `root`."""
+        ...
+
+    async def warm(self) -> None:
+        """Do ahead what the first sandbox would wait for. It may be left out, and what fails here fails again then."""
         ...
 
     async def prepare(self, request: SandboxRequest) -> Sandbox:

@@ -25,6 +25,7 @@ from aegis.execution.status import Board, Step
 Steps = tuple[Step, ...]
 RETRIED: Final = "retried"
 PLAYED: Final = "played"
+RESUMED: Final = "resumed"
 BRIDGE: Final = Runner(name=TRIGGER, isolation="none")
 """Who is written down as the runner of a job that starts another pipeline."""
 
@@ -164,8 +165,8 @@ class Progress:
         return self._queued(self.board.change(job.name, job.state, allow_failure=job.allow_failure), at)
 
     def _next_attempt(self, name: str, at: datetime) -> None:
-        job = self.job(name)
-        self._attempts.setdefault(name, []).append(self._jobs[name])
+        job = self._jobs[name]  # as it ended: the board still has the state of before
+        self._attempts.setdefault(name, []).append(job)
         self._jobs[name] = self._attempt(self.specs[name], job.attempt + 1, at)
 
     def retry(self, name: str, at: datetime, *, in_turn: bool = False) -> Steps:
@@ -182,12 +183,26 @@ class Progress:
             return self.cancel_job(data.name, at)
         if data.reason == RETRIED:
             return self.retry(data.name, at, in_turn=data.state is State.CREATED)
+        if data.reason == RESUMED:
+            return self.resume(data.name, at)
         if data.reason == PLAYED:
             steps = self.play(data.name, at)
             if data.variables:
                 self._given[data.name] = data.variables
             return steps
         return ()
+
+    def resume(self, name: str, at: datetime) -> Steps:
+        """The pipeline that a trigger started goes on: the same attempt runs again; `Conflict` for one that has not ended."""
+        job = self.job(name)
+        if not job.state.finished:
+            raise Conflict("job-not-finished", f"job {name!r} is {job.state}; it waits for its pipeline already")
+        steps = self._reopened(name, at)
+        self._jobs[name] = replace(
+            job, state=State.RUNNING, finished_at=None, exit_code=None, failure_reason=None, message=""
+        )
+        more = self.board.change(name, State.RUNNING)
+        return (*(step for step in steps if step.name != name), *self._queued(more, at))
 
     def play(self, name: str, at: datetime) -> Steps:
         """A person starts a manual or delayed job; `Conflict` for any other."""

@@ -85,6 +85,16 @@ class Dependency:
     archive: StoredFile
     id: str = ""
     attempt: int = 1
+    run: str = ""
+    """The run it belongs to; empty: the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignJob:
+    """A job of another pipeline, with the run that it belongs to."""
+
+    run: str
+    job: JobRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,4 +120,5 @@ def _member_name(data: bytes) -> str:
         texts.append(text.decode("latin-1"))
     name = texts[1] or texts[0]
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
-    return "/".join(parts)[:500]
+    path = "/".join(parts)[:500]
+    return "".join(one if one.isprintable() else "-" for one in path)

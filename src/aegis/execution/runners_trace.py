@@ -12,10 +12,12 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
 from aegis.core.errors import UserError
+from aegis.core.spent import JobStep
 
 PIECE_LIMIT: Final = 1024 * 1024
 """The largest piece that a runner sends."""
@@ -24,6 +26,14 @@ TRACE_LIMIT: Final = 512 * 1024 * 1024
 """The longest log that is kept of a remote job."""
 _RANGE: Final = re.compile(r"(\d{1,15})-(\d{1,15})?")
 _CHECKSUM: Final = re.compile(r"crc32:([0-9a-f]{1,8})")
+_MARK: Final = re.compile(rb"section_(start|end):(\d{1,11}):([a-z_]{1,40})[\r\[]")
+_MARK_LONGEST: Final = 80
+_SECTIONS: Final = frozenset({
+    "prepare_executor", "prepare_script", "get_sources", "restore_cache", "download_artifacts", "step_script", "build_script",
+    "after_script", "archive_cache", "archive_cache_on_failure", "upload_artifacts_on_success", "upload_artifacts_on_failure",
+    "upload_artifacts", "cleanup_file_variables",
+})  # fmt: skip
+"""The runner's own sections (`common/build.go`, `shells/abstract.go`); a script may make others, which are its own business."""
 RESENDS: Final = 2
 """How often a log that does not match its checksum is asked for again before it is taken as it is."""
 
@@ -65,6 +75,32 @@ def output_of(said: object) -> Output:
         checksum=int(match[1], 16) if match else None,
         size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
     )
+
+
+def sections(chunks: Iterable[bytes]) -> tuple[JobStep, ...]:
+    """The runner's own sections in a log, in their order; whole seconds, as it writes them.
+
+    A mark within another of the runner's sections counts for nothing: that is what its script printed.
+    """
+    found: list[JobStep] = []
+    open_: tuple[str, int] | None = None
+    rest = b""
+    for chunk in chunks:
+        data = rest + chunk
+        end = 0
+        for match in _MARK.finditer(data):
+            end = match.end()
+            kind, at, name = match[1], int(match[2]), match[3].decode()
+            if name not in _SECTIONS:
+                continue
+            if kind == b"start" and open_ is None:
+                open_ = (name, at)
+            elif kind == b"end" and open_ is not None and open_[0] == name:
+                begun = datetime.fromtimestamp(open_[1], UTC)
+                found.append(JobStep(name=name, started_at=begun, seconds=float(max(at - open_[1], 0))))
+                open_ = None
+        rest = data[max(end, len(data) - _MARK_LONGEST) :]
+    return tuple(found)
 
 
 def crc32(chunks: Iterable[bytes]) -> int:

@@ -16,7 +16,7 @@ from aegis.core.plan import ArtifactSpec, CacheSpec
 from aegis.core.ports import Blobs, Clock
 from aegis.core.types import StoredFile
 from aegis.execution import cache, parcel, stored, zip_face
-from aegis.execution.archive import choose, open_file, shown, walk
+from aegis.execution.archive import choose, one_name, open_file, shown, walk
 from aegis.execution.environment import expand
 from aegis.execution.ports import CacheEntry
 from aegis.execution.runners import Dependency
@@ -25,7 +25,6 @@ from aegis.execution.sealed import SealedNotes
 Lines = list[str]
 CACHE_LIMIT: Final = 8 * 1024 * 1024 * 1024
 """Bytes of a work tree that a cache may hold; a file with holes counts with what it says."""
-_NAME_SIZE: Final = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +147,7 @@ def collect(
         if found.files:
             _check_size(work, found.files, limit)
             digest, size = _packed(work, found.files, blobs)
-            name = _archive_name(expand(spec.name, variables)) if spec.name else "artifacts"
+            name = one_name(expand(spec.name, variables)) if spec.name else "artifacts"
             kept.append(StoredFile(name=f"{name}.zip", kind="archive", digest=digest, size=size))
             lines.append(f"Uploaded artifacts: {len(found.files)} files, {size} bytes, {digest}.")
         else:
@@ -163,12 +162,6 @@ def collect(
             kept.append(StoredFile(name=name, kind=kind, digest=digest, size=size))
             lines.append(f"Uploaded {kind} report {shown(name)}: {size} bytes.")
     return tuple(kept), lines
-
-
-def _archive_name(wanted: str) -> str:
-    """A name that is one and stays in one line, wherever the archive is put."""
-    name = "".join(one if one.isprintable() and one not in '/\\"' else "-" for one in wanted)
-    return name[:_NAME_SIZE].strip(". ") or "artifacts"
 
 
 def _check_size(work: Path, files: Sequence[str], limit: int) -> None:

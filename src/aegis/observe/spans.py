@@ -230,7 +230,7 @@ def phase(section: str) -> str:
     """The phase of a job that a section belongs to: `queue`, `prepare`, `script`, `after_script` or `upload`."""
     if section in {"queue", "after_script"}:
         return section
-    if section in {"step_script", "build_script"} or section.startswith("step_"):
+    if section == "build_script" or section.startswith("step_"):
         return "script"
     return "upload" if section.startswith(("archive_", "upload_")) else "prepare"
 

@@ -73,7 +73,7 @@ def read(document: Mapping[str, Any]) -> tuple[Waterfall, ...]:
     """The runs of a document; `UserError` where it is no trace of a pipeline."""
     try:
         return tuple(_run(one) for one in document["resourceSpans"])
-    except (KeyError, TypeError, ValueError, StopIteration) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             "not-a-trace", f"that is no trace of a pipeline: {error}", hint="aegis trace RUN --otlp FILE"
         ) from error
@@ -81,7 +81,9 @@ def read(document: Mapping[str, Any]) -> tuple[Waterfall, ...]:
 
 def _run(resource: Mapping[str, Any]) -> Waterfall:
     spans = [span for scope in resource["scopeSpans"] for span in scope["spans"]]
-    root = next(span for span in spans if not span.get("parentSpanId"))
+    root = next((span for span in spans if not span.get("parentSpanId")), None)
+    if root is None:
+        raise ValueError("it has no span that all others belong to")
     begun, known = int(root["startTimeUnixNano"]), _values(root["attributes"])
     children: dict[str, list[Mapping[str, Any]]] = {}
     for span in spans:

@@ -172,9 +172,7 @@ def _when(rule: Map) -> str:
 def unsupported(definition: Definition) -> tuple[str, ...]:
     """The job's keywords that have no effect here."""
     found = [word for word in NOT_CARRIED_OUT.intersection(definition.values) if _uses(definition.get(word))]
-    if definition.name == "pages" and definition.get("pages") is None:
-        found.append("pages")
-    if graph.foreign(definition.get("needs")):
+    if graph.mirrors(definition.get("needs")):
         found.append("needs")
     for word, part in PARTS_NOT_CARRIED_OUT:
         whole = definition.values.get(word)

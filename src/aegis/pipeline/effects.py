@@ -97,6 +97,9 @@ def release(definition: Definition) -> ReleaseSpec | None:
     )
 
 
+DAY: Final = 86400
+
+
 def pages(definition: Definition, expansion: Expansion) -> PagesSpec | None:
     """Whether the job's archive becomes the project's pages: it says so, or it is the job named `pages`."""
     node = definition.get("pages")
@@ -105,11 +108,13 @@ def pages(definition: Definition, expansion: Expansion) -> PagesSpec | None:
         return None
     if isinstance(node, Map):
         written = _texts(plain(node), expansion)
-        expire = written.get("expire_in")
+        prefix, expire = str(written.get("path_prefix") or ""), written.get("expire_in")
+        # A deployment beside the main one goes after a day, where nothing else is said.
+        lasts = DAY if expire is None and prefix else None
         return PagesSpec(
             publish=str(written.get("publish") or older or "public"),
-            path_prefix=str(written.get("path_prefix") or ""),
-            expire_in=durations.seconds(expire) if isinstance(expire, str) and expire != "never" else None,
+            path_prefix=prefix,
+            expire_in=durations.seconds(expire) if isinstance(expire, str) and expire != "never" else lasts,
         )
     if (isinstance(node, Scalar) and node.value is True) or definition.name == "pages":
         return PagesSpec(publish=expansion.text(older) if older else "public")

@@ -51,11 +51,10 @@ def is_foreign(node: Map) -> bool:
     return node.has("pipeline") or node.has("project")
 
 
-def foreign(node: Node | None) -> bool:
-    """Whether an entry of `needs` leads out of this pipeline."""
-    if isinstance(node, Map):
-        return True
-    return isinstance(node, Seq) and any(isinstance(one, Map) and is_foreign(one) for one in node.items)
+def mirrors(node: Node | None) -> bool:
+    """Whether an entry of `needs` asks for another pipeline's state, which no job of it stands for."""
+    entries = [node] if isinstance(node, Map) else node.items if isinstance(node, Seq) else ()
+    return any(isinstance(one, Map) and is_foreign(one) and not one.has("job") for one in entries)
 
 
 def _edge(node: Map) -> Edge:

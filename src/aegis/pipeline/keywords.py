@@ -297,7 +297,7 @@ BRIDGE: Final = frozenset(
 """What a job may have that starts another pipeline instead of running a script."""
 
 NOT_CARRIED_OUT: Final = frozenset(
-    {"dast_configuration", "identity", "inputs", "pages", "publish"}
+    {"dast_configuration", "identity", "inputs"}
 )  # fmt: skip
 """Understood, but without effect here; each use is a warning and stands in `Plan.unsupported`."""
 

@@ -43,6 +43,14 @@ def provenance(attestations: tuple[dict[str, Any], ...], publisher: str) -> byte
     return codec.encode({"version": 1, "attestation_bundles": [bundle]})
 
 
+def with_own(known: bytes | None, attestation: dict[str, Any], publisher: str) -> bytes:
+    """A provenance object with one more attestation, made here, beside those that a file came with."""
+    own = json.loads(provenance((attestation,), publisher))
+    if known is not None:
+        own["attestation_bundles"] = [*json.loads(known)["attestation_bundles"], *own["attestation_bundles"]]
+    return codec.encode(own)
+
+
 def _checked(one: Any, filename: str, digest: str) -> str:
     if not isinstance(one, dict) or one.get("version") != 1:
         raise _invalid("an attestation is an object of version 1")

@@ -23,7 +23,7 @@ from packaging.version import InvalidVersion, Version
 from aegis.core.errors import Conflict, Denied, ExternalError, NotFound, UserError
 from aegis.core.ports import Blobs, Clock
 from aegis.registry import simple
-from aegis.registry.attestations import provenance, read_attestations
+from aegis.registry.attestations import provenance, read_attestations, with_own
 from aegis.registry.distribution import Content, PackageFacts, file_name_facts, read_distribution
 from aegis.registry.options import RegistryOptions
 from aegis.registry.package_mirror import MirroredFile, PackageMirror
@@ -67,12 +67,21 @@ class PackageIndexes:
             raise NotFound("index-unknown", f"there is no index {name[:80]!r}")
         return PackageIndex(self, name, actor, actions)
 
-    def release(self, source: str, target: str, filename: str, *, actor: str) -> PackageFile:
-        """Let a file out of one index into another. Idempotent; `NotFound`, `Conflict` as `IndexStore.add`."""
+    def release(
+        self, source: str, target: str, filename: str, *, actor: str, attestation: dict[str, Any] | None = None
+    ) -> PackageFile:
+        """Let a file out of one index into another, with an attestation of ours where one was made.
+
+        Idempotent; `NotFound`, `Conflict` as `IndexStore.add`.
+        """
         found = self.store.file(source, filename)
         if found is None:
             raise NotFound("file-unknown", f"{source} has no file {filename[:120]}")
-        self.store.add(target, replace(found, uploaded_by=actor))
+        proven = found.provenance_digest
+        if attestation is not None:
+            known = self.blobs.get(proven) if proven else None
+            proven = self.blobs.put(with_own(known, attestation, actor))
+        self.store.add(target, replace(found, uploaded_by=actor, provenance_digest=proven))
         return found
 
 

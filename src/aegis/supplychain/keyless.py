@@ -16,6 +16,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from aegis.core.ids import sha256
 from aegis.supplychain.options import KeylessRule
-from aegis.supplychain.signing import Claim
+from aegis.supplychain.signing import Claim, statement_claim
 
 BUNDLE: Final = "dev.sigstore.cosign/bundle"
 CERTIFICATE: Final = "dev.sigstore.cosign/certificate"
@@ -53,7 +54,7 @@ class KeylessAuthority:
         try:
             certificate, chain = _certificates(claim.annotations)
             self._signed(claim, certificate)
-            at = self._logged(claim, certificate)
+            at = logged(claim, certificate, self._log)
             issuer = self._issued(certificate, chain, at)
             self._named(certificate)
             if self._certificate_log is not None:
@@ -77,28 +78,11 @@ class KeylessAuthority:
             raise TypeError("its certificate's key is not of an elliptic curve")
         key.verify(base64.b64decode(claim.signature, validate=True), claim.data, ec.ECDSA(hashes.SHA256()))
 
-    def _logged(self, claim: Claim, certificate: x509.Certificate) -> datetime:
-        """When the log took it."""
-        bundle = json.loads(claim.annotations.get(BUNDLE) or "null")
-        if not isinstance(bundle, dict):
-            raise ValueError("no transparency log vouches for it")  # noqa: TRY004 - one way of saying what is wrong
-        entry = bundle["Payload"]
-        promise = base64.b64decode(bundle["SignedEntryTimestamp"], validate=True)
-        try:
-            self._log.verify(promise, canonical(entry), ec.ECDSA(hashes.SHA256()))
-        except InvalidSignature:
-            raise ValueError("the promise of the transparency log is not signed with the declared key") from None
-        if entry["logID"] != log_id(self._log):
-            raise ValueError("it is in another transparency log")
-        _about(json.loads(base64.b64decode(entry["body"], validate=True)), claim, certificate)
-        return datetime.fromtimestamp(int(entry["integratedTime"]), UTC)
-
     def _issued(
         self, certificate: x509.Certificate, chain: Iterable[x509.Certificate], at: datetime
     ) -> x509.Certificate:
         """The certificate's issuer, when a chain leads to an authority and all of it was valid at that time."""
-        if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
-            raise ValueError(f"its certificate was not valid when it was logged, at {at:%Y-%m-%d %H:%M:%S} UTC")
+        valid_at(certificate, at)
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         if ExtendedKeyUsageOID.CODE_SIGNING not in usages:
             raise ValueError("its certificate is not for signing code")
@@ -127,6 +111,29 @@ class KeylessAuthority:
             raise ValueError(
                 f"its certificate is for {', '.join(names)[:200] or 'nobody'}, not for {self._rule.identity}"
             )
+
+
+def logged(claim: Claim, certificate: x509.Certificate, log: ec.EllipticCurvePublicKey) -> datetime:
+    """When the log took it; `ValueError` where the log with this key does not vouch for this very signature."""
+    bundle = json.loads(claim.annotations.get(BUNDLE) or "null")
+    if not isinstance(bundle, dict):
+        raise ValueError("no transparency log vouches for it")  # noqa: TRY004 - one way of saying what is wrong
+    entry = bundle["Payload"]
+    promise = base64.b64decode(bundle["SignedEntryTimestamp"], validate=True)
+    try:
+        log.verify(promise, canonical(entry), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        raise ValueError("the promise of the transparency log is not signed with the declared key") from None
+    if entry["logID"] != log_id(log):
+        raise ValueError("it is in another transparency log")
+    _about(json.loads(base64.b64decode(entry["body"], validate=True)), claim, certificate)
+    return datetime.fromtimestamp(int(entry["integratedTime"]), UTC)
+
+
+def valid_at(certificate: x509.Certificate, at: datetime) -> None:
+    """`ValueError` unless the certificate was valid then."""
+    if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
+        raise ValueError(f"its certificate was not valid when it was logged, at {at:%Y-%m-%d %H:%M:%S} UTC")
 
 
 # -- what the log is given, and what is kept of its answer -------------------------------------------------
@@ -164,16 +171,54 @@ def log_id(key: ec.EllipticCurvePublicKey) -> str:
     return _hex(_der(key))
 
 
+def published(statement: bytes, claim: Claim, vouched: Mapping[str, str]) -> dict[str, Any]:
+    """The attestation of a file in the form that package indexes serve (PEP 740): one certificate, one entry of the log."""
+    bundle = json.loads(vouched[BUNDLE])
+    entry, certificate = bundle["Payload"], x509.load_pem_x509_certificate(vouched[CERTIFICATE].encode())
+    body = json.loads(base64.b64decode(entry["body"]))
+    logged_as = {
+        "logIndex": str(entry["logIndex"]),
+        "logId": {"keyId": _base64(bytes.fromhex(entry["logID"]))},
+        "kindVersion": {"kind": body["kind"], "version": body["apiVersion"]},
+        "integratedTime": str(entry["integratedTime"]),
+        "inclusionPromise": {"signedEntryTimestamp": bundle["SignedEntryTimestamp"]},
+        "canonicalizedBody": entry["body"],
+    }
+    material = {
+        "certificate": _base64(certificate.public_bytes(serialization.Encoding.DER)), "transparency_entries": [logged_as],
+    }  # fmt: skip
+    envelope = {"statement": _base64(statement), "signature": claim.signature}
+    return {"version": 1, "verification_material": material, "envelope": envelope}
+
+
+def claim_of(attestation: Mapping[str, Any]) -> Claim:
+    """The claim of such an attestation; `ValueError`, `KeyError` or `TypeError` where it cannot be read."""
+    material, envelope = attestation["verification_material"], attestation["envelope"]
+    certificate = x509.load_der_x509_certificate(base64.b64decode(material["certificate"], validate=True))
+    marked = {CERTIFICATE: certificate.public_bytes(serialization.Encoding.PEM).decode()}
+    for entry in material["transparency_entries"][:1]:
+        payload = {
+            "body": entry["canonicalizedBody"], "integratedTime": int(entry["integratedTime"]),
+            "logIndex": int(entry["logIndex"]), "logID": base64.b64decode(entry["logId"]["keyId"]).hex(),
+        }  # fmt: skip
+        promise = entry["inclusionPromise"]["signedEntryTimestamp"]
+        marked[BUNDLE] = json.dumps({"SignedEntryTimestamp": promise, "Payload": payload})
+    statement = base64.b64decode(envelope["statement"], validate=True)
+    return replace(statement_claim(statement, str(envelope["signature"])), annotations=marked)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
 def _about(body: Mapping[str, Any], claim: Claim, certificate: x509.Certificate) -> None:
     """`ValueError` when the logged entry is about another signature, content or certificate."""
     spec = body["spec"]
     if claim.envelope is not None:
-        signed = spec["signatures"]
-        right = (
-            body["kind"] == "dsse"
-            and len(signed) == 1
-            and spec["envelopeHash"] == {"algorithm": "sha256", "value": _hex(claim.envelope)}
-        )
+        # Of the envelope the payload and the signature over its type and itself count; its JSON may be written otherwise.
+        payload = base64.b64decode(json.loads(claim.envelope)["payload"], validate=True)
+        signed, named = spec["signatures"], {"algorithm": "sha256", "value": _hex(payload)}
+        right = body["kind"] == "dsse" and len(signed) == 1 and spec["payloadHash"] == named
         signature, verifier = signed[0]["signature"], signed[0]["verifier"]
     else:
         hashed = spec["data"]["hash"]

@@ -1,9 +1,9 @@
 """Who published a file, by the attestations that its index serves beside it (PEP 740). Pure.
 
 Checked: the statement names this file's digest; its signature is that of the certificate's key; the certificate is that of the
-publisher whom the index names, where that is GitHub's or GitLab's; and, where authorities are given, that one of
-them issued it. Not checked: the transparency log, revocation, and whether the certificate was valid when it signed (it lives
-for minutes, and only the log knows when that was). Without authorities, whoever runs the index could have made all of it.
+publisher whom the index names, where that is GitHub's or GitLab's; where authorities are given, that one of them issued
+it; and, where the key of a transparency log is given, that this log promised to hold the signature, and that the certificate was valid
+then (it lives for minutes). Not checked: revocation. Without authorities, whoever runs the index could have made all of it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from aegis.core.types import Finding, Severity
+from aegis.supplychain import keyless
 from aegis.supplychain.packages import Package
 from aegis.supplychain.scan import TOOL, Vulnerability
-from aegis.supplychain.signing import pae
+from aegis.supplychain.signing import Authority, pae
 
 INVALID: Final = "provenance-invalid"
 Policy = Literal["off", "warn", "block"]
@@ -50,8 +51,9 @@ def authorities(pem: bytes) -> tuple[x509.Certificate, ...]:
 
 
 def check(
-    package: Package, filename: str, digest: str, provenance: bytes, trusted: tuple[x509.Certificate, ...] = ()
-) -> Published:
+    package: Package, filename: str, digest: str, provenance: bytes, trusted: tuple[x509.Certificate, ...] = (),
+    log: ec.EllipticCurvePublicKey | None = None,
+) -> Published:  # fmt: skip
     """What the provenance object says of the file with this digest. Never an exception: what cannot be read is a problem."""
     publisher, identified = "", True
     try:
@@ -65,6 +67,8 @@ def check(
                 raise ValueError("it holds no attestation")  # noqa: TRY301 - as above
             for one in bundle["attestations"]:
                 identified &= _attestation(one, digest, said, trusted)
+                if log is not None:
+                    _logged(one, log)
     except (ValueError, KeyError, TypeError, AttributeError, InvalidSignature, binascii.Error) as error:
         why = (
             "the signature is not that of the certificate's key" if isinstance(error, InvalidSignature) else str(error)
@@ -110,6 +114,29 @@ def _attestation(one: Any, digest: str, publisher: Any, trusted: tuple[x509.Cert
     if trusted and not any(_issued(certificate, authority) for authority in trusted):
         raise ValueError("none of the given authorities issued its certificate")
     return _identified(certificate, publisher)
+
+
+def _logged(one: Any, log: ec.EllipticCurvePublicKey) -> None:
+    claim = keyless.claim_of(one)
+    certificate = x509.load_pem_x509_certificate(claim.annotations[keyless.CERTIFICATE].encode())
+    keyless.valid_at(certificate, keyless.logged(claim, certificate, log))
+
+
+def verified(provenance: bytes, digest: str, authority: Authority) -> str:
+    """Why no attestation in a provenance object is about this digest and vouched for by `authority`; empty where one is."""
+    why = "it has no attestation"
+    try:
+        for bundle in json.loads(provenance)["attestation_bundles"]:
+            for one in bundle["attestations"]:
+                claim = keyless.claim_of(one)
+                subjects = json.loads(base64.b64decode(one["envelope"]["statement"]))["subject"]
+                about = any(f"sha256:{each['digest'].get('sha256')}" == digest for each in subjects)
+                why = authority.refuses(claim) if about else "its statement is about another file"
+                if not why:
+                    return ""
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+        return str(error)[:300] or type(error).__name__
+    return why
 
 
 def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

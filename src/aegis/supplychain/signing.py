@@ -217,23 +217,33 @@ def attest_image(subject: Subject, statements: tuple[bytes, ...], credential: Cr
     """Attestations of an image: in-toto statements (JSON), each in a signed envelope."""
     layers: list[tuple[dict[str, Any], bytes]] = []
     for statement in statements:
-        envelope, signature = _enveloped(IN_TOTO, statement, credential)
+        claim, vouched = sign_statement(statement, credential)
+        envelope = claim.envelope or b""
         predicate = str(_json(statement).get("predicateType", ""))
-        claim = Claim(data=pae(IN_TOTO, statement), signature=signature, envelope=envelope)
-        marks = {SIGNATURE_ANNOTATION: "", PREDICATE_ANNOTATION: predicate, **credential.marks(claim)}
+        marks = {SIGNATURE_ANNOTATION: "", PREDICATE_ANNOTATION: predicate, **vouched}
         layers.append((_descriptor(DSSE, envelope) | {"annotations": marks}, envelope))
     return _pushable(attestation_tag(subject.digest), ATTESTATION_ARTIFACT, subject, tuple(layers))
 
 
-def _enveloped(payload_type: str, payload: bytes, credential: Credential) -> tuple[bytes, str]:
-    """A DSSE envelope (JSON) around `payload`, and the one signature in it."""
-    signature = base64.b64encode(credential.sign(pae(payload_type, payload))).decode()
+def sign_statement(statement: bytes, credential: Credential) -> tuple[Claim, Mapping[str, str]]:
+    """A signed in-toto statement, and what vouches for it."""
+    signature = base64.b64encode(credential.sign(pae(IN_TOTO, statement))).decode()
+    claim = statement_claim(statement, signature)
+    return claim, credential.marks(claim)
+
+
+def statement_claim(statement: bytes, signature: str) -> Claim:
+    """The claim of a signature over an in-toto statement, in an envelope of its own."""
+    return Claim(data=pae(IN_TOTO, statement), signature=signature, envelope=_envelope(IN_TOTO, statement, signature))
+
+
+def _envelope(payload_type: str, payload: bytes, signature: str) -> bytes:
     document = {
         "payload": base64.b64encode(payload).decode(),
         "payloadType": payload_type,
         "signatures": [{"keyid": "", "sig": signature}],
     }
-    return codec.encode(document), signature
+    return codec.encode(document)
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:

@@ -16,11 +16,14 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from aegis.core import codec
+from aegis.core.errors import ExternalError
 from aegis.delivery.views import Credentials, Stream
 from aegis.web.answers import SESSION_COOKIE, number
 
 KEEP_ALIVE_SECONDS: Final = 5.0
 BATCH: Final = 200
+RETRY_SECONDS: Final = 0.5
+"""After how long a ledger that could not be read is asked again."""
 
 
 class Bell:
@@ -81,7 +84,13 @@ def routes(stream: Stream, credentials: Credentials, bell: Bell) -> list[Route]:
         position = start
         yield b"retry: 1000\n\n"
         while not bell.ended and not await request.is_disconnected():
-            batch = await run_in_threadpool(stream.after, position, BATCH)
+            try:
+                batch = await run_in_threadpool(stream.after, position, BATCH)
+            except ExternalError as error:
+                # The answer has begun, so nothing else can be said; the ledger's database comes back, or the server ends.
+                yield f": {error.code}\n\n".encode()
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
             if not batch:
                 yield f": at {position}\n\n".encode()
                 await bell.wait(position)

@@ -87,15 +87,18 @@ def test_use_is_read_as_each_kind_tells_it(tmp_path: Path) -> None:
 
 def test_a_group_is_made_for_each_job_and_removed_after_it(tmp_path: Path) -> None:
     places = folders(tmp_path, "memory", "pids")
-    left = places["pids"] / "aegis-999999999"
+    left, foreign = places["pids"] / "aegis-jobs-999999999", places["pids"] / "aegis-1234567890"
+    foreign.mkdir()
     (left / "3").mkdir(parents=True)
     groups = ControlGroups(places, unified=False)
     assert not left.exists()
+    assert foreign.exists()
+    foreign.rmdir()
     assert groups.controllers == ("memory", "pids")
     group = groups.make(JobLimits(processes=0))
     assert group is not None
     assert group.entrances == [
-        str(places[name] / f"aegis-{os.getpid()}" / "1" / "cgroup.procs") for name in ("memory", "pids")
+        str(places[name] / f"aegis-jobs-{os.getpid()}" / "1" / "cgroup.procs") for name in ("memory", "pids")
     ]
     assert group.bounds_memory
     groups.give_back(group)

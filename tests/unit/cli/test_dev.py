@@ -16,7 +16,7 @@ import pytest
 from aegis.core.errors import UserError
 from aegis.projects import development
 from aegis.projects.ports import RunningService
-from support import fake_engine
+from support import fake_engine, terminal
 
 _PIPELINE = """
 unit:
@@ -218,3 +218,17 @@ def test_addresses_of_services_take_the_place_of_their_aliases() -> None:
     assert development.reached(values, running) == {"A": "x://127.0.0.1:49001/y", "B": "127.0.0.1"}
     names = ("registry.example:5000/group/pg:15", "redis", "a/b@sha256:12", "x:1")
     assert [development.alias_of(one) for one in names] == ["pg", "redis", "b", "x"]
+
+
+def test_an_interrupted_up_says_what_is_there_and_down_takes_it_away(tree: Path) -> None:
+    (tree / "pyproject.toml").write_text('[tool.aegis.dev]\nseeds = ["sleep 616"]\n')
+    before = _all(tree)
+    command = [sys.executable, "-m", "aegis", "dev", "up", "--without", "environment"]
+    session = terminal.run(command, [(b"sowing: sleep 616", b"\x03")], cwd=tree)
+    assert session.code == 130
+    assert (
+        b"interrupted; there is hooks, services by now. `aegis dev up` goes on, `aegis dev down` takes it"
+        in session.out
+    )
+    assert _dev(tree, "down")[0] == 0
+    assert _all(tree) == before

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from aegis.adapters.executor_namespace import isolation_available
+from aegis.bootstrap.history import Usual
 from aegis.cli import show
 from aegis.cli.columns import cut, padded, plain, width
 from aegis.cli.folded import FoldedLog
 from aegis.cli.screen import Going, Row, Sum, frame, remaining, spoken
+from aegis.core.plan import Plan
+from aegis.core.types import JobRun, Run, State
 from support import terminal
 
 _AEGIS = [sys.executable, "-m", "aegis"]
@@ -130,6 +137,70 @@ def test_a_terminal_that_became_narrower_is_drawn_over_where_its_lines_wrapped(
     capsys.readouterr()
     screen.draw([Row("z")], 10)
     assert capsys.readouterr().err.startswith("\r\x1b[4A"), "35 columns are four rows of ten, ten are one"
+
+
+class _Made:
+    """A run as the display sees it: every log is one line."""
+
+    id = "r"
+    attended = 0
+
+    def __init__(self) -> None:
+        self.executor = SimpleNamespace(isolation="namespaces")
+        self.terminal = threading.Lock()
+
+    def log_size(self, _: JobRun) -> int:
+        return 5
+
+    def log_piece(self, _: JobRun, offset: int, limit: int) -> bytes:
+        return b"line\n"[offset:][:limit]
+
+
+def test_a_thousand_jobs_are_not_a_thousand_drawings_and_a_shell_has_the_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(show.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(show.sys.stderr, "fileno", lambda: 99)
+    plan = Plan(id="p", source="push", commit="c", project="p/q", ref="main", jobs=(), stages=())
+    shown, made = show.Show(plan, show.Wish(live=True), Usual(tmp_path, "p/q")), _Made()
+    shown.begin(made)  # type: ignore[arg-type]
+    capsys.readouterr()
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    jobs = [JobRun(id=f"j{one}", name=f"j{one}", stage="test") for one in range(1000)]
+    drawn = []
+    for number in range(1000):
+        jobs[number] = replace(jobs[number], state=State.SUCCESS, started_at=at, finished_at=at)
+        if number + 1 < len(jobs):
+            jobs[number + 1] = replace(jobs[number + 1], state=State.RUNNING, started_at=at)
+        now[0] += 0.002
+        shown.see(
+            Run(
+                id="r",
+                project="p/q",
+                ref="main",
+                commit="c",
+                plan="",
+                change="",
+                source="push",
+                started_by="",
+                jobs=tuple(jobs),
+            )
+        )
+        drawn.append(capsys.readouterr().err)
+    frames = [one for one in drawn if one]
+    assert 10 <= len(frames) <= 21, "two seconds, at most ten in each"
+    assert "success" not in "".join(frames), "of so many jobs what went well is counted"
+    with made.terminal:
+        now[0] += 1
+        shown.line("waits")
+        assert capsys.readouterr().err == ""
+        made.attended = 1
+    now[0] += 1
+    shown.line("for it")
+    text = capsys.readouterr().err
+    assert text.startswith("waits")
+    assert "\x1b[1A" not in text, "what the shell left on the screen stays"
 
 
 def test_a_run_in_a_terminal_shows_its_jobs_and_ends_with_the_result(tmp_path: Path) -> None:

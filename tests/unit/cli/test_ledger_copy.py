@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +96,54 @@ def test_a_running_writer_keeps_the_copy_out(data: Path, postgres: Postgres) -> 
     with opened(data), pytest.raises(Conflict) as caught:
         copy(data, postgres.database())
     assert caught.value.code == "writer-taken"
+
+
+KILLED = """
+import os, signal, sys
+from aegis.adapters.ledger_postgres import writer as database
+from aegis.adapters.ledger_sqlite import writer as file
+from aegis.bootstrap import ledger_copy
+from pathlib import Path
+
+target, name, number, when, data, to = sys.argv[1:7]
+ledger_copy.PAGE = 10
+owner = {"database": database.PostgresRows, "file": file.SqliteRows, "copy": ledger_copy}[target]
+real, calls = getattr(owner, name), []
+
+def dying(*arguments, **named):
+    calls.append(1)
+    if len(calls) == int(number) and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    answer = real(*arguments, **named)
+    if len(calls) == int(number):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+setattr(owner, name, dying)
+ledger_copy.copy(Path(data), to)
+"""
+
+
+@pytest.mark.soak
+def test_a_copy_that_is_killed_anywhere_is_taken_up_and_loses_nothing(data: Path, postgres: Postgres) -> None:
+    was = SqliteLedgerReader(data / "ledger.sqlite").rows()
+
+    def killed(*arguments: object) -> None:
+        done = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+
+    address = postgres.database()
+    for number, when in ((1, "before"), (1, "after"), (2, "before"), (3, "after")):
+        killed("database", "commit", number, when, data, address)
+        assert address_of(data) == "", "the file counts until the copy was verified"
+    killed("copy", "keep_address", 1, "before", data, address)
+    assert address_of(data) == ""
+    assert (_run("copy", "--data", str(data), "--to", address)["copied"], address_of(data)) == (0, address)
+    with contextlib.closing(PostgresLedgerReader(address)) as reader:
+        assert reader.rows() == was
+    (data / "ledger.sqlite").unlink()
+    for number, when in ((1, "before"), (2, "after"), (2, "before")):
+        killed("file", "commit", number, when, data, "file")
+        assert address_of(data) == address, "the database counts until the copy was verified"
+    assert _run("copy", "--data", str(data), "--to", "file")["records"] == len(was)
+    assert SqliteLedgerReader(data / "ledger.sqlite").rows() == was

@@ -308,3 +308,12 @@ def test_watch_stops_what_runs_when_files_change_and_says_which(tree: Path) -> N
     assert "files have changed: stopping what runs" in text
     assert "\nchanged: tracked.txt\n" in text
     assert "a │ third\n" in text
+
+
+def test_a_shell_completes_the_names_of_jobs(tree: Path) -> None:
+    words = {"_AEGIS_COMPLETE": "bash_complete", "COMP_WORDS": "aegis run sh", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from aegis.cli.root import root; root(prog_name='aegis')"],
+        cwd=tree, env={**os.environ, **words}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "plain,shard 1/2\nplain,shard 2/2\n"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from aegis.core.ids import sha256
-from aegis.delivery.handlers.attestations import standing_on
+from aegis.delivery.handlers.attestations import bases_of, standing_on
 from aegis.registry.cleanup import decide
-from aegis.registry.manifest import IMAGE
+from aegis.registry.manifest import IMAGE, INDEX
 from aegis.registry.oci import ImageRepository
 from aegis.registry.options import CleanUpRule
 from support.registry_doors import TokenDoors
@@ -70,3 +70,21 @@ def test_what_a_job_says_of_its_base_is_not_believed_without_its_layers(doors: T
 def test_a_base_that_is_not_here_is_not_named(doors: TokenDoors, said: str) -> None:
     repository = doors.registry.repository("quarantine/shop/web", actor="test")
     assert standing_on(repository, push(repository, [b"one"], base=said)) == ""
+
+
+def test_the_bases_of_an_index_are_named_by_platform(doors: TokenDoors) -> None:
+    repository = doors.registry.repository("quarantine/shop/web", actor="test")
+    children, bases = [], {}
+    for architecture in ("amd64", "arm64", "riscv64"):
+        base = push(repository, [architecture.encode()])
+        image = push(repository, [architecture.encode(), b"own"], base=base if architecture != "riscv64" else "")
+        size = len(repository.manifest(image).body)
+        platform = {"os": "linux", "architecture": architecture}
+        children.append({"mediaType": IMAGE, "digest": image, "size": size, "platform": platform})
+        bases[f"base linux/{architecture}"] = f"oci:{base}"
+    body = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).encode()
+    index = repository.put_manifest("1.0.0", INDEX, body).digest
+    found = {one.name: one.uri for one in bases_of(repository, index)}
+    del bases["base linux/riscv64"]
+    assert found == bases
+    assert bases_of(repository, children[0]["digest"]) == ()

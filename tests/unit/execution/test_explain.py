@@ -6,6 +6,7 @@ import pytest
 
 from aegis.core.types import JobRun, State
 from aegis.execution.explain import causes_of, new_lines
+from aegis.execution.network import refusal
 
 
 def _failed(**more: object) -> JobRun:
@@ -16,6 +17,7 @@ def _failed(**more: object) -> JobRun:
     ("line", "code", "quoted"),
     [
         ("ModuleNotFoundError: No module named 'fastapi'", "module-missing", "fastapi"),
+        ("WARNING: network: " + refusal("a.example:443"), "network-policy", "a.example:443"),
         ("/builds/x.tmp/.step-1: line 5: poetry: command not found", "command-missing", "poetry"),
         ("FAILED tests/test_a.py::test_b - assert 1 == 2", "test-failed", "tests/test_a.py::test_b"),
         ("ERROR collecting tests/test_a.py", "test-collection", ""),

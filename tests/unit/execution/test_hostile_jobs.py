@@ -22,6 +22,7 @@ from aegis.core.plan import ArtifactSpec, CacheSpec
 from aegis.core.types import Run, State
 from aegis.execution import stored
 from aegis.execution.archive import ENTRIES_LIMIT, unpack
+from aegis.execution.ports import JobLimits
 from aegis.execution.supervise.places import remove
 from support.execution import Engine, Working, by_name, job
 
@@ -36,7 +37,19 @@ def cached(*keys: str, path: str = "out") -> tuple[CacheSpec, ...]:
     return tuple(CacheSpec(key=key, paths=(path,)) for key in keys)
 
 
-DEEP = 'python3 -c \'import os\nfor _ in range(3000): os.mkdir("d"); os.chdir("d")\''
+DEEP = 'python3 -c \'import os\nfor _ in range(1100): os.mkdir("d"); os.chdir("d")\''
+FORKS = """python3 - <<'X'
+import os, time
+made = 0
+try:
+    while made < 2000:
+        if not os.fork():
+            time.sleep(60)
+            os._exit(0)
+        made += 1
+except OSError as error:
+    print("stopped after", made)
+X"""
 KEYS = (
     "../../../etc/passwd", "/etc/passwd", "a\nb", "k" * 4096, "\u00e9", "e\u0301", ".", "..", "a/../../b", "a\0b", "",
     "--option", "$(touch x)", "`touch x`", "a;touch x",
@@ -67,6 +80,7 @@ JOBS = (
     job("swapped", "rm -rf .git; ln -s / .git; mkdir out; ln -s / out/r; touch out/ok", artifacts=ArtifactSpec(paths=("out/",), untracked=True)),
     job("nothing", "rm -rf /builds/shop/orders/* /builds/shop/orders/.git", artifacts=kept("../orders", "/etc", "out")),
     job("daemons", "(setsid sh -c 'trap \"\" TERM HUP INT; exec >/dev/null 2>&1 </dev/null; sleep 3600' &); nohup setsid sleep 3601 >/dev/null 2>&1 &"),
+    job("forks", FORKS),
     job("killer", "kill -9 1; kill -9 $PPID; true"),
     job("x" * 4000, "true"),
     job("../../../x\ny" + ESCAPE, "true"),
@@ -79,7 +93,8 @@ class Carried:
     def __init__(self, root: Path) -> None:
         self.engine = Engine(root, executor=NamespaceExecutor(grace=0.2))
         self.before = sleepers()
-        self.run: Run = self.engine.run(*JOBS, seconds=100)
+        bounded = {"limits": JobLimits(processes=200)}
+        self.run: Run = self.engine.run(*JOBS, seconds=100, supervisor=bounded)
         self.jobs = by_name(self.run)
         self.left = [path.name for path in (root / "jobs").iterdir()]
 
@@ -119,6 +134,10 @@ def test_each_ends_as_what_it_is_and_nothing_of_it_stays(carried: Carried) -> No
     assert failed == {"nul", "equals", "much", "long"}
     assert carried.left == []
     assert sleepers() <= carried.before
+
+
+def test_processes_are_bounded(carried: Carried) -> None:
+    assert "stopped after 1" in carried.log("forks"), "fewer than 200"
 
 
 def test_names_that_are_no_text_are_left_out_and_written_out(carried: Carried) -> None:
@@ -270,7 +289,7 @@ def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
     root, at = tmp_path / "tree", tmp_path / "tree"
     root.mkdir()
     handle = os.open(at, os.O_RDONLY)
-    for number in range(1300):
+    for number in range(1050):
         for name in ("d" * 100, "1.gone", "e"):
             os.mkdir(name, dir_fd=handle)
         os.symlink("/etc", "link", dir_fd=handle)

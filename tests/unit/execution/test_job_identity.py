@@ -101,7 +101,7 @@ def resolve(run: Run, reference: str) -> str:
     store.put(Reference("team/web/db", "value"), "below")
     store.put(Reference("team/webshop", "value"), "other")
     options = Options(branches=(ProtectedBranch(pattern="main"),))
-    return JobSecrets(cast("Any", store), lambda: options)(run, job("j", "true"), reference)
+    return JobSecrets(cast("Any", store), lambda: options, cast("Any", None))(run, job("j", "true"), reference)
 
 
 def test_a_job_of_a_protected_branch_gets_its_projects_secrets() -> None:

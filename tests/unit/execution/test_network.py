@@ -72,27 +72,18 @@ def test_loopback_is_known_by_its_name_and_addresses() -> None:
     assert not any(on_loopback(one) for one in ("127.0.0.1.example:80", "10.0.0.1:80", "[fd00::1]:80"))
 
 
-def test_without_settings_the_registries_are_those_that_tools_know() -> None:
-    found = registries({})
-    assert {"registry.example:443", "registry.example:443", "registry.example:443", "registry.example:80"} <= set(
-        found.places
-    )
-
-
-def test_the_machines_own_index_takes_the_place_of_its_languages_public_one() -> None:
+def test_the_places_of_registries_are_those_of_their_addresses() -> None:
     found = registries(
-        {
-            "PIP_INDEX_URL": "https://index.corp.example/simple",
-            "UV_INDEX": "inner=https://inner.corp.example:8443/simple https://third.corp.example/simple",
-            "GOPROXY": "https://go.corp.example,direct",
-        }
+        [
+            "https://index.corp.example/simple",
+            "https://inner.corp.example:8443/simple",
+            "http://apt.example/debian",
+            "file:///x",
+        ]
     )
-    assert {
-        "index.corp.example:443", "inner.corp.example:8443", "third.corp.example:443", "go.corp.example:443",
-    } <= set(found.places)  # fmt: skip
-    assert "registry.example:443" not in found.places
-    assert "registry.example:443" not in found.places
-    assert "registry.example:443" in found.places
+    assert found.policy is REGISTRIES
+    assert found.places == ("index.corp.example:443", "inner.corp.example:8443", "apt.example:80")
+    assert registries([]).places == ()
 
 
 def test_a_job_is_told_its_way_out_and_nothing_of_the_machines() -> None:

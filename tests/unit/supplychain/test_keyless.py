@@ -20,10 +20,22 @@ from aegis.adapters.egress_http import EgressRules, HttpEgress
 from aegis.adapters.sigstore_http import Sigstore as Client
 from aegis.core.errors import Denied, ExternalError
 from aegis.core.ids import sha256
-from aegis.supplychain.keyless import BUNDLE, CERTIFICATE, CHAIN, KeylessAuthority
+from aegis.registry.attestations import read_attestations, with_own
+from aegis.supplychain.keyless import BUNDLE, CERTIFICATE, CHAIN, KeylessAuthority, public_key, published
 from aegis.supplychain.options import KeylessRule
-from aegis.supplychain.signing import Pushable, Subject, attest_image, sign_image, verify_attestations, verify_image
-from support.sigstore_simulator import Sigstore, answered, sigstore
+from aegis.supplychain.packages import Package
+from aegis.supplychain.published import check
+from aegis.supplychain.published import verified as verified_file
+from aegis.supplychain.signing import (
+    Pushable,
+    Subject,
+    attest_image,
+    sign_image,
+    sign_statement,
+    verify_attestations,
+    verify_image,
+)
+from support.sigstore_simulator import PEM, Sigstore, answered, sigstore
 
 IMAGE = b'{"schemaVersion": 2}'
 SUBJECT = Subject(digest=sha256(IMAGE), size=len(IMAGE))
@@ -253,3 +265,29 @@ def test_a_certificate_for_another_key_is_refused(world: World) -> None:
     world.sigstore.given = lambda _key, *rest: given(other.public_key(), *rest)  # type: ignore[method-assign]
     with pytest.raises(ExternalError, match="for another key"):
         world.client().credential()
+
+
+def test_a_files_attestation_is_published_logged_and_verified_by_identity(world: World) -> None:
+    text = STATEMENT.replace(b"host/shop/orders", b"tiny-1.0.whl")
+    made = published(text, *sign_statement(text, world.client().credential()))
+    assert read_attestations(json.dumps([made]), "tiny-1.0.whl", SUBJECT.digest)
+    served = with_own(None, made, "aegis")
+    between = world.sigstore.between[0].public_bytes(PEM).decode()
+    rule = replace(world.rule, authorities=world.sigstore.authorities + between)
+    assert verified_file(served, SUBJECT.digest, KeylessAuthority(rule)) == ""
+    assert len(json.loads(with_own(served, made, "aegis"))["attestation_bundles"]) == 2
+    for digest, changed, why in (
+        (sha256(b"other"), rule, "another file"),
+        (SUBJECT.digest, replace(rule, identity="https://elsewhere.example.org"), "not for https://elsewhere"),
+        (SUBJECT.digest, replace(rule, log_key=Sigstore().log_key), "not signed with the declared key"),
+        (SUBJECT.digest, world.rule, "none of the declared authorities"),
+    ):
+        assert why in verified_file(served, digest, KeylessAuthority(changed))
+    package = Package(name="tiny", version="1.0", hashes=(SUBJECT.digest,))
+    assert check(package, "tiny-1.0.whl", SUBJECT.digest, served, (), public_key(world.sigstore.log_key)).problem == ""
+    other = check(package, "tiny-1.0.whl", SUBJECT.digest, served, (), public_key(Sigstore().log_key))
+    assert "not signed with the declared key" in other.problem
+    unlogged = json.loads(served)
+    unlogged["attestation_bundles"][0]["attestations"][0]["verification_material"]["transparency_entries"] = []
+    found = check(package, "x", SUBJECT.digest, json.dumps(unlogged).encode(), (), public_key(world.sigstore.log_key))
+    assert "no transparency log" in found.problem

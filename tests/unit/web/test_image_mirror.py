@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -254,3 +256,24 @@ def test_referrers_come_in_pages_and_only_from_the_source(world: World, monkeypa
 
     monkeypatch.setattr(mirror, "_ask", paged)
     assert listed(world, body) == {first, second}
+
+
+@pytest.mark.parametrize("sent", [0, 1, 70_000, 149_999])
+def test_a_source_whose_connection_is_cut_leaves_nothing_behind(world: World, sent: int) -> None:
+    data = b"x" * 150_000
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        there = f"127.0.0.1:{listener.getsockname()[1]}"
+
+        def cut() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data[:sent])
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        world.ours.egress = HttpEgress(EgressRules(private=frozenset({there})))
+        world.ours.mirrors["hub"] = ImageMirrorRule(url=f"http://{there}")
+        assert world.pull(f"blobs/{digest_of(data)}").status_code == 503
+        thread.join()
+    assert world.ours.blobs.size(digest_of(data)) is None

@@ -165,13 +165,16 @@ def test_a_hundred_clients_pull_at_once(client: httpx.Client, address: str) -> N
 # -- trouble ----------------------------------------------------------------------------------------------
 
 
-def test_a_chunk_whose_connection_is_cut_is_resumed_where_it_stands(client: httpx.Client, address: str) -> None:
+@pytest.mark.parametrize("sent", [0, 1, 65_536, 3 * 1024 * 1024 + 777, 5 * 1024 * 1024 - 1])
+def test_a_chunk_whose_connection_is_cut_is_resumed_where_it_stands(
+    client: httpx.Client, address: str, sent: int
+) -> None:
     data = os.urandom(5 * 1024 * 1024)
     location = client.post("/v2/shop/orders/blobs/uploads/").headers["Location"]
     host, port = address.split(":")
     with socket.create_connection((host, int(port))) as raw:
         head = f"PATCH {location} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {WRITER}\r\n"
-        raw.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data[: 3 * 1024 * 1024 + 777])
+        raw.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data[:sent])
     standing = client.get(location)  # waits for nothing: what is not there yet is sent again
     while True:
         at = int(standing.headers["Range"].partition("-")[2]) + 1

@@ -64,8 +64,9 @@ def connected(wanted: dict[str, Any]) -> None:
         raise StageError("relay of the network", os.strerror(error.errno or 0), str(error.errno)) from error
     body = b" ".join([",".join(there).encode(), wanted["rules"]])
     numbers = struct.pack(f"{len(opened) + 1}i", 1, *(one.fileno() for one in opened))
-    relay.sendmsg([b"%08d" % len(body)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
-    relay.sendall(body)
+    said = b"%08d" % len(body) + body
+    sent = relay.sendmsg([said], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
+    relay.sendall(said[sent:])
     for one in opened:
         one.close()
     _held.append(relay)

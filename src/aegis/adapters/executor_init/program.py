@@ -2,7 +2,7 @@
 
 Run as a program of its own (`python -I -S`), with nothing but the standard library. With the number of a socket as its
 argument it is the keeper: for each message with three descriptors (request, output, report) it forks a step and answers its
-process id. With `terminal` and a descriptor it is a shell for a person, whose request is read there. Without, it is one
+process id; the message may describe the ground that the step stands on (see `ground`). With `terminal` and a descriptor it is a shell for a person, whose request is read there. Without, it is one
 step, with the request on standard input. The request is one marshalled mapping (the same
 interpreter wrote it); what happened is told on the report: `used <seconds> <memory> <read> <written>`
 (bytes) and `exit <code>`, or `error <stage>: <text>` when the step could not be started.
@@ -20,6 +20,7 @@ import os
 import resource
 import sys
 
+from aegis.adapters.executor_init.ground import Grounds, step_onto
 from aegis.adapters.executor_init.network import accepts, connected, joined
 from aegis.adapters.executor_init.rights import become, first_to_go, limit, map_identity
 from aegis.adapters.executor_init.root import world
@@ -56,6 +57,20 @@ def on_path(program: str, environment: dict[str, str]) -> str:
     return next((one for one in found if os.access(one, os.X_OK)), program)
 
 
+def spawn_shell(request: dict[str, Any]) -> int:
+    """Start the step's shell in a session of its own; its process id. Process 1 takes its bounds on as well.
+
+    Without a copy of this process, which is most of what starting a shell costs.
+    """
+    defaults = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+    argv, environment = request["argv"], request["environment"]
+    limit(request)
+    os.chdir(request["directory"])
+    return os.posix_spawn(
+        on_path(argv[0], environment), argv, environment, setsid=True, setsigmask=(), setsigdef=defaults
+    )
+
+
 def start_shell(request: dict[str, Any]) -> int:
     """Fork the step's shell in a session of its own; its process id."""
     child = os.fork()
@@ -69,8 +84,6 @@ def start_shell(request: dict[str, Any]) -> int:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         limit(request)
-        if request["mode"] != "process":
-            first_to_go()
         os.chdir(request["directory"])
         os.execve(on_path(request["argv"][0], request["environment"]), request["argv"], request["environment"])  # noqa: S606
     except OSError as error:
@@ -114,19 +127,48 @@ def ended(request: dict[str, Any], code: int) -> None:
     report(request, f"used {used.ru_utime + used.ru_stime:.6f} {numbers}\nexit {code}")
 
 
-def first_process(request: dict[str, Any], life: int) -> NoReturn:
-    """Process 1 of the namespace."""
+def die_with(life: int) -> None:
+    """End when the starter does; now, if it has ended already and nobody holds the other end of `life` any more."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.set_blocking(life, False)
     try:
         if os.read(life, 1) == b"":
             os._exit(1)
     except BlockingIOError:
-        pass  # the starter lives
+        return
+
+
+def grouped(request: dict[str, Any]) -> None:
+    """Enter the job's control groups."""
+    for path in request.get("groups", ()):
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(handle, b"0")
+        os.close(handle)
+
+
+def apart(request: dict[str, Any]) -> None:
+    """Leave the machine's namespaces, all but those of mounts and processes, which the ground and the keeper give."""
+    flags, within = CLONE_NEWIPC | CLONE_NEWUTS, request.get("within")
+    grouped(request)
+    if within:
+        joined(within, user=False)
+    elif request.get("network") is not None:
+        flags |= CLONE_NEWNET
+    call("namespaces", libc.unshare(flags))
+
+
+def first_process(request: dict[str, Any], ground: int = -1) -> NoReturn:
+    """Process 1 of the namespace."""
     try:
+        if ground >= 0:
+            apart(request)
         if request.get("network") is not None and not request.get("within"):
             connected(request["network"])
-        world(request)
+        if ground >= 0:
+            step_onto(ground, request)
+        else:
+            world(request)
+        first_to_go()
         become(request)
     except StageError as error:
         report(request, f"error {error.args[0]}: {error.args[1]} ({error.args[2]})")
@@ -134,7 +176,16 @@ def first_process(request: dict[str, Any], life: int) -> NoReturn:
     except OSError as error:
         report(request, f"error {error.filename or 'set-up'}: {error.strerror}")
         os._exit(1)
-    ended(request, watch(start_shell(request), request["grace"]))
+    if request.get("terminal"):
+        shell = start_shell(request)
+    else:
+        try:
+            shell = spawn_shell(request)
+        except OSError as error:
+            os.write(2, f"cannot start {request['argv'][0]}: {error.strerror}\n".encode())
+            ended(request, 127)
+            os._exit(0)
+    ended(request, watch(shell, request["grace"]))
     os._exit(0)
 
 
@@ -177,10 +228,7 @@ def isolated(request: dict[str, Any]) -> NoReturn:
     if request.get("network") is not None and not within:
         flags |= CLONE_NEWNET
     try:
-        for path in request.get("groups", ()):
-            handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            os.write(handle, b"0")
-            os.close(handle)
+        grouped(request)
         if within:
             joined(within, user=request["mode"] == "user")
         if request["mode"] == "user" and not within:
@@ -199,7 +247,8 @@ def isolated(request: dict[str, Any]) -> NoReturn:
     child = os.fork()
     if child == 0:
         os.close(held)
-        first_process(request, life)
+        die_with(life)
+        first_process(request)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for descriptor in (0, 1, 2, request["report"]):
@@ -240,18 +289,24 @@ def plain(request: dict[str, Any]) -> NoReturn:
     os._exit(0)
 
 
-def step(given: int) -> NoReturn:
-    """Read one request and carry it out."""
+def asked(given: int) -> dict[str, Any]:
+    """The request, with nothing to read as standard input unless somebody sits there."""
     parts = []
     while part := os.read(given, 1 << 20):
         parts.append(part)
     if not parts:
         os._exit(0)  # started ahead and not needed
-    request = marshal.loads(b"".join(parts))  # noqa: S302 - written by the runner that started this
+    request: dict[str, Any] = marshal.loads(b"".join(parts))  # noqa: S302 - written by the runner that started this
     if not request.get("terminal"):
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.close(null)
+    return request
+
+
+def step(given: int) -> NoReturn:
+    """Read one request and carry it out."""
+    request = asked(given)
     if LINUX:
         # Without namespaces there is work to do at the end, so the signal has to be one that can be handled.
         death = signal.SIGTERM if request["mode"] == "process" else signal.SIGKILL
@@ -267,38 +322,71 @@ def step(given: int) -> NoReturn:
     isolated(request)
 
 
+class Keeper:
+    """Forks a step for each message until the runner is gone. What is loaded here need not be loaded for every step."""
+
+    def __init__(self, door: int) -> None:
+        self._door = door
+        self._grounds = Grounds()
+        self._life, self._held = os.pipe()
+        self._home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if LINUX else -1
+
+    def start(self, wish: bytes, given: list[int]) -> int:
+        """Fork a step with its request, output and report; its process id."""
+        ground = self._grounds.get(wish)
+        if ground >= 0 and libc.unshare(CLONE_NEWPID) != 0:
+            ground = -1  # the step that tries it by itself says why
+        try:
+            child = os.fork()
+        finally:
+            if ground >= 0:
+                libc.setns(self._home, CLONE_NEWPID)
+        if child:
+            return child
+        for descriptor in (self._held, self._door, *([self._home] if LINUX else [])):
+            os.close(descriptor)
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(given[1], 1)
+        os.dup2(given[1], 2)
+        os.close(given[1])
+        # The number that the request names, whatever it is here.
+        os.dup2(given[2], REPORT, inheritable=False)
+        if ground < 0:
+            step(given[0])
+        die_with(self._life)
+        first_process(asked(given[0]), ground)
+
+
+def reap(_signal: int, _frame: object) -> None:
+    """The runner sees the ends of steps through descriptors of its own; here they are only counted."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
 def keep(number: int) -> NoReturn:
-    """Fork a step for each message until the runner is gone. What is loaded here need not be loaded for every step."""
-    import socket  # noqa: PLC0415 - a step that is a program of its own does without
+    """Be the keeper, with this socket as its door."""
+    import gc  # noqa: PLC0415 - a step that is a program of its own does without
+    import socket  # noqa: PLC0415 - as above
 
     if LINUX:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-    def reap(_signal: int, _frame: object) -> None:
-        # The runner sees the ends through descriptors of its own; here they are only counted.
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
-
     signal.signal(signal.SIGCHLD, reap)
     door = socket.socket(fileno=number)
+    keeper = Keeper(number)
+    # A collection would write to every page that a step shares with this process.
+    gc.disable()
     while True:
-        message, given, _, _ = socket.recv_fds(door, 1, 3)
-        if not message or len(given) != 3:
+        message, given, _, _ = socket.recv_fds(door, 4, 3)
+        if len(message) != 4 or len(given) != 3:
             os._exit(0)
-        child = os.fork()
-        if child == 0:
-            door.close()
-            os.setsid()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.dup2(given[1], 1)
-            os.dup2(given[1], 2)
-            os.close(given[1])
-            # The number that the request names, whatever it is here.
-            os.dup2(given[2], REPORT, inheritable=False)
-            step(given[0])
+        wish = b""
+        while missing := int.from_bytes(message) - len(wish):
+            wish += door.recv(missing) or os._exit(0)
+        child = keeper.start(wish, given)
         for descriptor in given:
             os.close(descriptor)
         door.send(b"%10d" % child)

@@ -32,8 +32,9 @@ def map_identity(uid: int, gid: int) -> None:
     """Let this process be `INNER_ID` in its user namespace."""
     for name, text in (("setgroups", "deny"), ("uid_map", f"{INNER_ID} {uid} 1"), ("gid_map", f"{INNER_ID} {gid} 1")):
         try:
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                file.write(text)
+            # Without a codec, which would be looked up in a standard library that is out of sight by now.
+            with open(f"/proc/self/{name}", "wb", buffering=0) as file:
+                file.write(text.encode())
         except OSError as error:
             raise StageError(
                 f"write {name}", os.strerror(error.errno or 0), errno.errorcode.get(error.errno or 0, "")

@@ -56,7 +56,7 @@ def covered(path: str, shown: list[str]) -> bool:
 
 
 def devices(root: str) -> None:
-    """A small /dev."""
+    """A small /dev, but for what every step has of its own."""
     mount("tmpfs", root + "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k")
     for name in DEVICES:
         if os.path.exists(f"/dev/{name}"):
@@ -64,15 +64,21 @@ def devices(root: str) -> None:
             mount(f"/dev/{name}", f"{root}/dev/{name}", "", MS_BIND)
     for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(f"/proc/self/{target}", f"{root}/dev/{name}")
-    os.mkdir(root + "/dev/shm")  # noqa: S108 - the job's own
+    os.symlink("pts/ptmx", root + "/dev/ptmx")
+    for name in ("shm", "pts"):
+        os.mkdir(f"{root}/dev/{name}")
+
+
+def own(root: str) -> None:
+    """What no two steps share: memory with names, terminals, processes."""
     mount("tmpfs", root + "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=256m")  # noqa: S108 - the job's own
-    os.mkdir(root + "/dev/pts")
     try:
         mount("devpts", root + "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
-        os.symlink("pts/ptmx", root + "/dev/ptmx")
-    except StageError:
+    except StageError as error:
         # Some containers forbid it; a job without terminals is complete enough.
-        os.rmdir(root + "/dev/pts")
+        if error.args[2] not in {"EPERM", "EACCES", "ENODEV"}:
+            raise
+    mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def others(path: str, ours: str) -> bytes:
@@ -142,44 +148,68 @@ def image_root(root: str, layers: str, *, service: bool) -> None:
         clear_way(root, f"etc/{name}", directory=False)
 
 
-def world(request: dict[str, Any]) -> None:
-    """Build the new root and move into it. Everything that is not named stays outside."""
-    root, image = request["root"], request.get("image")
-    mount("", "/", "", MS_REC | MS_PRIVATE)
-    shown: list[str] = []
+def machine_root(root: str) -> list[str]:
+    """The machine as the new root; the directories of it that are shown."""
+    mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4m")
+    for name in ("dev", "proc", "tmp", "run", "var/tmp", "home", "builds"):
+        os.makedirs(f"{root}/{name}", 0o755)
+    return system_directories(root)
+
+
+def tools(read_only: list[str]) -> list[tuple[str, str]]:
+    """What is shown beside the machine's programs: where, and what."""
     resolver = os.path.realpath("/etc/resolv.conf")
-    wanted = [(path, path, False) for path in {*request["read_only"], resolver} if os.path.exists(path)]
-    if image:
-        image_root(root, image, service=request.get("service", False))
-        wanted = [(path, path, False) for path in request["read_only"] if os.path.exists(path)]
-        wanted += [(path, path, False) for path in ("/etc/resolv.conf", "/etc/hosts") if os.path.exists(path)]
-    else:
-        mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4m")
-        for name in ("dev", "proc", "tmp", "run", "var/tmp", "home", "builds"):
-            os.makedirs(f"{root}/{name}", 0o755)
-        shown = system_directories(root)
-    identity_files(root, machine=not image)
-    wanted += [(target, source, True) for target, source in request["writable"]]
-    given = dict(request.get("given", ()))
-    wanted = [(target, given.get(target, source), writable) for target, source, writable in wanted]
-    for target, source in given.items() if not image else ():
-        # The machine's directory is shown already; this file of it is another one for the job.
-        bind(source, root, target)
-    # Outer directories before what lies in them, whichever kind they are.
-    for target, source, writable in sorted(wanted, key=lambda one: (one[0].count("/"), one[0])):
-        if writable or not covered(target, shown):
-            if image:
-                clear_way(root, target, directory=os.path.isdir(source))
-            bind(source, root, target, writable=writable)
-            if not writable:
-                shown.append(target)
-    devices(root)
-    mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    return [(path, path) for path in {*read_only, resolver} if os.path.exists(path)]
+
+
+def by_depth(target: tuple[str, str]) -> tuple[int, str]:
+    """Outer directories before what lies in them, whichever kind they are."""
+    return target[0].count("/"), target[0]
+
+
+def enter(root: str) -> None:
+    """Leave everything that is not the new root."""
     os.chdir(root)
     here = ctypes.c_char_p(b".")
     call("pivot_root", libc.syscall(SYS_PIVOT_ROOT[MACHINE], here, here))
     call("leave the old root", libc.umount2(b".", MNT_DETACH))
     os.chdir("/")
+
+
+def seal() -> None:
+    """Nothing is written into the root itself."""
+    mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+
+def world(request: dict[str, Any]) -> None:
+    """Build the new root and move into it. Everything that is not named stays outside."""
+    root, image = request["root"], request.get("image")
+    mount("", "/", "", MS_REC | MS_PRIVATE)
+    shown: list[str] = []
+    if image:
+        image_root(root, image, service=request.get("service", False))
+        paths = (*request["read_only"], "/etc/resolv.conf", "/etc/hosts")
+        wanted = [(path, path) for path in paths if os.path.exists(path)]
+    else:
+        shown = machine_root(root)
+        wanted = tools(request["read_only"])
+    identity_files(root, machine=not image)
+    writable = {target for target, _ in request["writable"]}
+    given = dict(request.get("given", ()))
+    wanted = [(target, given.get(target, source)) for target, source in (*wanted, *request["writable"])]
+    for target, source in given.items() if not image else ():
+        # The machine's directory is shown already; this file of it is another one for the job.
+        bind(source, root, target)
+    for target, source in sorted(wanted, key=by_depth):
+        if target in writable or not covered(target, shown):
+            if image:
+                clear_way(root, target, directory=os.path.isdir(source))
+            bind(source, root, target, writable=target in writable)
+            if target not in writable:
+                shown.append(target)
+    devices(root)
+    own(root)
+    enter(root)
     if not image:
-        mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+        seal()
     libc.sethostname(b"job", 3)

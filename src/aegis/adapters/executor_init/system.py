@@ -15,8 +15,9 @@ MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91, "riscv64": 91}
-SYS_MOUNT_SETATTR = 442
-AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442
+AT_FDCWD, AT_RECURSIVE, AT_EMPTY_PATH = -100, 0x8000, 0x1000
+OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH = 1, os.O_CLOEXEC, 4
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 36, 38
 INNER_ID = 1000
 LINUX = sys.platform == "linux"
@@ -58,13 +59,37 @@ def restrict(target: str, *, writable: bool = False) -> None:
     mount("", target, "", MS_REMOUNT | MS_BIND | had | wanted)
 
 
-def bind(source: str, root: str, target: str, *, writable: bool = False) -> None:
-    """Show `source` at `target` below the new root."""
-    place = root + target
-    if os.path.isdir(source):
+def foothold(place: str, *, directory: bool) -> None:
+    """Something to mount on at `place`."""
+    if directory:
         os.makedirs(place, 0o755, exist_ok=True)
     elif not os.path.lexists(place):
         os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
         os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+
+
+def bind(source: str, root: str, target: str, *, writable: bool = False) -> None:
+    """Show `source` at `target` below the new root."""
+    place = root + target
+    foothold(place, directory=os.path.isdir(source))
     mount(source, place, "", MS_BIND | MS_REC)
     restrict(place, writable=writable)
+
+
+def lifted(source: str, *, writable: bool = False) -> int:
+    """A descriptor of what is mounted at `source`, with all below it, that belongs nowhere yet. From Linux 5.12 on."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE
+    tree: int = libc.syscall(SYS_OPEN_TREE, AT_FDCWD, source.encode(), flags)
+    call(f"lift {source}", min(tree, 0))
+    wanted = MS_NOSUID | MS_NODEV | (0 if writable else MS_RDONLY)
+    attributes = struct.pack("QQQQ", wanted, 0, MS_PRIVATE, 0)
+    done = libc.syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, attributes, len(attributes))
+    call(f"restrict {source}", done)
+    return tree
+
+
+def settle(tree: int, target: str) -> None:
+    """Put down what was lifted; its descriptor is closed."""
+    done = libc.syscall(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH)
+    call(f"mount on {target}", done)
+    os.close(tree)

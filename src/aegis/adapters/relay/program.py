@@ -180,11 +180,13 @@ class Step:
         """The step has ended: nothing of it stays."""
         for server in self._servers:
             server.close()
+        # First of all: the runner waits until nobody holds the step's output any more.
+        output, self._output = self._output, -1
+        os.close(output)
         for task in tuple(self._working):
             task.cancel()
         if self._working:
             await asyncio.wait(self._working)
-        os.close(self._output)
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
         task = asyncio.current_task()
@@ -260,7 +262,7 @@ class Step:
 
     def _say(self, refused: _Refused) -> None:
         """Once for each place, on the step's output; where that is full, not at all: a step must not hold the relay up."""
-        if refused.where in self._said or len(self._said) >= _SAID:
+        if self._output < 0 or refused.where in self._said or len(self._said) >= _SAID:
             return
         self._said.add(refused.where)
         line = f"WARNING: network: {refused.text}\n".encode()[:2048]
@@ -321,12 +323,23 @@ def _receive(connection: socket.socket) -> tuple[list[int], bytes]:
     return given, body
 
 
+async def _readable(connection: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(connection, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(connection)
+
+
 async def _step(connection: socket.socket, machine: Machine) -> None:
     """From the first word of a step to its end."""
     loop = asyncio.get_running_loop()
     with connection:
         try:
-            given, body = await asyncio.to_thread(_receive, connection)
+            await _readable(connection)
+            given, body = _receive(connection)
         except (OSError, ValueError):
             return  # it ended before it said anything
         places, _, text = body.partition(b" ")

@@ -42,7 +42,7 @@ class Cgroups:
         made = []
         for home in self._homes:
             place = home / group
-            place.mkdir(exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)  # whoever tidies up empty groups may have taken the parent
             for name, value in self._limits(home, cpu, memory):
                 (place / name).write_text(value)
             made.append(str(place / "cgroup.procs"))

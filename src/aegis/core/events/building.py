@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aegis.core.events.records import event
+from aegis.core.pages import PagesDeployment
 from aegis.core.plan import CiVariable, JobEnvironment, Variable
 from aegis.core.types import Artifact, Change, Evidence, JobRun, PublishedRelease, Release, Run, State, Verdict
 
@@ -170,6 +171,24 @@ class EnvironmentStopping:
     job: str = ""
 
 
+@event("aegis.environment.made")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentMade:
+    """Somebody named an environment before any job deployed it. Subject `place/<project>/<name>`."""
+
+    name: str
+    url: str = ""
+    tier: str = ""
+
+
+@event("aegis.environment.removed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRemoved:
+    """A stopped environment is listed no longer."""
+
+    name: str
+
+
 @event("aegis.release.asked")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseAsked:
@@ -184,6 +203,40 @@ class ReleasePublished:
     """A job's release is made, and its tag exists. Subject `published-release/<project>/<tag>`."""
 
     release: PublishedRelease
+
+
+@event("aegis.job.erased")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobErased:
+    """The log and files of a job's attempt (`id`) were deleted at somebody's wish. Subject `run/<id>`."""
+
+    job: str
+    id: str
+
+
+@event("aegis.pages.asked")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesAsked:
+    """A job with `pages` has passed. Subject `run/<id>`."""
+
+    job: str
+
+
+@event("aegis.pages.published")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesPublished:
+    """What a job left is what is served of its project from now on. Subject `pages/<project>`."""
+
+    deployment: PagesDeployment
+
+
+@event("aegis.pages.removed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesRemoved:
+    """Nothing is served of a project any more; with a `prefix` only that deployment's address is gone."""
+
+    project: str
+    prefix: str | None = None
 
 
 @event("aegis.artifacts.kept")

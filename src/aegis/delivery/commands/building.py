@@ -104,6 +104,40 @@ class StartDownstream:
     job: str
 
 
+@verb("publish-pages", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishPages:
+    """Serve what a job with `pages` left."""
+
+    run: str
+    job: str
+
+
+@verb("restore-pages")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePages:
+    """Serve an earlier deployment of a project's pages again, by the id of the job that left it."""
+
+    project: str
+    deployment: str
+
+
+@verb("remove-pages")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovePages:
+    """Serve nothing of a project's pages any more."""
+
+    project: str
+
+
+@verb("resume-upstream", internal=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeUpstream:
+    """Let the trigger job of a run that goes on wait for it again."""
+
+    run: str
+
+
 @verb("conclude-downstream", internal=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConcludeDownstream:

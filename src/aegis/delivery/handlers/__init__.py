@@ -10,6 +10,7 @@ NOUNS: Final = (
     "downstream",
     "places",
     "publications",
+    "pages",
     "verdicts",
     "releases",
     "merge_requests",
@@ -27,6 +28,7 @@ NOUNS: Final = (
     "packages",
     "artifacts",
     "retention",
+    "erasures",
     "variables",
 )
 

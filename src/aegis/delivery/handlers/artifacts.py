@@ -73,6 +73,8 @@ def needed(context: Context, gone: set[str]) -> Callable[[frozenset[str]], froze
     """What must stay of digests, whatever the jobs `gone` (ids) have left."""
 
     def beside(record: Record) -> bool:
+        if isinstance(record.data, events.PagesPublished):
+            return not context.pages.keeps(record.data.deployment.archive)
         return isinstance(record.data, events.JobFinished) and record.data.job.id in gone
 
     def kept(some: frozenset[str]) -> frozenset[str]:

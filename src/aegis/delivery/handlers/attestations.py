@@ -18,7 +18,7 @@ from aegis.core.ids import is_digest, sha256
 from aegis.core.types import Artifact, Evidence, JobRun, Run
 from aegis.delivery.context import Context
 from aegis.registry.oci import ImageRepository
-from aegis.supplychain import contents, locks, provenance, sbom, signing
+from aegis.supplychain import contents, keyless, locks, provenance, sbom, signing
 from aegis.supplychain.packages import Package
 
 READ_LAYERS: Final = 256
@@ -52,7 +52,29 @@ def attach(context: Context, repository: ImageRepository, artifact: Artifact, ru
         made_at=made_at,
         tool_version=__version__,
     )
-    build = provenance.Build(
+    build = _build(context, artifact, run, job, lock=lock, base=standing_on(repository, artifact.digest))
+    build = replace(build, materials=bases_of(repository, artifact.digest))
+    statements = (provenance.statement(build, subjects), provenance.sbom_statement(subjects, json.loads(inventory)))
+    push(
+        repository,
+        signing.attest_image(subject_of(repository, artifact.digest), statements, context.notary.credential()),
+    )
+
+
+def attest_file(context: Context, artifact: Artifact, run: Run, job: JobRun | None) -> dict[str, Any] | None:
+    """A released file's provenance as package indexes serve it (PEP 740); None where a key signs: the form asks for a certificate."""
+    if context.options.keyless is None:
+        return None
+    build = _build(context, artifact, run, job, lock=_locked(context, run)[0], base="")
+    statement = provenance.statement(build, {artifact.filename: artifact.digest})
+    return keyless.published(statement, *signing.sign_statement(statement, context.notary.credential()))
+
+
+def _build(
+    context: Context, artifact: Artifact, run: Run, job: JobRun | None, *, lock: str, base: str
+) -> provenance.Build:
+    """What the server knows of how an artifact came about."""
+    return provenance.Build(
         project=run.project,
         repository=f"{context.url}/git/{run.project}.git",
         ref=run.ref,
@@ -65,15 +87,22 @@ def attach(context: Context, repository: ImageRepository, artifact: Artifact, ru
         template=job.origin if job else None,
         isolation=job.isolation if job else "",
         lock=lock,
-        base=standing_on(repository, artifact.digest),
+        base=base,
         started_at=job.started_at if job else None,
         finished_at=job.finished_at if job else None,
     )
-    statements = (provenance.statement(build, subjects), provenance.sbom_statement(subjects, json.loads(inventory)))
-    push(
-        repository,
-        signing.attest_image(subject_of(repository, artifact.digest), statements, context.notary.credential()),
-    )
+
+
+def bases_of(repository: ImageRepository, digest: str) -> tuple[provenance.Material, ...]:
+    """The bases of an index' images, each named by its image's platform; none for an image, whose base is `standing_on`."""
+    found = []
+    for one in json.loads(repository.manifest(digest).body).get("manifests", ()):
+        base, platform = standing_on(repository, one["digest"]), one.get("platform") or {}
+        if base:
+            algorithm, _, value = base.partition(":")
+            name = f"base {platform.get('os', '')}/{platform.get('architecture', '')}"
+            found.append(provenance.Material(uri=f"oci:{base}", digest={algorithm: value}, name=name))
+    return tuple(found)
 
 
 def standing_on(repository: ImageRepository, digest: str) -> str:

@@ -137,6 +137,23 @@ def conclude(context: Context, command: ask.ConcludeDownstream, _asking: Asking)
     )
 
 
+@handles(ask.ResumeUpstream)
+def resume(context: Context, command: ask.ResumeUpstream, asking: Asking) -> Result:
+    """A job of an ended pipeline runs again: the trigger that stands for it runs with it. Its end follows as any end does."""
+    seq = context.ledger.head().seq
+    run = run_of(context, command.run).run
+    job = next((one for one in context.engine.run(run.parent).jobs if one.id == run.id), None) if run.parent else None
+    if job is None or not job.state.finished:
+        return Result(seq=seq, message="nobody waits for it")
+    trigger = context.engine.plan(run.parent).job(job.name).trigger
+    if trigger is None or not trigger.strategy:
+        return Result(seq=seq, message="its trigger does not wait for it")
+    if run.state.finished and downstream.mirrored(run.id, run.state).state is job.state:
+        return Result(seq=seq, message="it has ended again, and its trigger with it")
+    context.engine.resume(run.parent, job.name, actor=asking.actor.id)
+    return Result(seq=context.ledger.head().seq, message=f"{job.name} waits for it again", subject=f"run/{run.parent}")
+
+
 @handles(ask.CancelDownstream)
 def cancel(context: Context, command: ask.CancelDownstream, asking: Asking) -> Result:
     """Cancel the run itself where it was started by a trigger, and the open children it has."""

@@ -6,8 +6,11 @@ deploys a branch which was deleted meanwhile is followed by its stop job as well
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from aegis.core import events
-from aegis.core.errors import Conflict
+from aegis.core.errors import Conflict, UserError
 from aegis.core.events import Draft
 from aegis.core.types import State
 from aegis.delivery import commands as ask
@@ -17,6 +20,7 @@ from aegis.delivery.handlers.runs import merge_request_of
 from aegis.delivery.views import Result
 from aegis.execution.places import Place, PlaceState
 
+_NAME: Final = re.compile(r"[A-Za-z0-9_/${}. -]{1,255}")
 _BY_HAND = frozenset({State.MANUAL, State.SCHEDULED})
 _ENDED = frozenset({State.SUCCESS, State.FAILED, State.CANCELED})
 _NEVER = frozenset({State.CREATED, State.SKIPPED})
@@ -37,6 +41,47 @@ def stop(context: Context, command: ask.StopEnvironment, asking: Asking) -> Resu
         seq=context.ledger.head().seq, message=f"stopping {place.name}", subject=_subject(place),
         values={"job": place.on_stop, "run": place.run},
     )  # fmt: skip
+
+
+@handles(ask.CreateEnvironment)
+def create(context: Context, command: ask.CreateEnvironment, asking: Asking) -> Result:
+    """Name an environment that no job has deployed yet."""
+    project = context.options.project(command.project)
+    context.authorise(asking.actor, "play", project=project.name)
+    if not _NAME.fullmatch(command.environment):
+        raise UserError(
+            "environment-name", "name can contain only letters, digits, '-', '_', '/', '$', '{', '}', '.', and spaces"
+        )
+    if command.url and not command.url.startswith(("https://", "http://")):
+        raise UserError("environment-url", "external_url must be a valid URL")
+    taken = {one.name for one in context.places.of(project.name)}
+    if command.environment in taken | set(context.options.environments if project.service else ()):
+        raise UserError("environment-taken", "Name has already been taken")
+    if asking.dry_run:
+        return Result(seq=0, message=f"would make {command.environment}", dry_run=True)
+    made = events.EnvironmentMade(name=command.environment, url=command.url, tier=command.tier)
+    subject = f"place/{project.name}/{command.environment}"
+    seq = context.append(Draft(subject=subject, data=made, actor=asking.actor.id, project=project.name))
+    return Result(seq=seq, message=f"made {command.environment}", subject=subject)
+
+
+@handles(ask.RemoveEnvironment)
+def remove(context: Context, command: ask.RemoveEnvironment, asking: Asking) -> Result:
+    """List an environment no longer; what still runs is stopped first."""
+    project = context.options.project(command.project)
+    context.authorise(asking.actor, "play", project=project.name)
+    place = context.places.get(project.name, command.environment)
+    if place.state is not PlaceState.STOPPED:
+        raise Conflict(
+            "environment-not-stopped", f"{place.name} is {place.state}; only a stopped environment is removed"
+        )
+    if asking.dry_run:
+        return Result(seq=0, message=f"would remove {place.name}", dry_run=True)
+    removed = events.EnvironmentRemoved(name=place.name)
+    draft = Draft(
+        subject=_subject(place), data=removed, actor=asking.actor.id, project=place.project, cause=asking.cause
+    )
+    return Result(seq=context.append(draft), message=f"removed {place.name}", subject=_subject(place))
 
 
 @handles(ask.StopAbandoned)

@@ -210,7 +210,10 @@ def _carry_out(
             context.images.copy(artifact.repository, place, artifact.digest, tags=tags, actor="aegis")
             drafts.append(_about(artifact, signed, release, asking))
         else:
-            file = context.packages.release(QUARANTINE, project.index, artifact.filename, actor="aegis")
+            attested = attestations.attest_file(context, artifact, entry.run, _job(entry, artifact))
+            file = context.packages.release(
+                QUARANTINE, project.index, artifact.filename, actor="aegis", attestation=attested
+            )
             place, tags = project.index, (release.version,)
             if file.metadata_digest:
                 known = context.blobs.get(file.metadata_digest)

@@ -21,6 +21,7 @@ from aegis.delivery.context import Context
 from aegis.delivery.dispatch import Asking, handles
 from aegis.delivery.elsewhere import Comparisons, HostedElsewhere
 from aegis.delivery.files import CommitFiles
+from aegis.delivery.options import ScheduleOptions
 from aegis.delivery.queries.entries import RunEntry
 from aegis.delivery.views import Result
 from aegis.execution.downstream import reader
@@ -255,6 +256,8 @@ def _predefined(context: Context, wish: Wish, authored_at: datetime) -> dict[str
         "AEGIS_VERSION": version_for(context, wish.project, wish.commit, branch_of(wish)),
         "AEGIS_ADVISORIES": f"{context.url}/api/aegis/v1/advisories",
         "SOURCE_DATE_EPOCH": str(int(authored_at.timestamp())),
+        "CI_PAGES_DOMAIN": context.address,
+        "CI_PAGES_URL": f"{context.url}/pages/{wish.project}",
         "CI_PIPELINE_ID": wish.run,
         "CI_PIPELINE_URL": f"{context.url}/runs/{wish.run}",
     }
@@ -319,15 +322,17 @@ def run_of(context: Context, run_id: str) -> RunEntry:
 # -- what people ask --------------------------------------------------------------------------------------
 
 
+@handles(ask.TriggerPipeline)
 @handles(ask.RunPipeline)
-def run_pipeline(context: Context, command: ask.RunPipeline, asking: Asking) -> Result:
+def run_pipeline(context: Context, command: ask.RunPipeline | ask.TriggerPipeline, asking: Asking) -> Result:
     """Start a pipeline for a branch as it stands."""
+    source = "trigger" if isinstance(command, ask.TriggerPipeline) else "api"
     project = context.options.project(command.project)
     context.authorise(asking.actor, "run", project=project.name)
     branch = command.ref or project.default_branch
     wish = Wish(
         run=context.new_id(), project=project.name, ref=f"refs/heads/{branch}",
-        commit=branch_head(context, project.name, branch), source="api", started_by=asking.actor.id, change="",
+        commit=branch_head(context, project.name, branch), source=source, started_by=asking.actor.id, change="",
         variables=_variables(command.variables),
     )  # fmt: skip
     if asking.dry_run:
@@ -353,13 +358,33 @@ def run_schedule(context: Context, command: ask.RunSchedule, asking: Asking) -> 
         raise NotFound("no-such-schedule", f"{command.project} has no schedule {command.name!r}")
     moment = int(command.due.timestamp() * 1000)
     entropy = hashlib.sha256(f"{command.project}\0{command.name}\0{moment}".encode()).digest()[:10]
-    wish = Wish(
-        run=ids.ulid(moment, entropy), project=command.project, ref=f"refs/heads/{schedule.branch}",
-        commit=branch_head(context, command.project, schedule.branch), source="schedule",
-        started_by=schedule.owner or asking.actor.id, change="",
-        variables=(*_variables(schedule.variables), Variable(key="CI_PIPELINE_SCHEDULE_DESCRIPTION", value=command.name)),
+    who = schedule.owner or asking.actor.id
+    return launch(
+        context, _scheduled(context, command.project, command.name, schedule, ids.ulid(moment, entropy), who), asking
+    )
+
+
+@handles(ask.PlaySchedule)
+def play_schedule(context: Context, command: ask.PlaySchedule, asking: Asking) -> Result:
+    """Start a schedule's pipeline now, as whoever asks."""
+    schedule = context.options.project(command.project).schedules.get(command.schedule)
+    if schedule is None:
+        raise NotFound("no-such-schedule", f"{command.project} has no schedule {command.schedule!r}")
+    context.authorise(asking.actor, "run", project=command.project)
+    if asking.dry_run:
+        return Result(seq=0, message=f"would start {command.schedule}", dry_run=True)
+    who = asking.actor.id
+    return launch(
+        context, _scheduled(context, command.project, command.schedule, schedule, context.new_id(), who), asking
+    )
+
+
+def _scheduled(context: Context, project: str, name: str, schedule: ScheduleOptions, run: str, who: str) -> Wish:
+    return Wish(
+        run=run, project=project, ref=f"refs/heads/{schedule.branch}",
+        commit=branch_head(context, project, schedule.branch), source="schedule", started_by=who, change="",
+        variables=(*_variables(schedule.variables), Variable(key="CI_PIPELINE_SCHEDULE_DESCRIPTION", value=name)),
     )  # fmt: skip
-    return launch(context, wish, asking)
 
 
 @handles(ask.CancelRun)

@@ -17,7 +17,7 @@ from aegis.delivery.dispatch import Asking, handles
 from aegis.delivery.handlers.changes import record_changes
 from aegis.delivery.handlers.moves import intend
 from aegis.delivery.views import Result
-from aegis.source.branches import HEADS, Protection, RefUpdate, judge_push
+from aegis.source.branches import HEADS, TAGS, Protection, RefUpdate, judge_push
 
 
 @handles(ask.CommitFiles)
@@ -122,6 +122,41 @@ def create_branch(context: Context, command: ask.CreateBranch, asking: Asking) -
         return Result(seq=0, message=f"would make {command.branch} at {start[:12]}", dry_run=True)
     seq = _moved(context, project.name, repository, update, asking)
     return Result(seq=seq, message=f"made {command.branch} at {start[:12]}", values={"commit": start})
+
+
+@handles(ask.CreateTag)
+def create_tag(context: Context, command: ask.CreateTag, asking: Asking) -> Result:
+    """Make a tag, as a push of it would."""
+    project = context.options.project(command.project)
+    context.authorise(asking.actor, "run", project=project.name)
+    repository = context.repository(project.name)
+    ref = TAGS + command.tag
+    if ref in repository.refs(TAGS):
+        raise UserError("tag-exists", f"Tag {command.tag} already exists")
+    target = repository.refs(HEADS).get(HEADS + command.ref) or repository.resolve(command.ref)
+    _judge(context, asking, project.name, RefUpdate(ref=ref, old=None, new=target))
+    if asking.dry_run:
+        return Result(seq=0, message=f"would tag {target[:12]} as {command.tag}", dry_run=True)
+    if command.message:
+        target = repository.tagged(command.tag, target, message=command.message, author=_author(context, asking))
+    seq = _moved(context, project.name, repository, RefUpdate(ref=ref, old=None, new=target), asking)
+    return Result(seq=seq, message=f"tagged {command.tag}", values={"commit": target})
+
+
+@handles(ask.DeleteTag)
+def delete_tag(context: Context, command: ask.DeleteTag, asking: Asking) -> Result:
+    """Remove a tag, as a push of its deletion would."""
+    project = context.options.project(command.project)
+    context.authorise(asking.actor, "run", project=project.name)
+    repository = context.repository(project.name)
+    old = repository.refs(TAGS).get(TAGS + command.tag)
+    if old is None:
+        raise NotFound("no-such-tag", f"{project.name} has no tag {command.tag!r}")
+    update = RefUpdate(ref=TAGS + command.tag, old=old, new=None)
+    _judge(context, asking, project.name, update)
+    if asking.dry_run:
+        return Result(seq=0, message=f"would remove {command.tag}", dry_run=True)
+    return Result(seq=_moved(context, project.name, repository, update, asking), message=f"removed {command.tag}")
 
 
 @handles(ask.DeleteBranch)

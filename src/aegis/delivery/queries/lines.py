@@ -17,7 +17,13 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     events.EnvironmentUsed: lambda e: (
         f"{e.environment.name}: {e.environment.action} by {e.job}{'' if e.ok else ', not passed'}"
     ),
+    events.EnvironmentMade: lambda e: f"{e.name} made by hand",
+    events.EnvironmentRemoved: lambda e: f"{e.name} removed",
     events.EnvironmentStopping: lambda e: f"{e.name} is to stop: {e.reason}",
+    events.JobErased: lambda e: f"log and files of {e.job} erased",
+    events.PagesAsked: lambda e: f"{e.job} asks for pages",
+    events.PagesPublished: lambda e: f"pages of {e.deployment.project} are what {e.deployment.job} left",
+    events.PagesRemoved: lambda e: f"pages of {e.project} removed",
     events.VariableSet: lambda e: f"variable {e.variable.key} of {e.variable.owner} set",
     events.VariableRemoved: lambda e: f"variable {e.key} of {e.owner} removed",
     events.RunFinished: lambda e: f"pipeline {e.state}",

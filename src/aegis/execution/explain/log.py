@@ -29,7 +29,9 @@ _PREFIX: Final = re.compile(
     r"^(?:E\s{3,}|\d{4}-\d\d-\d\d[T ][\d:.,]+Z?(?: \d\d[OE][+ ]?)? ?|#\d+ (?:\d+\.\d+ )?|\[\d+/\d+\] |\d+\.\d+ )+"
 )
 """What pytest, GitLab's time stamps and BuildKit put before the words of others."""
-_NOT_LIVED_WITH: Final = re.compile(r"after connection broken by|^Could not fetch URL|^npm (?:ERR|error)")
+_NOT_LIVED_WITH: Final = re.compile(
+    r"after connection broken by|^WARNING: network: |^Could not fetch URL|^npm (?:ERR|error)"
+)
 _LIVED_WITH: Final = re.compile(
     r"\bretrying\b|will retry|try(?:ing)? again|\bwarn(?:ing)?\b|ignor|skipp|fall(?:ing)? ?back|going on|go on without|optional|continuing|attempt \d|"
     r"not ready|still waiting|known to fail|expected failure|xfail|as expected|deprecat|starting afresh",

@@ -8,6 +8,13 @@ from aegis.execution.explain.cause import Rule, rule
 
 RULES: Final[tuple[Rule, ...]] = (
     rule(
+        "network-policy",
+        "the job's network policy lets nobody reach {name}",
+        "let jobs reach it (aegis.yaml: `runner: {network_hosts: [{name}]}`; locally `--network all`), or use a mirror that they reach",
+        r"network: (?P<name>\S+:\d+) is not among the hosts that this job may reach",
+        confidence=0.85,
+    ),
+    rule(
         "name-resolution",
         "DNS: a host name could not be resolved {name}",
         "check the name for a typo; if it is right, see whether the job's network may reach a name server",

@@ -38,6 +38,10 @@ _BEGINNING: Final = 0.08
 _YIELDS: Final[Mapping[str, frozenset[str]]] = {
     "coverage-low": frozenset({"test-failed"}),
     "crash": frozenset({"out-of-memory"}),
+    "package-missing": frozenset({"network-policy"}),
+    "no-matching-version": frozenset({"network-policy"}),
+    "denied-by-registry": frozenset({"network-policy"}),
+    "connection-refused": frozenset({"network-policy"}),
     "test-collection": frozenset({"module-missing", "import-error", "syntax-error", "merge-markers"}),
 }
 """What follows from another cause where both are seen."""

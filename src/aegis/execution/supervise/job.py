@@ -26,6 +26,7 @@ from aegis.execution.ports import (
     Place,
     Sandbox,
     SandboxRequest,
+    WorkspaceReady,
     WorkspaceRequest,
 )
 from aegis.execution.runners import Assignment, JobResult, Signal, with_file
@@ -34,9 +35,10 @@ from aegis.execution.services import requests
 from aegis.execution.shards import FILE_VARIABLE
 from aegis.execution.supervise import images
 from aegis.execution.supervise.images import Refusal
+from aegis.execution.supervise.judged import judged
 from aegis.execution.supervise.log import JobLog
-from aegis.execution.supervise.places import empty, give, make, tool_cache
-from aegis.execution.supervise.report import report
+from aegis.execution.supervise.places import empty, make, own
+from aegis.execution.supervise.report import at_once, report
 from aegis.execution.supervise.reused import Reuse
 from aegis.execution.supervise.tools import Course, Tools
 
@@ -50,13 +52,15 @@ _YELLOW: Final = "33;1"
 class JobWork:
     """Works one assignment. `stop` may be called at any moment from the same loop."""
 
-    def __init__(self, tools: Tools, assignment: Assignment, call: Callable[..., Awaitable[object]]) -> None:
+    def __init__(
+        self, tools: Tools, assignment: Assignment, root: Path, call: Callable[..., Awaitable[object]]
+    ) -> None:
         self._tools = tools
         self._options = tools.options
         self._assignment = images.completed(assignment, self._options.image)
         self._call_in_thread = call
         self._course = Course()
-        self._place = tools.executor.place(self._options.directory / assignment.job.id, assignment.run.project)
+        self._place = tools.executor.place(root, assignment.run.project)
         self._environment = environment.JobEnvironment(variables={})
         self._network = tools.network(assignment.run).tightened(assignment.spec.variables)
         self._before: frozenset[str] = frozenset()
@@ -70,6 +74,11 @@ class JobWork:
     def place(self) -> Place:
         """Where the job lives; whoever owns this object removes it afterwards."""
         return self._place
+
+    @property
+    def shown(self) -> Sequence[Path]:
+        """What of the machine the job was shown beside its place."""
+        return self._course.shown
 
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._call_in_thread(function, *args, **kwargs)  # type: ignore[return-value]
@@ -93,8 +102,11 @@ class JobWork:
 
     # -- the course ---------------------------------------------------------------------------------------------
 
-    async def work(self) -> None:
-        """Carry the job out and report its result; only bugs are raised."""
+    async def work(self, freed: Callable[[], None], leave: Callable[[], None]) -> None:
+        """Carry the job out and report its result; only bugs are raised.
+
+        When only the report is left, `freed` is called, and `leave`, in a thread, since the place is not needed any more.
+        """
         watching = asyncio.create_task(self._watch())
         with self._kept:
             try:
@@ -103,7 +115,16 @@ class JobWork:
                 watching.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await watching
-            await report(self._call, self._tools.source, self._assignment.job.id, result)
+            freed()
+            offset, rest = await self._log.end()
+            source, job = self._tools.source, self._assignment.job.id
+            said = None
+            if not self._log.broken:
+                said = await self._call(at_once, source, job, result, offset=offset, rest=rest, leave=leave)
+            if said is None:
+                result = await self._with_log(result)
+            if said is not True:
+                await report(self._call, source, job, result)
             if self._tools.timings is not None and result.state is State.SUCCESS:
                 with contextlib.suppress(AegisError):
                     await self._call(self._tools.timings.keep, self._assignment, result.files)
@@ -128,10 +149,13 @@ class JobWork:
             result = self._refused(SYSTEM_FAILURE, f"the runner has a bug: {type(error).__name__}: {error}", "")
         finally:
             await self._leave()
+        return replace(result, usage=self._course.usage, steps=self._log.steps)
+
+    async def _with_log(self, result: JobResult) -> JobResult:
+        """The result, once the rest of the log is stored; a job whose log cannot be stored is no success."""
         await self._log.close()
-        result = replace(result, usage=self._course.usage, steps=self._log.steps)
         if self._log.broken and result.state is State.SUCCESS:
-            result = JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
+            return JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=self._log.broken)
         return result
 
     async def _leave(self) -> None:
@@ -184,7 +208,7 @@ class JobWork:
                 return self._told(earlier)
             await self._prepare()
             ended = await self._step("step_script", (*assignment.spec.before_script, *assignment.spec.script))
-        result = self._judged(ended)
+        result = judged(ended, self._course, spec.timeout)
         if assignment.spec.after_script and self._course.begun and self._course.stop not in {"abort", "shutdown"}:
             await self._after(result)
         if self._course.stop not in {"abort", "shutdown"}:
@@ -201,11 +225,11 @@ class JobWork:
     async def _prepare(self) -> None:
         """The place, the work tree, caches and artifacts, and a sandbox around them."""
         spec, run, values = self._assignment.spec, self._assignment.run, self._environment.variables
-        await self._call(make, self._place, self._environment.files)
         if spec.pre_get_sources:
             await self._before_sources(spec.pre_get_sources)
         async with self._section("get_sources"):
-            ready = await self._call(self._tools.workspaces.prepare, self._wish)
+            untouched = not spec.cache and not self._assignment.dependencies
+            ready, owned = await self._call(self._sources, self._wish, own_now=untouched)
             self._log.line(ready.note)
         if (spec.artifacts and spec.artifacts.untracked) or any(one.untracked for one in spec.cache):
             self._before = await self._call(transfer.listing, self._place.work)
@@ -219,8 +243,23 @@ class JobWork:
                 self._say(
                     await self._call(transfer.fetch, self._assignment.dependencies, self._place.work, self._tools.blobs)
                 )
-        untouched = ready.owned and not spec.cache and not self._assignment.dependencies
-        self._course.sandbox = await self._sandbox(ready.read_only, owned=untouched)
+        writable = owned if owned is not None else await self._call(self._own, work=True)
+        self._course.sandbox = await self._sandbox(ready.read_only, writable)
+
+    def _sources(self, wish: WorkspaceRequest, *, own_now: bool) -> tuple[WorkspaceReady, Mapping[str, Path] | None]:
+        """The place and the work tree, in a thread; also what `_own` does where nothing more comes into them."""
+        self._make()
+        ready = self._tools.workspaces.prepare(wish)
+        return ready, self._own(work=not ready.owned) if own_now else None
+
+    def _make(self) -> None:
+        if not self._course.placed:
+            self._course.placed = True
+            make(self._place, self._environment.files)
+
+    def _own(self, *, work: bool) -> Mapping[str, Path]:
+        cache = (kept, self._cache_name) if (kept := self._options.tool_cache) else None
+        return own(self._place, self._tools.executor.owner, cache, work=work)
 
     @property
     def _wish(self) -> WorkspaceRequest:
@@ -261,14 +300,15 @@ class JobWork:
             self._environment = environment.build(
                 self._assignment, self._place, passthrough=passed, image=found.environment
             )
-        own = functools.partial(get, service=True)
-        got = [(one, await images.fetch(own, one, self._environment.variables)) for one in services]
+        served = functools.partial(get, service=True)
+        got = [(one, await images.fetch(served, one, self._environment.variables)) for one in services]
         self._course.services, warnings = requests(got, self._environment, self._assignment.variables)
         self._say(warnings)
 
     async def _before_sources(self, commands: Sequence[str]) -> None:
         """`hooks:pre_get_sources_script`, in the work tree's empty place; what it leaves there is cleared away."""
-        self._course.sandbox = await self._sandbox((), services=False)
+        await self._call(self._make)
+        self._course.sandbox = await self._sandbox((), await self._call(self._own, work=True), services=False)
         ended = await self._step("pre_get_sources_script", commands)
         await self._course.sandbox.cleanup()
         self._course.sandbox, self._course.begun = None, False
@@ -276,20 +316,18 @@ class JobWork:
             raise Refusal("script_failure", f"hooks:pre_get_sources_script ended with exit code {ended.code}")
         await self._call(empty, self._place.work)
 
-    async def _sandbox(self, read_only: Sequence[Path], *, owned: bool = False, services: bool = True) -> Sandbox:
-        owner, kept = self._tools.executor.owner, self._options.tool_cache
-        writable = await self._call(tool_cache, kept, self._place, self._cache_name, owner) if kept else {}
-        if owner is not None:
-            own = (self._place.tmp, self._place.home, self._place.files)
-            await self._call(give, own if owned else (self._place.work, *own), owner)
+    async def _sandbox(
+        self, read_only: Sequence[Path], writable: Mapping[str, Path], *, services: bool = True
+    ) -> Sandbox:
         image, asked = self._course.image, self._assignment.spec.image
         values = self._environment.variables
         ours = (*self._options.read_only, *self._options.tool_paths) if image is None else self._passed_files()
+        self._course.shown = (*ours, *read_only)
         return await self._tools.executor.prepare(
             SandboxRequest(
                 job_id=self._assignment.job.id,
                 place=self._place,
-                read_only=(*ours, *read_only),
+                read_only=self._course.shown,
                 writable=writable,
                 limits=self._options.limits,
                 image=image,
@@ -361,24 +399,6 @@ class JobWork:
             self._log.line(
                 f"WARNING: after_script failed with exit code {ended.code}; the job goes on.", colour=_YELLOW
             )
-
-    def _judged(self, ended: Exit) -> JobResult:
-        if self._course.stop == "timeout":
-            text = f"the job ran longer than its timeout of {self._assignment.spec.timeout} s"
-            return JobResult(state=State.FAILED, failure_reason="job_execution_timeout", message=text)
-        if self._course.stop == "shutdown":
-            text = "the runner is stopping"
-            return JobResult(state=State.FAILED, failure_reason=SYSTEM_FAILURE, message=text)
-        if self._course.stop:
-            return JobResult(state=State.CANCELED, message="canceled")
-        if ended.code == 0:
-            return JobResult(state=State.SUCCESS, exit_code=0)
-        return JobResult(
-            state=State.FAILED,
-            exit_code=ended.code,
-            failure_reason="script_failure",
-            message=self._course.starved or f"the script ended with exit code {ended.code}",
-        )
 
     async def _keep(self, result: JobResult) -> JobResult:
         """Caches, artifacts and coverage."""

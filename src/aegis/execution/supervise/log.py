@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -16,7 +15,10 @@ from aegis.execution.trace import TraceWriter, coverage, readable
 
 _TAIL: Final = 1024 * 1024
 _FULL: Final = 2 * 1024 * 1024
-_TRIES: Final = 5
+_TRIES: Final = 8
+"""How often a piece is offered to a server that cannot keep it now; half a minute with the default pauses."""
+_FIRST: Final = 0.02
+"""Seconds between a piece and its sending: a job that ends within them sends but one."""
 Send = Callable[[int, bytes], Awaitable[TraceAck]]
 
 
@@ -34,9 +36,11 @@ class JobLog:
         self._offset = 0
         self._tail = bytearray()
         self._sending = asyncio.Lock()
-        self._dirty = asyncio.Event()
-        self._closing = asyncio.Event()
+        self._sends = False
+        self._again = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._rest = b""
         self.signal = Signal.CONTINUE
         self.broken = ""
         self.steps: tuple[JobStep, ...] = ()
@@ -45,19 +49,36 @@ class JobLog:
 
     def start(self) -> None:
         """Begin to send by itself."""
-        self._task = asyncio.create_task(self._flushing())
+        self._sends = True
+        self._due()
+
+    def _due(self) -> None:
+        """Send after a moment, together with what comes until then; not too soon after the last time."""
+        if self._sends and self._timer is None and self._task is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time() + min(_FIRST, self._flush_seconds), self._again), self._ring)
+
+    def _ring(self) -> None:
+        self._timer, self._task = None, asyncio.create_task(self._flushing())
+
+    async def _flushing(self) -> None:
+        await self.flush()
+        self._task = None
+        self._again = asyncio.get_running_loop().time() + self._flush_seconds
+        if self._writer.pending:
+            self._due()
 
     async def write(self, data: bytes) -> None:
         """See `TraceSink`."""
         self._writer.write(data)
-        self._dirty.set()
+        self._due()
         if self._writer.pending > _FULL:
             await self.flush()
 
     def line(self, text: str, *, colour: str = "") -> None:
         """A line of the runner."""
         self._writer.line(text, colour=colour)
-        self._dirty.set()
+        self._due()
 
     def section(self, name: str, at: float) -> None:
         """Open a foldable section."""
@@ -116,19 +137,28 @@ class JobLog:
                 self.signal = answer.signal
             return
 
-    async def _flushing(self) -> None:
-        while not self._closing.is_set():
-            await self._dirty.wait()
-            self._dirty.clear()
+    async def _stop(self) -> None:
+        """Stop sending. A piece under way is never cut off: it was taken out of the buffer already."""
+        self._sends = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if (sending := self._task) is not None:
+            await sending
+        self._writer.close()
+
+    async def end(self) -> tuple[int, bytes]:
+        """Stop, and let the caller send the rest: where it begins, and what it is. If that fails, `close` sends it again."""
+        await self._stop()
+        if self._writer.pending > _FULL // 2:
             await self.flush()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._flush_seconds)
+        self._rest = self._writer.take()
+        return self._offset, self._rest
 
     async def close(self) -> None:
-        """Send the rest and stop. A piece under way is never cut off: it was taken out of the buffer already."""
-        self._closing.set()
-        self._dirty.set()
-        if self._task is not None:
-            await self._task
-        self._writer.close()
+        """Send the rest and stop."""
+        await self._stop()
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            await self._deliver(rest)
         await self.flush()

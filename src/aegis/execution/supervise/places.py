@@ -18,13 +18,14 @@ def give(paths: Sequence[Path], owner: tuple[int, int]) -> None:
     What belongs to it already is left alone: in a shared tree a change of owner would copy the file.
     """
     for path in paths:
-        _give_one(str(path), owner)
+        give_one(str(path), owner)
         for folder, directories, files in os.walk(path):
             for name in (*directories, *files):
-                _give_one(os.path.join(folder, name), owner)  # noqa: PTH118 - thousands of files
+                give_one(os.path.join(folder, name), owner)  # noqa: PTH118 - thousands of files
 
 
-def _give_one(path: str, owner: tuple[int, int]) -> None:
+def give_one(path: str, owner: tuple[int, int]) -> None:
+    """The same for one file or directory, whatever is below it."""
     found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - as above
     if (found.st_uid, found.st_gid) != owner:
         os.chown(path, *owner, follow_symlinks=False)
@@ -104,7 +105,7 @@ def _there(folder: int, name: str) -> bool:
 def make(place: Place, files: Mapping[str, str]) -> None:
     """The directories of a job, and the files that its variables name."""
     for path in (place.root, place.work, place.tmp, place.home, place.files):
-        path.mkdir(mode=0o755, parents=True)
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
     for name, value in files.items():
         file = place.files / name
         file.write_text(value, encoding="utf-8", errors="surrogateescape")
@@ -125,3 +126,13 @@ def tool_cache(root: Path, place: Place, name: str, owner: tuple[int, int] | Non
         return {}
     cache.mkdir(exist_ok=True)
     return {f"{place.inner_home}/.cache": folder}
+
+
+def own(place: Place, owner: tuple[int, int] | None, cache: tuple[Path, str] | None, *, work: bool) -> dict[str, Path]:
+    """Give a place to whom the job is, with or without its `work` tree; what of the tools' cache has to be mounted."""
+    writable = tool_cache(cache[0], place, cache[1], owner) if cache is not None else {}
+    if owner is not None:
+        give((place.home, place.files, *((place.work,) if work else ())), owner)
+        # What is shown below it has left the way to it there, which is not the job's.
+        give_one(str(place.tmp), owner)
+    return writable

@@ -1,4 +1,4 @@
-"""A job's result is told, until the server has it.
+"""A job's result is told, with the end of its log, until the server has it.
 
 It decides how long a result is offered. What the server makes of it is the coordinator's.
 """
@@ -30,3 +30,23 @@ async def report(call: Callable[..., Awaitable[object]], source: JobSource, job_
                 await asyncio.sleep(pause)
                 continue
         return
+
+
+def at_once(
+    source: JobSource, job_id: str, result: JobResult, *, offset: int, rest: bytes, leave: Callable[[], None]
+) -> bool | None:
+    """In one thread: leave the place, store the rest of the log and report the result.
+
+    Whether the result was taken; None where the log was not, and the result was not offered.
+    """
+    leave()
+    try:
+        if rest:
+            source.trace(job_id, offset, rest)
+    except AegisError:
+        return None
+    try:
+        source.finish(job_id, result)
+    except AegisError:
+        return False
+    return True

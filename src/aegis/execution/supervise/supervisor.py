@@ -14,6 +14,7 @@ from aegis.core.errors import AegisError
 from aegis.execution.runners import Assignment, Runner
 from aegis.execution.supervise.job import JobWork
 from aegis.execution.supervise.places import remove
+from aegis.execution.supervise.pool import Places
 from aegis.execution.supervise.tools import Tools
 
 P = ParamSpec("P")
@@ -34,7 +35,6 @@ class Supervisor:
         self._drain_seconds = drain_seconds
         self._work: dict[str, JobWork] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sweeping: set[asyncio.Task[None]] = set()
         options = tools.options
         self._runner = Runner(
             name=options.name,
@@ -42,6 +42,9 @@ class Supervisor:
             tags=options.tags,
             network=lambda run, spec: tools.network(run).tightened(spec.variables).policy.value,
         )
+        # Only where nothing of a job outlives it can the next have its place.
+        again = tools.executor.isolation == "namespaces" and not options.keep_places
+        self._places = Places(options.directory, tools.executor.owner, 2 * options.concurrency + 4) if again else None
         self._threads: ThreadPoolExecutor | None = None
         self._stopping = False
         self._acquiring = False
@@ -59,11 +62,13 @@ class Supervisor:
         # Each job watches, logs and moves files; one more waits for work.
         with ThreadPoolExecutor(options.concurrency * 2 + 4, thread_name_prefix="runner") as threads:
             self._threads = threads
+            warming = asyncio.create_task(self._tools.executor.warm())
             await self._call(self._begin)
             asking = asyncio.create_task(self._ask())
             try:
                 await asyncio.wait({asking, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                await warming
                 await self._end(asking)
 
     def _begin(self) -> None:
@@ -72,6 +77,17 @@ class Supervisor:
         for left in directory.iterdir():
             # What a killed runner left; its processes died with it.
             self._sweep(left)
+
+    def _left(self, work: JobWork, project: str) -> Path | None:
+        """After a job: its place is for the next one. What is to be removed when there is time: this place, or another."""
+        places = self._places
+        if (
+            places is not None
+            and self._tools.workspaces.untouched(work.place.work)
+            and places.clean(work.place, work.shown)
+        ):
+            return places.give_back(project, work.place.root)
+        return work.place.root
 
     def _sweep(self, root: Path) -> None:
         self._tools.workspaces.release(root / "work")
@@ -101,20 +117,32 @@ class Supervisor:
             task.add_done_callback(self._tasks.discard)
 
     async def _one(self, given: Assignment, slots: asyncio.Semaphore) -> None:
-        work = JobWork(self._tools, given, self._call)
+        named = self._tools.options.directory / given.job.id
+        work = JobWork(
+            self._tools, given, named if self._places is None else self._places.take(given.run.project), self._call
+        )
         self._work[given.job.id] = work
+
+        def freed() -> None:
+            # While the result of one job is being recorded, the next may run.
+            if self._work.pop(given.job.id, None) is not None:
+                slots.release()
+
+        gone: list[Path | None] = []
+        """What is to be removed at the end; empty until that is known."""
+
+        def leave() -> None:
+            gone.append(self._left(work, given.run.project))
+
         try:
-            await work.work()
+            await work.work(freed, leave)
         except Exception as error:  # noqa: BLE001 - a bug in one job must not end the others; its lease runs out
             self.faults.append(f"job {given.job.name}: {type(error).__name__}: {error}")
         finally:
-            del self._work[given.job.id]
-            slots.release()
-        if not self._tools.options.keep_places:
-            # The next job need not wait until this one's files are gone.
-            sweep = asyncio.create_task(self._call(self._sweep, work.place.root))
-            self._sweeping.add(sweep)
-            sweep.add_done_callback(self._sweeping.discard)
+            freed()
+        for root in gone or [work.place.root]:
+            if root is not None and not self._tools.options.keep_places:
+                await self._call(self._sweep, root)
 
     async def _end(self, asking: asyncio.Task[None]) -> None:
         self._stopping = True
@@ -131,6 +159,6 @@ class Supervisor:
             work.stop("shutdown")
         if self._tasks:
             await asyncio.wait(self._tasks)
-        if self._sweeping:
-            await asyncio.wait(self._sweeping)
+        for free in self._places.close() if self._places is not None else ():
+            await self._call(self._sweep, free)
         await self._tools.executor.close()

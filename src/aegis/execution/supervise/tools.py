@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aegis.core.ports import Blobs, Clock, Masker
 from aegis.core.spent import JobUsage
@@ -53,6 +54,8 @@ class Course:
     services: tuple[ServiceRequest, ...] = ()
     starved: str = ""
     """What is said where a process of it was ended for want of memory."""
+    placed: bool = False
+    shown: tuple[Path, ...] = ()
     running: bool = False
     begun: bool = False
     """Whether the script was started: without it there is nothing to clean up by `after_script`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -15,17 +17,18 @@ from starlette.routing import Route
 from aegis.core.errors import Denied, UserError
 from aegis.delivery.gitlab_door import GitlabDoor
 from aegis.delivery.views import Actor, Credentials
-from aegis.web.gitlab_api import intake, rest_sources, rest_variables, rest_work
+from aegis.web.gitlab_api import intake, rest_pages, rest_sources, rest_starts, rest_variables, rest_work
 from aegis.web.gitlab_api.answers import refused, translated
 from aegis.web.gitlab_api.calls import TABLE, Call, Row, answered, find
 
 BASE: Final = "/api/v4/"
 _BODY_LIMIT: Final = 32 * 1024 * 1024
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
-_SECRETS: Final = frozenset({"private_token", "access_token", "job_token"})
+_SECRETS: Final = frozenset({"private_token", "access_token", "job_token", "token"})
+_TRIGGER: Final = ["trigger", "pipeline"]
 ROWS: Final[Sequence[Row]] = TABLE
 """The supported calls; the modules named here register them."""
-MODULES: Final = (rest_sources, rest_work, rest_variables)
+MODULES: Final = (rest_sources, rest_work, rest_variables, rest_pages, rest_starts)
 
 
 def routes(door: GitlabDoor, credentials: Credentials) -> Sequence[Route]:
@@ -34,21 +37,27 @@ def routes(door: GitlabDoor, credentials: Credentials) -> Sequence[Route]:
     async def answer(request: Request) -> Response:
         raw = request.scope.get("raw_path") or request.scope["path"].encode()
         segments = raw.decode("ascii", "replace").removeprefix(BASE).rstrip("/").split("/")
-        actor = await run_in_threadpool(credentials.actor, _authorization(request))
         method = "GET" if request.method == "HEAD" else request.method
+        body = await intake.whole(request.stream(), limit=_BODY_LIMIT)
+        triggers = method == "POST" and segments[2:] == _TRIGGER
+        actor = await run_in_threadpool(credentials.actor, _authorization(request, body if triggers else None))
         found = find(method, segments)
         if isinstance(found, set):
             allowed = {"Allow": ", ".join(sorted(found))}
             return refused(405, headers=allowed) if found else refused(404)
         row, path = found
-        call = await _call(request, door, actor, path, f"{door.url}{raw.decode('ascii', 'replace')}")
+        call = _call(request, body, door, actor, path, f"{door.url}{raw.decode('ascii', 'replace')}")
         return await run_in_threadpool(lambda: answered(call, row.handler(call)))
 
     return [Route(f"{BASE}{{rest:path}}", translated(answer), methods=list(_METHODS))]
 
 
-def _authorization(request: Request) -> str:
-    """The token of a call, where GitLab's clients put it: a person's, or a job's."""
+def _authorization(request: Request, trigger: bytes | None = None) -> str:
+    """The token of a call, where GitLab's clients put it: a person's, or a job's; of a `trigger` (its body) its `token`."""
+    if trigger is not None:
+        token = request.query_params.get("token") or _fields(request, trigger).get("token")
+        if token:
+            return f"Bearer {token}"
     headers, query = request.headers, request.query_params
     token = (
         headers.get("private-token") or headers.get("job-token") or headers.get("deploy-token")
@@ -60,14 +69,27 @@ def _authorization(request: Request) -> str:
     return found
 
 
-async def _call(request: Request, door: GitlabDoor, actor: Actor, path: Mapping[str, str], url: str) -> Call:
+def _call(request: Request, body: bytes, door: GitlabDoor, actor: Actor, path: Mapping[str, str], url: str) -> Call:
     query = {key: _one(request.query_params.getlist(key)) for key in request.query_params}
-    body = await intake.whole(request.stream(), limit=_BODY_LIMIT)
     plain = {key: value for key, value in request.query_params.items() if key not in _SECRETS}
     return Call(
         door=door, actor=actor, path=path, given={**query, **_fields(request, body)}, query=plain,
         url=url,
     )  # fmt: skip
+
+
+def _parts(kind: str, body: bytes) -> Mapping[str, Any]:
+    """The fields of a form as `curl --form` sends it; `UserError` where it is none."""
+    message = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
+    if not message.is_multipart():
+        raise UserError("body-form", "the body is not a form")
+    found: dict[str, Any] = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        data = part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(data, bytes):
+            found[name] = data.decode("utf-8", "replace")
+    return found
 
 
 def _one(values: list[str]) -> Any:
@@ -84,6 +106,8 @@ def _fields(request: Request, body: bytes) -> Mapping[str, Any]:
             key: _one(values)
             for key, values in parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True).items()
         }
+    if kind == "multipart/form-data":
+        return _parts(request.headers["content-type"], body)
     try:
         found = json.loads(body)
     except ValueError as error:

@@ -10,6 +10,7 @@ from aegis.core import ids
 from aegis.core.errors import NotFound, UserError
 from aegis.core.types import State
 from aegis.delivery.gitlab_door import FoundJob, Linted
+from aegis.delivery.options import ScheduleOptions
 from aegis.web.gitlab_api import shapes
 from aegis.web.gitlab_api.calls import Bytes, Call, Made, Rows, row
 
@@ -81,33 +82,34 @@ def _variables(call: Call, name: str) -> dict[str, str]:
     return {str(one["key"]): str(one.get("value", "")) for one in given}
 
 
-def _run(call: Call) -> str:
+def found_run(call: Call) -> str:
+    """The run that an address names; `NotFound`."""
     return call.door.run_id(call.actor, call.project.name, call.path["pipeline"])
 
 
 @row("GET", "projects/:id/pipelines/:pipeline", "one pipeline", "project.pipelines.get(number)")
 def pipeline(call: Call) -> Any:
-    return shapes.pipeline(call.door, call.door.run(_run(call)))
+    return shapes.pipeline(call.door, call.door.run(found_run(call)))
 
 
 @row("POST", "projects/:id/pipelines/:pipeline/cancel", "stop it", "pipeline.cancel()")
 def cancel_pipeline(call: Call) -> Any:
-    run = _run(call)
+    run = found_run(call)
     call.run("cancel", run=run)
     return shapes.pipeline(call.door, call.door.run(run))
 
 
 @row("POST", "projects/:id/pipelines/:pipeline/retry", "run what failed or was canceled again", "pipeline.retry()")
 def retry_pipeline(call: Call) -> Any:
-    run = _run(call)
+    run = found_run(call)
     call.run("retry", run=run)
     return Made(value=shapes.pipeline(call.door, call.door.run(run)))
 
 
 @row("GET", "projects/:id/pipelines/:pipeline/jobs", "its jobs", "pipeline.jobs.list()")
 def pipeline_jobs(call: Call) -> Any:
-    found = call.door.jobs(_run(call), retried=call.flag("include_retried"))
-    return _jobs(call, list(found))
+    found = call.door.jobs(found_run(call), retried=call.flag("include_retried"))
+    return _jobs(call, [one for one in found if one.spec.trigger is None])
 
 
 @row("GET", "projects/:id/pipeline_schedules", "the declared schedules", "project.pipelineschedules.list()")
@@ -125,10 +127,16 @@ def schedules(call: Call) -> Any:
     "project.pipelineschedules.get(number)",
 )
 def schedule(call: Call) -> Any:
+    name, made = found_schedule(call)
+    return shapes.schedule(call.door, call.project, name, made)
+
+
+def found_schedule(call: Call) -> tuple[str, ScheduleOptions]:
+    """The schedule that an address names; `NotFound`."""
     project = call.project
     for name, made in project.schedules.items():
         if call.path["schedule"] == str(shapes.schedule_number(project, name)):
-            return shapes.schedule(call.door, project, name, made)
+            return name, made
     raise NotFound("no-such-schedule", "Pipeline Schedule Not Found")
 
 
@@ -155,18 +163,19 @@ def own_job(call: Call) -> Any:
     return shapes.job(call.door, call.door.own_job(call.actor))
 
 
-def _job(call: Call) -> FoundJob:
+def found_job(call: Call) -> FoundJob:
+    """The job that an address names; `NotFound`."""
     return call.door.job(call.actor, call.project.name, call.path["job"])
 
 
 @row("GET", "projects/:id/jobs/:job", "one job", "project.jobs.get(number)")
 def job(call: Call) -> Any:
-    return shapes.job(call.door, _job(call))
+    return shapes.job(call.door, found_job(call))
 
 
 @row("GET", "projects/:id/jobs/:job/trace", "its log", "job.trace()")
 def trace(call: Call) -> Any:
-    found = _job(call)
+    found = found_job(call)
     size = found.job.trace.size if found.job.trace is not None else None
     return Bytes(chunks=call.door.trace(found), size=size, media="text/plain", name=f"{found.number}.log")
 
@@ -179,12 +188,12 @@ def _changed(call: Call, verb: str, found: FoundJob, **more: Any) -> Any:
 
 @row("POST", "projects/:id/jobs/:job/retry", "run it again", "job.retry()")
 def retry_job(call: Call) -> Any:
-    return _changed(call, "retry", _job(call))
+    return _changed(call, "retry", found_job(call))
 
 
 @row("POST", "projects/:id/jobs/:job/play", "start a manual job, with variables", "job.play()")
 def play_job(call: Call) -> Any:
-    found = _job(call)
+    found = found_job(call)
     if found.job.state not in (State.MANUAL, State.SCHEDULED):
         raise UserError("job-not-manual", "Unplayable Job")
     return _changed(call, "play", found, variables=_variables(call, "job_variables_attributes"))
@@ -192,7 +201,7 @@ def play_job(call: Call) -> Any:
 
 @row("POST", "projects/:id/jobs/:job/cancel", "stop it", "job.cancel()")
 def cancel_job(call: Call) -> Any:
-    return _changed(call, "cancel-job", _job(call))
+    return _changed(call, "cancel-job", found_job(call))
 
 
 # -- artifacts --------------------------------------------------------------------------------------------
@@ -210,17 +219,17 @@ def _within(call: Call, found: FoundJob) -> Bytes:
 
 @row("GET", "projects/:id/jobs/:job/artifacts", "its archive", "job.artifacts()")
 def artifacts(call: Call) -> Any:
-    return _archive(call, _job(call))
+    return _archive(call, found_job(call))
 
 
 @row("POST", "projects/:id/jobs/:job/artifacts/keep", "keep its files beyond `expire_in`", "job.keep_artifacts()")
 def keep_artifacts(call: Call) -> Any:
-    return _changed(call, "keep-artifacts", _job(call))
+    return _changed(call, "keep-artifacts", found_job(call))
 
 
 @row("GET", "projects/:id/jobs/:job/artifacts/*path", "one file of its archive", "job.artifact('out/a.txt')")
 def artifact(call: Call) -> Any:
-    return _within(call, _job(call))
+    return _within(call, found_job(call))
 
 
 def _latest(call: Call) -> FoundJob:
@@ -245,7 +254,7 @@ def latest_artifact(call: Call) -> Any:
 
 @row("DELETE", "projects/:id/jobs/:job/artifacts", "delete its files; its log stays", "job.delete_artifacts()")
 def delete_artifacts(call: Call) -> Any:
-    found = _job(call)
+    found = found_job(call)
     call.run("erase-artifacts", run=found.run.id, job=found.job.name)
     return Made()
 
@@ -261,7 +270,7 @@ def delete_artifacts(call: Call) -> Any:
 )
 def environments(call: Call) -> Any:
     wanted, states = call.text("name"), call.text("states")
-    found = [one for one in _environments(call) if wanted in ("", one["name"]) and states in ("", one["state"])]
+    found = [one for one in environments_of(call) if wanted in ("", one["name"]) and states in ("", one["state"])]
     return Rows(rows=found, shown=lambda one: one)
 
 
@@ -272,7 +281,7 @@ def environments(call: Call) -> Any:
     "project.environments.get(number)",
 )
 def environment(call: Call) -> Any:
-    for one in _environments(call):
+    for one in environments_of(call):
         if call.path["environment"] == str(one["id"]):
             return one
     raise NotFound("no-such-environment", "Environment Not Found")
@@ -288,7 +297,8 @@ def stop_environment(call: Call) -> Any:
     return Made(value=environment(call), status=200)
 
 
-def _environments(call: Call) -> list[shapes.Shape]:
+def environments_of(call: Call) -> list[shapes.Shape]:
+    """The environments of a project: declared ones, then those of its jobs."""
     door, project = call.door, call.project
     declared = [
         shapes.environment(door, project, one, door.cell(call.actor, project, one.name))

@@ -1,4 +1,4 @@
-"""Tests with the real Docker Compose, in jobs of `aegis run`: docker within docker, and the engine's own socket (docker, podman)."""
+"""Tests with the real Docker Compose, in jobs of `aegis run`: docker within docker, and the engine's own socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support.engines import dockerd, podman, podman_socket
+from support.engines import dockerd
 from support.images import Entry, layer, layout, perl_layer, program_layer, shell_layer
 
 pytestmark = pytest.mark.real
@@ -120,17 +120,11 @@ def test_docker_within_docker(folder: Path) -> None:
         assert containers(environ) == ""
 
 
-@pytest.mark.parametrize("engine", ["docker", "podman"])
-def test_the_engines_own_socket(folder: Path, engine: str) -> None:
+def test_the_engines_own_socket(folder: Path) -> None:
     inputs = "engine: [], host: unix:///var/run/docker.sock"
-    with dockerd(folder / "docker-socket") if engine == "docker" else podman(folder / "podman") as environ:
-        if engine == "docker":
-            ran(folder, environ, inputs, "--executor", "docker", "--engine-socket")
-            assert containers(environ) == ""
-            return
-        with podman_socket(environ, folder / "podman") as served:
-            ran(folder, {**environ, "CONTAINER_HOST": served}, inputs, "--executor", "podman", "--engine-socket")
-            assert containers({**environ, "DOCKER_HOST": served}) == ""
+    with dockerd(folder / "docker-socket") as environ:
+        ran(folder, environ, inputs, "--executor", "docker", "--engine-socket")
+        assert containers(environ) == ""
 
 
 def containers(environ: Mapping[str, str]) -> str:

@@ -128,21 +128,3 @@ def podman(folder: Path) -> Iterator[Mapping[str, str]]:
         **_environment(), "HOME": str(folder), "CONTAINERS_CONF": str(folder / "containers.conf"),
         "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
     }  # fmt: skip
-
-
-@contextlib.contextmanager
-def podman_socket(environ: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """podman's service, for those that want its socket; the address."""
-    address = f"unix://{folder / 'served.sock'}"
-    process = subprocess.Popen(["podman", "system", "service", "--time", "0", address], env=dict(environ))
-    try:
-        deadline = time.monotonic() + 60
-        while not (folder / "served.sock").is_socket():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        (folder / "served.sock").chmod(0o660)  # as its unit for systemd says
-        yield address
-    finally:
-        process.terminate()
-        process.wait(60)

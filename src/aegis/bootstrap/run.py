@@ -180,9 +180,15 @@ class LocalRun:
     # -- life -----------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        # Ignored by itself, so that the project's own files need not change.
-        (self._folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            # Ignored by itself, so that the project's own files need not change.
+            (self._folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                "folder-not-writable", f"{self._folder} cannot be written: {error.strerror}",
+                hint="what a run leaves lies there; work in a copy of the project that you can write to",
+            ) from error  # fmt: skip
         self._blobs = DirectoryBlobs(self._folder / "blobs")
         self._ledger = SqliteLedger(
             self._folder / "ledger.db",

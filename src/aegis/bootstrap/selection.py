@@ -8,6 +8,20 @@ from aegis.core.errors import NotFound
 from aegis.core.plan import Plan
 
 
+def meant(plan: Plan, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The jobs that names stand for, each for all its parallel instances; `NotFound` for a name that no job has."""
+    found: list[str] = []
+    for name in names:
+        hits = [job.name for job in plan.jobs if job.name == name or job.name.startswith((f"{name} ", f"{name}: "))]
+        if not hits:
+            known = ", ".join(job.name for job in plan.jobs) or "none"
+            raise NotFound(
+                "no-such-job", f"the pipeline has no job {name!r} here; it has: {known}", hint="aegis preview"
+            )
+        found.extend(hits)
+    return tuple(found)
+
+
 def select(plan: Plan, names: tuple[str, ...]) -> Plan:
     """The part of a plan that was asked for: the named jobs and what they need; all without names.
 
@@ -18,17 +32,8 @@ def select(plan: Plan, names: tuple[str, ...]) -> Plan:
     if not names:
         return replace(plan, jobs=jobs)
     by_name = {job.name: job for job in jobs}
-    wanted: dict[str, None] = {}
-    named: set[str] = set()
-    for name in names:
-        hits = [job.name for job in jobs if job.name == name or job.name.startswith((f"{name} ", f"{name}: "))]
-        if not hits:
-            known = ", ".join(by_name) or "none"
-            raise NotFound(
-                "no-such-job", f"the pipeline has no job {name!r} here; it has: {known}", hint="aegis preview"
-            )
-        named.update(hits)
-        wanted.update(dict.fromkeys(hits))
+    named = meant(plan, names)
+    wanted = dict.fromkeys(named)
     stack = list(wanted)
     while stack:
         for need in by_name[stack.pop()].needs or ():

@@ -96,7 +96,7 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Run the pipeline of this working tree here, with the jobs a push would run; named jobs with what they need.
+    """Run the pipeline of this working tree here, with the jobs a push would run; named jobs with what they need.
 
     Jobs work in copies: tracked files as they are now, uncommitted changes included. Logs and artifacts are left
     under .aegis/, the tree itself stays as it is. Variables in .aegis/env and secrets in .aegis/secrets are taken up.
@@ -244,9 +244,12 @@ def _once(
     """One run; its leave code, and the files whose change ended it."""
     from aegis.bootstrap.history import Usual
     from aegis.bootstrap.run import LocalRun
+    from aegis.bootstrap.selection import meant
     from aegis.cli.show import Show
 
     made_of = asking.prepared()
+    children = tuple(f"{job.name}: " for job in made_of.plan.jobs if job.trigger is not None)
+    meant(made_of.plan, tuple(name for name in told.wish.follow if not name.startswith(children)))
     gc.freeze()
     gc.enable()
     there = _server_run(told) if told.compare else None

@@ -6,7 +6,7 @@ Every function answers the lines that the job's log shows about it. It decides n
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,12 +51,16 @@ def listing(work: Path) -> frozenset[str]:
     return frozenset(walk(base, base))
 
 
+def _files(names: Sized) -> str:
+    return f"{len(names)} file{'' if len(names) == 1 else 's'}"
+
+
 def fetch(dependencies: Sequence[Dependency], work: Path, blobs: Blobs) -> Lines:
     """Unpack the files of earlier jobs, in their order. `UserError` for an archive that leads outside."""
     lines: Lines = []
     for one in dependencies:
         names = stored.unpack(blobs, one.archive.digest, work)
-        lines.append(f"Downloaded artifacts of {one.job}: {len(names)} files, {one.archive.size} bytes.")
+        lines.append(f"Downloaded artifacts of {one.job}: {_files(names)}, {one.archive.size} bytes.")
     return lines
 
 
@@ -82,7 +86,7 @@ def restore(
             except AegisError as error:
                 lines.append(f"WARNING: the cache {key} is not used: {error.message}")
                 continue
-            lines.append(f"Restored cache {key}: {len(names)} files, {found.value.size} bytes.")
+            lines.append(f"Restored cache {key}: {_files(names)}, {found.value.size} bytes.")
             break
     return lines
 
@@ -118,7 +122,7 @@ def save(
             lines.append(f"WARNING: the cache {key} was not kept: {error}")
             continue
         lines.extend(f"WARNING: {one}" for one in found.warnings)
-        lines.append(f"Kept cache {key}: {len(found.files)} files, {size} bytes.")
+        lines.append(f"Kept cache {key}: {_files(found.files)}, {size} bytes.")
     return lines
 
 
@@ -149,7 +153,7 @@ def collect(
             digest, size = _packed(work, found.files, blobs)
             name = one_name(expand(spec.name, variables)) if spec.name else "artifacts"
             kept.append(StoredFile(name=f"{name}.zip", kind="archive", digest=digest, size=size))
-            lines.append(f"Uploaded artifacts: {len(found.files)} files, {size} bytes, {digest}.")
+            lines.append(f"Uploaded artifacts: {_files(found.files)}, {size} bytes, {digest}.")
         else:
             lines.append("ERROR: No files to upload.")
     for kind in sorted(spec.reports):

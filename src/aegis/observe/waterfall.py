@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final
 
 from aegis.core.errors import UserError
@@ -153,7 +154,10 @@ def summary(found: Waterfall) -> tuple[str, ...]:
     """The course in sentences: the path, and what would save most."""
     if not found.rows:
         return ()
-    names = [row.job for row in found.path]
+    names = [
+        job if count == 1 else f"{job} ({count} attempts)"
+        for job, count in ((job, len(list(rows))) for job, rows in groupby(row.job for row in found.path))
+    ]
     shown = names if len(names) <= 6 else [*names[:3], "…", *names[-2:]]
     waited = f", {found.wait_seconds:.1f} s of waiting" if found.wait_seconds >= 0.05 else ""
     queue = f" ({found.queue_seconds:.1f} s for a runner)" if waited and found.queue_seconds >= 0.05 else ""

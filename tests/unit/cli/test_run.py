@@ -111,8 +111,17 @@ def test_wrong_input_is_refused_with_a_mend(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "secrets").chmod(0o600)
     code, found = _run(tree, "--secrets-file", str(tmp_path / "secrets"))
     assert (code, found["error"]["code"]) == (2, "secret-too-short")
+    code, found = _run(tree, "--follow", "shards")
+    assert (code, found["error"]["code"]) == (4, "no-such-job")
     (tree / ".gitlab-ci.yml").write_text("a: {skript: [x]}\n")
     assert _run(tree)[0] == 2
+
+
+def test_a_project_that_cannot_be_written_to_is_no_bug_of_ours(tree: Path) -> None:
+    (tree / ".aegis").write_text("a file where the folder should be")
+    code, found = _run(tree)
+    assert (code, found["error"]["code"]) == (2, "folder-not-writable")
+    assert found["error"]["hint"]
 
 
 def test_an_interrupt_says_what_was_stopped_and_leaves_with_130(tree: Path) -> None:

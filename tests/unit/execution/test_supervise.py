@@ -142,7 +142,7 @@ def test_untracked_files_are_those_the_job_added(engine: Engine) -> None:
         job("a", "echo new > new", artifacts=ArtifactSpec(untracked=True)), job("b", "cat new", stage="deploy")
     )
     assert run.state is State.SUCCESS
-    assert "Uploaded artifacts: 1 files" in engine.log(run.jobs[0])
+    assert "Uploaded artifacts: 1 file" in engine.log(run.jobs[0])
 
 
 def test_a_cache_is_found_by_its_key_and_kept_by_its_policy(tmp_path: Path) -> None:

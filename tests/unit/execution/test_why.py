@@ -105,7 +105,7 @@ def test_a_job_as_quick_as_usual_or_without_a_history_is_not_called_slow() -> No
 
 
 def test_what_a_log_says_of_its_cache() -> None:
-    assert [cache_of(one) for one in ("Restored cache a: 1 files", "No cache under a.\n", "$ true")] == [
+    assert [cache_of(one) for one in ("Restored cache a: 1 file", "No cache under a.\n", "$ true")] == [
         "warm",
         "cold",
         "",

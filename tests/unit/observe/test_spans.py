@@ -86,6 +86,15 @@ def test_a_job_holds_its_queue_and_its_parts_in_time() -> None:
     assert [waterfall.bar(row, found.seconds, 15).rstrip() for row in found.rows] == ["·█████████", "           ·███"]
 
 
+def test_attempts_of_one_job_are_one_name_on_the_path() -> None:
+    tries = [
+        job("unit", 10 + at, 1, id=f"id-{at}", attempt=at, state=State.SUCCESS if at == 3 else State.FAILED)
+        for at in (1, 2, 3)
+    ]
+    _, found = drawn(told(RUN, job("build", 1, 9, stage="build"), *tries))
+    assert waterfall.summary(found)[0].startswith("critical path: build → unit (3 attempts): 12.0 s of work")
+
+
 @pytest.mark.parametrize(
     ("reason", "result"),
     [("script_failure", "failure"), ("runner_system_failure", "error"), ("image_pull_failure", "error"), ("job_execution_timeout", "timeout")],

@@ -135,10 +135,14 @@ def test_r10_3_a_job_of_an_ended_child_runs_again_and_the_trigger_follows(runnin
 
 
 FETCHING = """
+shade:
+  stage: .pre
+  script: [echo "SHADE=dark" > shade.env]
+  artifacts: {reports: {dotenv: shade.env}}
 make:
   script: [mkdir out, echo made-elsewhere > out/a.txt, echo "COLOUR=green" > made.env]
   artifacts: {paths: [out], reports: {dotenv: made.env}}
-  environment: {name: colours, url: "https://$COLOUR.example"}
+  environment: {name: colours, url: "https://$SHADE-$COLOUR.example"}
 """
 FETCHER = """
 use:
@@ -162,7 +166,7 @@ def test_r10_3_a_job_fetches_files_of_another_projects_pipeline(running: TeamSer
     taken, said = running.trees["team/tools"].push(branch, running.person("ana"))
     assert taken, said
     used = running.wait("the files", is_type("aegis.environment.used", project="team/tools"), since=since)
-    assert used["data"]["environment"]["url"] == "https://green.example"
+    assert used["data"]["environment"]["url"] == "https://dark-green.example"
     since = running.head()
     pipeline = FETCHER.replace("BRANCH", branch)
     commit = running.push("team/web", f"fetch-{since}", {".gitlab-ci.yml": pipeline}, by="ana", start="main")

@@ -78,8 +78,11 @@ LOG = (
 COURSE = Course(
     seconds=96.0, run_seconds=90.5, wait_seconds=5.5, queue_seconds=4.0,
     legs=tuple(
-        Leg(job=name, id=name, attempt=1, wait_seconds=wait, queue_seconds=min(wait, 2.0), run_seconds=ran)
-        for name, wait, ran in (("lint", 1.5, 20.5), ("integration-test 1/2", 2.0, 40.0), ("image", 2.0, 30.0))
+        Leg(job=name, id=name, attempt=attempt, wait_seconds=wait, queue_seconds=min(wait, 2.0), run_seconds=ran)
+        for name, attempt, wait, ran in (
+            ("lint", 1, 1.5, 20.5), ("integration-test 1/2", 1, 2.0, 10.0), ("integration-test 1/2", 2, 0.0, 30.0),
+            ("image", 1, 2.0, 30.0),
+        )
     ),
     savings=(Saving(cause="job", job="integration-test 1/2", seconds=31.0), Saving(cause="queue", job="", seconds=4.0)),
 )  # fmt: skip

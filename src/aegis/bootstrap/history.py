@@ -49,7 +49,7 @@ class Usual:
 
 
 def _samples(file: Path, project: str) -> Iterator[tuple[str, float]]:
-    """(job, seconds) of jobs that succeeded, newest first."""
+    """(job, seconds) of jobs that were worked and succeeded, newest first."""
     if not file.is_file():
         return
     from aegis.adapters.ledger_sqlite import SqliteLedgerReader  # noqa: PLC0415 - only where there is a ledger
@@ -64,5 +64,7 @@ def _samples(file: Path, project: str) -> Iterator[tuple[str, float]]:
         return
     for record in records:
         job = record.data.job if isinstance(record.data, JobFinished) else None
-        if job is not None and job.state == "success" and job.started_at and job.finished_at:
+        if job is None or job.state != "success" or job.reused_from:
+            continue
+        if job.started_at and job.finished_at:
             yield job.name, (job.finished_at - job.started_at).total_seconds()

@@ -100,10 +100,10 @@ def reported(jobs: Sequence[JobRun], blobs: Blobs) -> dict[str, str]:
         return {}
 
 
-def named_by_address(spec: JobSpec, job: JobRun, blobs: Blobs) -> dict[str, str]:
-    """What a job reported, where its environment's address may name it."""
+def named_by_address(spec: JobSpec, jobs: Sequence[JobRun], blobs: Blobs) -> dict[str, str]:
+    """What the jobs reported (the earlier ones that it got, then it itself), where its environment's address may name it."""
     wanted = spec.environment is not None and "$" in (spec.environment.url or "")
-    return reported([job], blobs) if wanted else {}
+    return reported(jobs, blobs) if wanted else {}
 
 
 def from_reports(feeders: Sequence[JobRun], blobs: Blobs) -> Iterator[Variable]:

@@ -344,10 +344,11 @@ class Coordinator:
         before = progress.job(spec.name)
         job = ended(spec, before, result, trace, self._clock.now())
         again = not progress.canceled_by and tried_again(spec, job)
+        told = assignment.named_by_address(spec, (*progress.feeders(spec), job), self._blobs)
         self._release(progress, spec, job.id)
         said = [
             events.JobFinished(job=job, will_retry=again),
-            *outcomes(progress.head, spec, job, assignment.named_by_address(spec, job, self._blobs), will_retry=again),
+            *outcomes(progress.head, spec, job, told, will_retry=again),
         ]
         self._commit(progress, said, lambda at: progress.finish(job, will_retry=again, at=at), self._options.actor)
 

@@ -117,6 +117,7 @@ def test_a_running_run_says_how_long_still_and_what_holds_it_up(sora):
     assert re.search(r"running for 1 min 3\d s · about 2\d s to go · now: image", said)
     assert "publish · after scan-dependencies, scan-secrets ‖ held: start by hand" in said
     assert "on the critical path" in said
+    assert "Critical path: lint → integration-test 1/2 → image" in said
 
 
 def test_the_end_of_a_run_is_unknown_while_a_job_has_no_usual_time(world):

@@ -184,7 +184,9 @@ class Services:
             how = f"did not accept on port {one.port} within {one.wait_seconds:g} s"
         text = bytes(service.said[-4096:]).decode("utf-8", "replace").rstrip()
         said = f"; lately it said:\n{text}" if text else ", and said nothing"
-        await _write(self._request.log, f"WARNING: the service {one.name} {how}{said}\n")
+        alike = sum(other.asked.name == one.name for other in self._running) > 1
+        name = f"{one.name} ({one.aliases[-1]})" if alike and one.aliases else one.name
+        await _write(self._request.log, f"WARNING: the service {name} {how}{said}\n")
 
     async def stop(self) -> None:
         """End them and the network. Idempotent."""

@@ -14,6 +14,25 @@ def _failed(**more: object) -> JobRun:
 
 
 @pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        ("wget: server returned error: HTTP/1.1 502 Bad Gateway", "service-not-ready"),
+        ("curl: (7) Failed to connect to db port 5432: Connection refused", "service-not-ready"),
+        ("FAILED tests/test_a.py::test_b - assert 1 == 2", "test-failed"),
+    ],
+)
+def test_a_service_that_never_became_ready_is_why_nothing_answers_and_no_more(said: str, first: str) -> None:
+    for how in (
+        "has ended before it was ready; lately it said:\nno such file",
+        "did not accept on port 5432 within 30 s",
+    ):
+        log = f"WARNING: the service postgres:16 {how}\nCopied 3 files.\n\x1b[32;1m$ make test\x1b[0;m\n{said}\n"
+        found = causes_of(_failed(), log.encode())
+        assert found[0].code == first, found
+        assert "postgres:16" in next(one for one in found if one.code == "service-not-ready").message
+
+
+@pytest.mark.parametrize(
     ("line", "code", "quoted"),
     [
         ("ModuleNotFoundError: No module named 'fastapi'", "module-missing", "fastapi"),

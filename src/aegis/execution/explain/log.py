@@ -30,8 +30,10 @@ _PREFIX: Final = re.compile(
 )
 """What pytest, GitLab's time stamps and BuildKit put before the words of others."""
 _NOT_LIVED_WITH: Final = re.compile(
-    r"after connection broken by|^WARNING: network: |^Could not fetch URL|^npm (?:ERR|error)"
+    r"after connection broken by|^WARNING: (?:network: |the service )|^Could not fetch URL|^npm (?:ERR|error)"
 )
+_SURROUNDINGS: Final = re.compile(r"^WARNING: the service ")
+"""What the runner says of the job's surroundings: as good as the failed command's own words, wherever it stands."""
 _LIVED_WITH: Final = re.compile(
     r"\bretrying\b|will retry|try(?:ing)? again|\bwarn(?:ing)?\b|ignor|skipp|fall(?:ing)? ?back|going on|go on without|optional|continuing|attempt \d|"
     r"not ready|still waiting|known to fail|expected failure|xfail|as expected|deprecat|starting afresh",
@@ -49,7 +51,7 @@ _ASSERTION: Final = re.compile(r"AssertionError|\bassert\b|^FAILED \S+(?: - (?:a
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a log. `last` is true where it was written by the command that failed."""
+    """A line of a log. `last` is true where the command that failed wrote it, or the runner of what the command relied on."""
 
     text: str
     last: bool
@@ -83,9 +85,8 @@ def lines_of(log: bytes) -> tuple[Line, ...]:
             if text.strip():
                 # A remark of going on stands in the line itself or right after it.
                 near = marks[number] or (number + 1 < len(texts) and marks[number + 1] and not _final(texts, number))
-                found.append(
-                    Line(text, position == last_text, near, _quoted(text, inside=inside), (number + 1) / len(texts))
-                )
+                last = position == last_text or bool(_SURROUNDINGS.match(text))
+                found.append(Line(text, last, near, _quoted(text, inside=inside), (number + 1) / len(texts)))
     return tuple(found[-LINES:])
 
 

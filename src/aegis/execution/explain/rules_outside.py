@@ -15,6 +15,13 @@ RULES: Final[tuple[Rule, ...]] = (
         confidence=0.85,
     ),
     rule(
+        "service-not-ready",
+        "a service that the job relies on never became ready: {name}",
+        "the log quotes what it said last; mend its image, `command`, `variables` or HEALTHCHECK_TCP_PORT under `services:`",
+        r"WARNING: the service (?P<name>.+?) (?:has ended before it was ready|did not accept on port \d+)",
+        confidence=0.88,
+    ),
+    rule(
         "name-resolution",
         "DNS: a host name could not be resolved {name}",
         "check the name for a typo; if it is right, see whether the job's network may reach a name server",

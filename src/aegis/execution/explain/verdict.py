@@ -41,7 +41,9 @@ _YIELDS: Final[Mapping[str, frozenset[str]]] = {
     "package-missing": frozenset({"network-policy"}),
     "no-matching-version": frozenset({"network-policy"}),
     "denied-by-registry": frozenset({"network-policy"}),
-    "connection-refused": frozenset({"network-policy"}),
+    "connection-refused": frozenset({"network-policy", "service-not-ready"}),
+    "server-error": frozenset({"service-not-ready"}),
+    "network": frozenset({"service-not-ready"}),
     "test-collection": frozenset({"module-missing", "import-error", "syntax-error", "merge-markers"}),
 }
 """What follows from another cause where both are seen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,16 @@ for _name in [name for name in os.environ if name.startswith(("CI_", "GITLAB_", 
     if _name not in ("AEGIS_CHROMIUM", "AEGIS_REAL"):
         del os.environ[_name]
 os.environ.pop("CI", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_stays_mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Servers that tests kill leave mounts until their next start, which never comes: at the end they are taken away."""
+    yield
+    from support.server import mounts_below
+
+    for place in mounts_below(tmp_path_factory.getbasetemp()):
+        subprocess.run(["umount", "--lazy", place], check=False)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.server import AEGIS, children, environment, gone
+from support.server import AEGIS, children, environment, gone, mounts_below, tied
 
 STEPS = 8
 """The chapters of the good change; those of the bad ones come after them."""
@@ -20,7 +20,7 @@ STEPS = 8
 def begin(folder: Path) -> subprocess.Popen[str]:
     """Start the demonstration in a process group of its own."""
     return subprocess.Popen(
-        [*AEGIS, "demo", "--exit", "--json", "--directory", str(folder / "demo")],
+        [*tied(), *AEGIS, "demo", "--exit", "--json", "--directory", str(folder / "demo")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True,
     )  # fmt: skip
 
@@ -62,6 +62,7 @@ def test_the_whole_demonstration_holds_and_leaves_nothing_running(tmp_path: Path
     assert told["ledger"]["events"] > 100
     assert told["push_to_production_seconds"] > 0
     assert not gone(group(running.pid), 5.0)
+    assert not mounts_below(tmp_path)
     log = (tmp_path / "demo" / "server.log").read_text()
     assert "Traceback" not in log, log[-3000:]
 
@@ -81,4 +82,5 @@ def test_ctrl_c_in_the_middle_ends_everything_that_was_started(tmp_path: Path) -
     assert running.returncode == 130
     assert "Traceback" not in err + out, err[-4000:]
     assert not gone(below, 10.0)
+    assert not mounts_below(tmp_path)
     assert not (tmp_path / "demo" / "data" / "server.json").exists()

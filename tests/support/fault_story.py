@@ -35,6 +35,7 @@ from support.server import (
     environment,
     finished,
     gone,
+    mounts_below,
     service_files,
 )
 
@@ -319,9 +320,8 @@ def end(server: TeamServer) -> None:
     """End it, whatever state it is in, with the mounts that a killed one leaves until its next start."""
     if server.process is not None and server.process.poll() is None:
         server.kill()
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        if (place := line.split()[4]).startswith(f"{server.root}/"):
-            subprocess.run(["umount", "--lazy", place], check=False)
+    for place in mounts_below(server.root):
+        subprocess.run(["umount", "--lazy", place], check=False)
 
 
 def _git(path: Path, *arguments: str) -> str:

@@ -214,6 +214,22 @@ class Person:
         return f"{self.id}@team.example"
 
 
+def tied() -> list[str]:
+    """Words before a command that let it end when the tests are killed.
+
+    Only where the main thread starts it: it is that thread's end that tells.
+    """
+    able = threading.current_thread() is threading.main_thread() and shutil.which("setpriv")
+    return ["setpriv", "--pdeathsig", "TERM"] if able else []
+
+
+def mounts_below(folder: Path) -> list[str]:
+    """Where something is mounted below a folder, the innermost first."""
+    table = Path("/proc/self/mountinfo")
+    lines = table.read_text().splitlines() if table.exists() else []
+    return sorted((place for one in lines if (place := one.split()[4]).startswith(f"{folder}/")), reverse=True)
+
+
 @dataclass(kw_only=True)
 class TeamServer:
     """A server that is started, killed and started again on one data directory."""
@@ -260,7 +276,7 @@ class TeamServer:
                 (config.parent / name).write_text(text)
         with (self.root / "server.log").open("a") as log:
             self.process = subprocess.Popen(
-                [*(self.command or AEGIS), "up", "--config", str(config), "--data", str(self.data), "--port", str(self.port)],
+                [*tied(), *(self.command or AEGIS), "up", "--config", str(config), "--data", str(self.data), "--port", str(self.port)],
                 stdout=subprocess.PIPE, stderr=log, text=True, env=environment(**self.variables),
                 start_new_session=True,
             )  # fmt: skip
@@ -301,6 +317,7 @@ class TeamServer:
             raise
         finally:
             self._forget()
+        assert not (left := mounts_below(self.data)), f"it has ended and left mounts: {left}"
         return code
 
     def _forget(self) -> None:

@@ -88,6 +88,14 @@ def is_local(name: str) -> bool:
     return latest.is_file() and any(one.name == name for one in _jobs(latest.parent))
 
 
+def nowhere(name: str) -> NotFound:
+    """What to say of a name that no local run has, where no server is known that could have it."""
+    latest = runs_folder() / "latest"
+    known = ", ".join(one.name for one in _jobs(latest)) if (latest / "run.json").is_file() else ""
+    here = f"the last local run has no job {name!r}; it has: {known}" if known else "nothing has been run here"
+    return NotFound("no-such-job", f"{here}, and no server is known that has a run {name!r}", hint="aegis run")
+
+
 def local_run(name: str = "") -> tuple[Explained, ...]:
     """The failed jobs of a local run: the last one, the one of that id, or the last one's job of that name.
 

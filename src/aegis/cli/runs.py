@@ -10,7 +10,7 @@ import click
 from aegis.cli.output import document, say, state
 from aegis.cli.pipeline import pairs
 from aegis.cli.remote import client, server_options, told
-from aegis.core.errors import UserError
+from aegis.core.errors import ExternalError, UserError
 
 
 @click.command()
@@ -164,15 +164,18 @@ def explain(run: str, url: str, data: str, *, try_mend: bool, as_json: bool) -> 
       aegis explain unit --try
       aegis explain 01k9x…
     """
-    from aegis.bootstrap.explain import is_local
+    from aegis.bootstrap.explain import is_local, nowhere
 
     if run and not is_local(run):
         if try_mend:
             raise UserError(
                 "not-local", "a mend is tried for local runs only", hint="aegis run, then: aegis explain --try"
             )
-        with client(url, data) as server:
-            causes: list[dict[str, Any]] = server.get(f"runs/{run}")["causes"]
+        try:
+            with client(url, data) as server:
+                causes: list[dict[str, Any]] = server.get(f"runs/{run}")["causes"]
+        except ExternalError as error:
+            raise (nowhere(run) if error.code == "no-server" else error) from None
         _explained({"causes": causes, "abstained": not causes}, as_json=as_json)
         return
     _explained(_local(run, try_mend=try_mend), as_json=as_json)

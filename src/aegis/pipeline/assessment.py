@@ -7,7 +7,7 @@ at without it. Nothing is judged by how it looks: only by what the compiler know
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -16,7 +16,7 @@ from aegis.core.plan import JobSpec
 from aegis.pipeline.compile import compile_pipeline, inspect_pipeline, unsupported
 from aegis.pipeline.configuration import Configuration, Definition, yaml_variables
 from aegis.pipeline.diagnostics import Diagnostic, Report
-from aegis.pipeline.document import Map, Scalar
+from aegis.pipeline.document import Map, Scalar, Seq
 from aegis.pipeline.forecast import base_name
 from aegis.pipeline.predefined import of_request
 from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest
@@ -27,6 +27,8 @@ _INCLUDES: Final = frozenset({"unknown-include", "unknown-component", "include-n
 _OWN: Final = re.compile(
     r"(?:^|[\s;&|(`])([A-Za-z_]\w*)=|\b(?:for|read(?:\s+-\w+)*)\s+([A-Za-z_]\w*)", re.ASCII | re.MULTILINE
 )
+_REPORTED: Final = re.compile(r"\b([A-Za-z_]\w*)=", re.ASCII)
+"""What a job with a dotenv report may write into it."""
 _USED: Final = re.compile(r"\$(?:([A-Z][A-Z0-9_]{2,})|\{([A-Z][A-Z0-9_]{2,})(?=[}#%/]|:[^-=+]))")
 _SHELL: Final = frozenset(
     {
@@ -236,16 +238,18 @@ def _images(definition: Definition) -> Iterator[Problem]:
         node = definition.get(word)
         if node is None or (word == "services" and _empty(node)):
             continue
-        name = node.get("name") if isinstance(node, Map) else node
-        said = f" ({name.text})" if isinstance(name, Scalar) else ""
-        needed = "a registry that serves it here"
-        mend = (
-            "declare its registry under `registries.mirrors`; or `aegis run --host-tools` uses this machine's programs"
+        written = (node.items if isinstance(node, Seq) else (node,)) if word == "services" else (node,)
+        names = [one.get("name") if isinstance(one, Map) else one for one in written]
+        told = ", ".join(one.text for one in names if isinstance(one, Scalar))
+        other = (
+            "`aegis run --host-tools` uses this machine's programs"
+            if word == "image"
+            else "let jobs run in docker or podman, which fetch it themselves"
         )
-        if word == "services":
-            needed = "a runner that has containers"
-            mend = "start it beside the job and name its address in a variable; or connect a runner that has containers"
-        yield Problem(topic=word, message=f"`{word}`{said} needs {needed}", mend=mend, where=node.where)
+        yield Problem(
+            topic=word, message=f"`{word}`{f' ({told})' if told else ''} needs a registry that serves it here",
+            mend=f"declare its registry under `registries.mirrors`; or {other}", where=node.where,
+        )  # fmt: skip
 
 
 def _unset(configuration: Configuration, runs: Mapping[str, Compilation], request: CompileRequest) -> tuple[str, ...]:
@@ -256,7 +260,10 @@ def _unset(configuration: Configuration, runs: Mapping[str, Compilation], reques
     used: dict[str, None] = dict.fromkeys(name for one in written if not one.raw for name in references(one.value))
     named = {one.key for one in written}
     known = {*named, *of_request(request), *RUN_TIME, *_SHELL}
-    plans: Iterable[JobSpec] = (job for found in runs.values() if found.plan is not None for job in found.plan.jobs)
+    plans: list[JobSpec] = [job for found in runs.values() if found.plan is not None for job in found.plan.jobs]
+    for job in plans:
+        if job.artifacts is not None and "dotenv" in job.artifacts.reports:
+            known.update(_REPORTED.findall("\n".join((*job.before_script, *job.script))))
     seen: set[str] = set()
     for job in plans:
         name = base_name(job.name)

@@ -152,6 +152,8 @@ def test_a_failure_is_compared_with_the_last_good_run_and_its_mend_tried(tree: P
     assert _run(tree)[0] == 0
     (tree / "tool.sh").chmod(0o644)
     assert _run(tree, "tool")[0] == 1
+    code, out, _ = _aegis(tree, "explain", "nosuch", "--json")
+    assert (code, json.loads(out)["error"]["code"]) == (4, "no-such-job")
     answer = json.loads(_aegis(tree, "explain", "--try", "--json")[1])
     assert (answer["abstained"], answer["failed"], answer["causes"][0]["code"]) == (False, ["tool"], "permission")
     assert any(line.endswith("file changed: tool.sh") for line in answer["causes"][0]["evidence"])

@@ -33,7 +33,8 @@ def test_images_and_services_need_containers() -> None:
     found = job(assessed(text, containers=False), "a")
     assert found.runs == "differently"
     assert [one.topic for one in found.problems] == ["image", "services"]
-    assert "node:22" in found.problems[0].message
+    assert "(node:22)" in found.problems[0].message
+    assert "(postgres)" in found.problems[1].message
     assert all(one.mend and one.where is not None for one in found.problems)
     assert job(assessed(text), "a").runs == "as written"
 
@@ -87,6 +88,14 @@ a:
     - echo $KNOWN $OWN $MINE $ALSO $LINE $CI_COMMIT_SHA $HOME $NPM_TOKEN ${DEPLOY_KEY} ${OPTIONAL:-x} $lower
 """
     assert assessed(text).variables == ("DEPLOY_KEY", "GROUP_VALUE", "NPM_TOKEN")
+
+
+def test_what_an_earlier_job_reports_nobody_has_to_set() -> None:
+    text = """
+a: {stage: build, script: ['echo "VERSION=1" > made.env'], artifacts: {reports: {dotenv: made.env}}}
+b: {script: [echo $VERSION $OTHER]}
+"""
+    assert assessed(text).variables == ("OTHER",)
 
 
 def test_tags_and_rules_that_nothing_usual_fulfils_are_told() -> None:

@@ -171,6 +171,9 @@ def test_a_line_of_ten_megabytes_neither_stops_the_job_nor_the_server(server: Te
     tail = aegis("logs", run, "long", "--data", str(server.data))
     assert tail.returncode == 0, tail.stderr[-2000:]
     assert "after" in tail.stdout[-2000:]
+    assert "\x1b" not in tail.stdout
+    assert "section_start:" not in tail.stdout
+    assert "x" * 10_000_000 in tail.stdout
     assert time.monotonic() - started < 60
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +13,9 @@ from aegis.cli.output import document, say, state
 from aegis.cli.pipeline import pairs
 from aegis.cli.remote import client, server_options, told
 from aegis.core.errors import ExternalError, UserError
+
+if TYPE_CHECKING:
+    from aegis.adapters.server_http import ServerClient
 
 
 @click.command()
@@ -69,8 +74,8 @@ def play(
 
 
 @click.command()
-@click.argument("run", metavar="[RUN]")
-@click.argument("job", required=False, default="")
+@click.argument("run", metavar="[RUN] JOB")
+@click.argument("job", required=False, default="", metavar="")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended.")
 @click.option("--search", default="", metavar="TEXT", help="Only the lines that hold TEXT, with their numbers.")
 @click.option("--line", default=0, metavar="N", help="Only the lines around line N, with their numbers.")
@@ -92,20 +97,44 @@ def logs(run: str, job: str, search: str, line: int, url: str, data: str, *, fol
     if search or line:
         _some_lines(run, job, search, line, url, data, as_json=as_json)
         return
+    collected: list[bytes] = []
     with client(url, data) as server:
-        offset, complete, collected = 0, False, b""
-        while not complete:
-            chunk, following, complete = server.trace(run, job, offset=offset, wait=20 if follow and offset else 0)
-            if as_json:
-                collected += chunk
-            else:
-                sys.stdout.buffer.write(chunk)
-                sys.stdout.buffer.flush()
-            if not follow and following == offset:
-                break
-            offset = following
+        _streamed(server, run, job, collected.append if as_json else _shown(), follow=follow)
     if as_json:
-        document("aegis.logs/1", {"run": run, "job": job, "log": collected.decode("utf-8", "replace")})
+        document("aegis.logs/1", {"run": run, "job": job, "log": b"".join(collected).decode("utf-8", "replace")})
+
+
+def _streamed(server: ServerClient, run: str, job: str, to: Callable[[bytes], object], *, follow: bool) -> None:
+    """Hand on a log piece by piece, and at the end an empty piece."""
+    offset, complete = 0, False
+    while not complete:
+        chunk, following, complete = server.trace(run, job, offset=offset, wait=20 if follow and offset else 0)
+        if chunk:
+            to(chunk)
+        if not follow and following == offset:
+            break
+        offset = following
+    to(b"")
+
+
+def _shown() -> Callable[[bytes], None]:
+    """Writes a log to standard output: as it is on a terminal, elsewhere line by line, without colours and section marks."""
+    from aegis.execution.trace import readable
+
+    as_it_is = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    rest = b""
+
+    def show(chunk: bytes) -> None:
+        nonlocal rest
+        if as_it_is:
+            sys.stdout.buffer.write(chunk)
+        else:
+            whole, end, behind = (rest + chunk).rpartition(b"\n")
+            whole, rest = (whole + end, behind) if chunk else (rest, b"")
+            sys.stdout.buffer.write(readable(whole).encode())
+        sys.stdout.buffer.flush()
+
+    return show
 
 
 def _local_log(job: str, search: str, line: int, *, as_json: bool) -> None:

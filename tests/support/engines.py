@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aegis.bootstrap import engines
+from support.server import mounts_below
 
 
 def _environment() -> dict[str, str]:
@@ -124,7 +125,12 @@ def podman(folder: Path) -> Iterator[Mapping[str, str]]:
     (folder / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\ngraphroot = "{folder / "data"}"\nrunroot = "{folder / "run"}"\n'
     )
-    yield {
-        **_environment(), "HOME": str(folder), "CONTAINERS_CONF": str(folder / "containers.conf"),
-        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
-    }  # fmt: skip
+    try:
+        yield {
+            **_environment(), "HOME": str(folder), "CONTAINERS_CONF": str(folder / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+        }  # fmt: skip
+    finally:
+        # It mounts its own store upon itself and leaves that.
+        for place in mounts_below(folder):
+            subprocess.run(["umount", "--lazy", place], check=False)

@@ -45,11 +45,12 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """What a lock says for one target. Packages are sorted by name."""
+    """What a lock says for one target. Packages are sorted by name; `others` are locked as well, and not for this target's run."""
 
     format: str
     packages: tuple[Locked, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
+    others: tuple[Locked, ...] = ()
 
     def requirements(self) -> str:
         """The packages in pip's form with hashes: what is installed, and what names the layer."""
@@ -122,7 +123,26 @@ def read_lock(file: str, data: bytes, *, target: Target, roots: tuple[str, ...] 
     else:
         _select_requirements(found, document)
     packages = tuple(found.packages[name] for name in sorted(found.packages))
-    return Lock(format=document.kind, packages=packages, diagnostics=tuple(found.diagnostics))
+    others = tuple(one for one in _pinned(document) if one.name not in found.packages)
+    return Lock(format=document.kind, packages=packages, diagnostics=tuple(found.diagnostics), others=others)
+
+
+def everything(file: str, data: bytes) -> tuple[Locked, ...]:
+    """All that a lock pins by hash, for whatever it is needed; what is pinned twice at different versions is left out."""
+    return _pinned(read_document(file, data))
+
+
+def _pinned(document: LockDocument) -> tuple[Locked, ...]:
+    versions: dict[str, dict[str, set[str]]] = {}
+    for entry in document.entries:
+        hashes = {one for one in entry.hashes if HASH.fullmatch(one)}
+        if entry.source == INDEX and entry.version and hashes:
+            versions.setdefault(canonicalize_name(entry.name), {}).setdefault(entry.version, set()).update(hashes)
+    return tuple(
+        Locked(name=name, version=version, hashes=tuple(sorted(hashes)))
+        for name, known in sorted(versions.items()) if len(known) == 1
+        for version, hashes in known.items()
+    )  # fmt: skip
 
 
 def _take(found: _Found, entry: LockEntry) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from aegis.adapters.backend_uv import UvBackends
+from aegis.adapters.egress_http import EgressRules, HttpEgress
 from aegis.build.choose import Candidate, Chosen, choose
 from aegis.build.locks import Locked
 from aegis.build.ports import Sources, Wheel
@@ -37,6 +38,7 @@ _SECONDS: Final = 600.0
 _AT_ONCE: Final = 8
 _MOST_BYTES: Final = 4 << 30
 _CHUNK: Final = 1 << 20
+_OK: Final = 200
 _SERVER_ERROR: Final = 500
 _MADE_WITH: Final = "made-with.json"
 _INDEXES: Final = ("AEGIS_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
@@ -45,17 +47,19 @@ _INDEXES: Final = ("AEGIS_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_IN
 class StoredWheels:
     """Wheels under `path`. `environment` is what uv may see, `extra_index` an index that is asked first.
 
-    `python` is the interpreter that builds sdists; `tool` finds uv.
+    `python` is the interpreter that builds sdists; `tool` finds uv; paths in the lock begin in the folder `project`.
     """
 
     def __init__(
-        self, path: Path, *, tool: Tool, python: str, environment: Mapping[str, str], extra_index: str = ""
-    ) -> None:
+        self, path: Path, *, tool: Tool, python: str, environment: Mapping[str, str], extra_index: str = "",
+        project: Path = Path(),
+    ) -> None:  # fmt: skip
         self._root = path
         self._tool = tool
         self._python = python
         self._environment = dict(environment)
         self._extra_index = extra_index
+        self._project = project
         if extra_index:
             self._environment["UV_INDEX"] = f"{extra_index} {environment.get('UV_INDEX', '')}".strip()
         self._backends = UvBackends(tool, environment=self._environment)
@@ -86,13 +90,16 @@ class StoredWheels:
 
     def _chosen(self, packages: tuple[Locked, ...], target: Target, from_source: tuple[str, ...]) -> tuple[Chosen, ...]:
         """What `build.choose` chose, remembered by everything that went into it."""
-        asked = "".join(f"{one.name}=={one.version} {' '.join(one.hashes)}\n" for one in packages)
+        asked = "".join(f"{one.name}=={one.version} {' '.join((*one.hashes, one.address))}\n" for one in packages)
         indexes = "\n".join(_without_secrets(url) for url in self._index_urls())
         name = f"1\n{asked}\n{target.python} {target.triple}\n{','.join(sorted(from_source))}\n{indexes}"
         note = self._root / "chosen" / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
         with contextlib.suppress(FileNotFoundError, UserError):
             return codec.decode(note.read_bytes(), tuple[Chosen, ...])
-        chosen = choose(packages, self._offered(packages, target, from_source), target, from_source=from_source)
+        indexed = tuple(one for one in packages if not one.address)
+        offered = [_direct(one) for one in packages if one.address]
+        offered += self._offered(indexed, target, from_source) if indexed else []
+        chosen = choose(packages, offered, target, from_source=from_source)
         _write(note, codec.encode(chosen))
         return chosen
 
@@ -144,7 +151,9 @@ class StoredWheels:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 if not urlsplit(one.url).scheme or one.url.startswith("file:"):
-                    _copy(Path(unquote(urlsplit(one.url).path)), file)
+                    self._copy(one, file)
+                elif one.direct:
+                    self._reach(one, file)
                 else:
                     self._stream(client, one, file)
             _verify(Path(name), one)
@@ -171,6 +180,31 @@ class StoredWheels:
                 if arrived > most:
                     raise ExternalError("wheels", f"{one.filename} is larger than the {most} bytes that were announced")
                 file.write(chunk)
+
+    def _reach(self, one: Chosen, file: BinaryIO) -> None:
+        """From an address that the lock has: a public host, or one that a declared index is on, too."""
+        private = frozenset(_place(url) for url in self._index_urls())
+        proxy = self._environment.get("HTTPS_PROXY") or self._environment.get("https_proxy")
+        egress = HttpEgress(EgressRules(allowed=("*",), private=private, proxy=proxy))
+        with egress.stream("GET", one.url, limit=_MOST_BYTES, timeout=_SECONDS) as answer:
+            if answer.status != _OK:
+                raise ExternalError(
+                    "wheels-unreachable", f"{_host(one.url)} answered {answer.status} to {one.filename}",
+                    hint="the lock names this address: is the file still there?", retryable=answer.status >= _SERVER_ERROR,
+                )  # fmt: skip
+            file.writelines(answer.pieces)
+
+    def _copy(self, one: Chosen, file: BinaryIO) -> None:
+        path = self._project / unquote(urlsplit(one.url).path)
+        try:
+            with path.open("rb") as held:
+                while chunk := held.read(_CHUNK):
+                    file.write(chunk)
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise ExternalError(
+                "wheels", f"{one.filename} is not at {one.url}, where the lock says that it is",
+                hint="put it there, or write the lock again",
+            ) from error  # fmt: skip
 
     def _client(self) -> httpx.Client:
         import httpx  # noqa: PLC0415 - as above
@@ -262,10 +296,9 @@ def _candidates(pylock: bytes) -> Iterator[Candidate]:
                 )  # fmt: skip
 
 
-def _copy(source: Path, file: BinaryIO) -> None:
-    with source.open("rb") as held:
-        while chunk := held.read(_CHUNK):
-            file.write(chunk)
+def _direct(one: Locked) -> Candidate:
+    filename = unquote(urlsplit(one.address).path.rpartition("/")[2])
+    return Candidate(project=one.name, filename=filename, url=one.address, digest=one.hashes[0], direct=True)
 
 
 def _verify(path: Path, one: Chosen) -> None:
@@ -288,6 +321,11 @@ def _write(path: Path, data: bytes) -> None:
 def _without_secrets(url: str) -> str:
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _host(url: str) -> str:

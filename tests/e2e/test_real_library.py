@@ -57,7 +57,7 @@ def served(server: TeamServer, index: str) -> dict[str, Any]:
     """What installers see of the library in an index: files, and whether each is yanked."""
     answer = httpx.get(
         f"{server.url}/pypi/{index}/simple/team-tools/", auth=("ana", server.person("ana").token), trust_env=False,
-        headers={"Accept": "application/vnd.pypi.simple.v1+json"},
+        headers={"Accept": "application/vnd.pypi.simple.v1+json"}, timeout=60.0,
     )  # fmt: skip
     return {one["filename"]: one["yanked"] for one in answer.json()["files"]} if answer.is_success else {}
 
@@ -66,7 +66,7 @@ def gitlab(server: TeamServer, path: str) -> httpx.Response:
     """The repository as GitLab's API shows it."""
     return httpx.get(
         f"{server.url}/api/v4/projects/team%2Ftools/repository/{path}", trust_env=False,
-        headers={"PRIVATE-TOKEN": server.person("ana").token},
+        headers={"PRIVATE-TOKEN": server.person("ana").token}, timeout=60.0,
     )  # fmt: skip
 
 

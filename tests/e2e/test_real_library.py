@@ -25,6 +25,7 @@ name = "team-tools"
 description = "Tools."
 dynamic = ["version"]
 """
+LOCK = f"h11==0.16.0 --hash=sha256:{'1' * 64}\n"
 JOB = "\nwheel:\n  stage: build\n  script: [aegis wheel build --publish]\n"
 INDEXES = '    team: {own: ["team-*"]}\n    staging: {own: ["team-*"]}\n    public: {own: ["team-*"]}\n'
 SDIST, WHEEL = "team_tools-{}.tar.gz", "team_tools-{}-py3-none-any.whl"
@@ -96,7 +97,8 @@ def test_t1_1_a_library_from_a_branch_to_its_index_and_back(server: TeamServer) 
 
     # Its commits on the release branch make the release: version, tag, CHANGELOG by kind.
     since = server.head()
-    server.commit("team/tools", {"src/team_tools/more.py": "MORE = 2\n"}, by="olga", message="fix: less of more")
+    needing = {"pyproject.toml": f'{PROJECT}dependencies = ["h11"]\n', "requirements.lock": LOCK}
+    server.commit("team/tools", {"src/team_tools/more.py": "MORE = 2\n", **needing}, by="olga", message="fix: less")
     taken, told = tree.push("main", server.person("olga"))
     assert taken, told
     second = released(server, since)
@@ -128,4 +130,8 @@ def test_t1_1_a_library_from_a_branch_to_its_index_and_back(server: TeamServer) 
     by_digest = said(server, "release", "show", digest, by="ana")
     assert by_digest["release"]["id"] == "tools@0.2.0"
     assert by_digest["dossier"]["figures"]["coverage"]["lines"] == "100.0 %"
-    assert not said(server, "release", "compare", "tools@0.1.0", "tools@0.2.0", by="ana")["same"]
+    found = said(server, "release", "compare", "tools@0.1.0", "tools@0.2.0", by="ana")
+    assert not found["same"]
+    assert found["added"] == ["pypi/h11 0.16.0"]
+    assert 0 < found["size_before"] < found["size_after"]
+    assert said(server, "release", "compare", digest, "tools@0.2.0", by="ana")["same"]

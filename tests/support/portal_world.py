@@ -415,8 +415,8 @@ class World:
             release=release, commit=RELEASE.commit, author="Mina Kim <mina@shop.example>", authored_at=NOW, message="feat: x",
             jobs=(), figures={"tests": {"passed": "412"}}, findings=("low jinja2 CVE-2026-1",), image=image,
             files=(
-                dossiers.FileDossier(filename=WHEEL, digest=DIGEST, index="shop"),
-                dossiers.FileDossier(filename=WHEEL, digest=DIGEST, index="staging", yanked="loses orders"),
+                dossiers.FileDossier(filename=WHEEL, digest=DIGEST, size=9000, index="shop"),
+                dossiers.FileDossier(filename=WHEEL, digest=DIGEST, size=9000, index="staging", yanked="loses orders"),
             ),
         )  # fmt: skip
 

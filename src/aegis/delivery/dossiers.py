@@ -59,6 +59,7 @@ class FileDossier:
 
     filename: str
     digest: str
+    size: int
     index: str
     yanked: str | None = None
 

@@ -63,7 +63,7 @@ def _files(context: Context, release: Release) -> Iterator[dossiers.FileDossier]
             found = context.packages.store.file(index, artifact.filename)
             if found is not None and found.digest == artifact.digest and index != QUARANTINE:
                 yield dossiers.FileDossier(
-                    filename=artifact.filename, digest=artifact.digest, index=index, yanked=found.yanked
+                    filename=artifact.filename, digest=artifact.digest, size=found.size, index=index, yanked=found.yanked
                 )  # fmt: skip
 
 
@@ -74,13 +74,24 @@ def comparison(context: Context, before: str, after: str) -> Difference:
 
 def _known(one: dossiers.Dossier) -> Known:
     image = one.image
-    packages = image.packages if image else ()
+    if image is None:
+        return _known_files(one)
+    packages = image.packages
     return Known(
-        name=one.release, digest=image.digest if image else "", size=image.size if image else 0,
-        layers=image.layers if image else {}, findings=dict.fromkeys(one.findings, ""),
+        name=one.release, digest=image.digest, size=image.size, layers=image.layers, findings=dict.fromkeys(one.findings, ""),
         packages=tuple(
             Component(name=each.name, version=each.version, purl=each.purl, licences=each.licences) for each in packages
         ),
+    )  # fmt: skip
+
+
+def _known_files(one: dossiers.Dossier) -> Known:
+    """A library: what its wheels need, in the lock's versions, and how large its files are."""
+    files = {each.digest: each.size for each in one.files}
+    needs = sorted({each.partition(" ")[::2] for wheel in one.wheels for each in wheel.needs})
+    return Known(
+        name=one.release, digest=" ".join(sorted(files)), size=sum(files.values()), findings=dict.fromkeys(one.findings, ""),
+        packages=tuple(Component(name=name, version=version) for name, version in needs),
     )  # fmt: skip
 
 

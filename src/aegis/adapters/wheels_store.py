@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from aegis.adapters.backend_uv import UvBackends
-from aegis.adapters.egress_http import EgressRules, HttpEgress
 from aegis.build.choose import Candidate, Chosen, choose
 from aegis.build.locks import Locked
 from aegis.build.ports import Sources, Wheel
@@ -183,6 +182,8 @@ class StoredWheels:
 
     def _reach(self, one: Chosen, file: BinaryIO) -> None:
         """From an address that the lock has: a public host, or one that a declared index is on, too."""
+        from aegis.adapters.egress_http import EgressRules, HttpEgress  # noqa: PLC0415 - few locks name addresses
+
         private = frozenset(_place(url) for url in self._index_urls())
         proxy = self._environment.get("HTTPS_PROXY") or self._environment.get("https_proxy")
         egress = HttpEgress(EgressRules(allowed=("*",), private=private, proxy=proxy))

@@ -53,9 +53,9 @@ def build(path: Path, *, folder: Path | None, as_json: bool, **wanted: Any) -> N
     decided = "decided by the server" if report.forced else "as the project says"
     output.say(f"{output.state('success')}  {report.name} {report.version} ({decided}) in {report.seconds:.2f} s")
     if report.network != "none":
-        output.say(f"{output.state('warning')}  its build code could reach the network (--allow-network)")
+        output.say(f"{output.state('warn')}  its build code could reach the network (--allow-network)")
     if not report.shut_in:
-        output.say(f"{output.state('warning')}  its build code saw this machine's files: the kernel has no Landlock")
+        output.say(f"{output.state('warn')}  its build code saw this machine's files: the kernel has no Landlock")
     if report.published:
         output.say(f"{output.state('success')}  published to {report.published}")
 

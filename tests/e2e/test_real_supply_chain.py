@@ -17,7 +17,7 @@ from aegis.adapters.layout_directory import OciLayout
 from aegis.bootstrap.image import Wanted, build_image
 from aegis.bootstrap.image_base import From, build_base, lock_base
 from aegis.bootstrap.image_reading import sbom_of
-from support.server import TeamServer, aegis, team
+from support.server import DECLARATION, TeamServer, aegis, team
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import go_programs
@@ -54,7 +54,17 @@ def cosign(server: TeamServer, home: Path, *arguments: str) -> subprocess.Comple
     )
 
 
-@pytest.mark.parametrize(
+@pytest.fixture(scope="module")
+def mirror(server: TeamServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamServer]:
+    """Another server, which has nothing but a mirror of the first."""
+    login = "user: ana, password: $AEGIS_REGISTRY_SOURCE, private: true"
+    declaration = f'{DECLARATION}  mirrors:\n    source: {{url: "{server.url}", {login}}}\n'
+    variables = {"AEGIS_REGISTRY_SOURCE": server.person("ana").token}
+    with team(tmp_path_factory.mktemp("mirror") / "server", declaration, variables=variables) as made:
+        yield made
+
+
+QUESTIONS = pytest.mark.parametrize(
     "arguments",
     [
         ("verify",),
@@ -65,6 +75,24 @@ def cosign(server: TeamServer, home: Path, *arguments: str) -> subprocess.Comple
     ],
     ids=" ".join,
 )
+"""By the tags `sha256-….sig` and `….att`, and by the API of referrers."""
+
+
+@QUESTIONS
+def test_cosign_accepts_through_a_mirror_what_the_source_signed(
+    server: TeamServer, mirror: TeamServer, key: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    release = server.as_("ana").get("releases", service="web")[-1]
+    image = release["artifacts"][0]
+    host = mirror.url.removeprefix("http://")
+    reference = f"{host}/mirror/source/{release['project']}@{image['digest']}"
+    offline = ("--key", str(key), "--insecure-ignore-tlog=true")
+    done = cosign(mirror, tmp_path, *arguments, *offline, reference)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])
+
+
+@QUESTIONS
 def test_cosign_accepts_what_the_server_signed(
     server: TeamServer, key: Path, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:

@@ -43,6 +43,7 @@ SORA = Actor(id="sora", name="Sora Lee", groups=("release-managers",), kind="ses
 MINA = Actor(id="mina", name="Mina Kim", groups=("developers",), kind="session", language="ko")
 STAGES = ("lint", "test", "build", "scan", "publish")
 DIGEST = "sha256:" + "3f6c1d" * 10 + "9a0b"
+WHEEL = "orders-1.2.0-py3-none-any.whl"
 COMMIT = "c0ffee" * 6 + "1234"
 HASH = "sha256:" + "8d2e41" * 10 + "77aa"
 DIFF = """\
@@ -416,6 +417,10 @@ class World:
         return dossiers.Dossier(
             release=release, commit=RELEASE.commit, author="Mina Kim <mina@shop.example>", authored_at=NOW, message="feat: x",
             jobs=(), figures={"tests": {"passed": "412"}}, findings=("low jinja2 CVE-2026-1",), image=image,
+            files=(
+                dossiers.FileDossier(filename=WHEEL, digest=DIGEST, size=9000, index="shop"),
+                dossiers.FileDossier(filename=WHEEL, digest=DIGEST, size=9000, index="staging", yanked="loses orders"),
+            ),
         )  # fmt: skip
 
     def comparison(self, actor: Actor, before: str, after: str) -> Difference:

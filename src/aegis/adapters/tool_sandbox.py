@@ -3,7 +3,8 @@
 Each run is its own session; when its time is up, or it has ended, its whole process group is killed. It sees PATH,
 a home and a temporary folder of its own, and what it is given; nothing of the caller's environment. Memory is bound
 by an address space limit. Where the kernel lets this user make namespaces, a run without network has none;
-`isolates_network` says whether that is so here. It is no jail for hostile code: jobs are isolated by the executor.
+`isolates_network` says whether that is so here. A run that names what it `sees` is shut in by `executor_init.confined`, where the
+kernel has Landlock (`isolates_files`); any other is no jail for hostile code: jobs are isolated by the executor.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import functools
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from aegis.adapters.executor_init import confined
 from aegis.core.errors import ExternalError, UserError
 from aegis.core.ports import ToolLimits, ToolResult
 
@@ -27,6 +31,11 @@ _UNLIMITED: Final = ToolLimits()
 _STREAM_LIMIT: Final = 32 * 1024 * 1024
 _OUTPUT_LIMIT: Final = 1024 * 1024 * 1024
 _NO_NETWORK: Final = ("unshare", "--user", "--map-current-user", "--net", "--")
+_SOURCE: Final = str(Path(__file__).parents[2])
+_CONFINED: Final = (
+    sys.executable, "-I", "-S", "-c",
+    f"import sys; sys.path.insert(0, {_SOURCE!r}); from aegis.adapters.executor_init.confined import main; main()",
+)  # fmt: skip
 _LIMITED: Final = 'ulimit -c 0 2>/dev/null; [ "$1" = 0 ] || ulimit -v "$1" || exit 126; shift; exec "$@"'
 _MENDS: Final = {
     "uv": "python -m pip install uv",
@@ -47,6 +56,11 @@ class SandboxTool:
     def isolates_network(self) -> bool:
         """Whether a run without network really has none on this machine."""
         return _can_leave_network()
+
+    @property
+    def isolates_files(self) -> bool:
+        """Whether a run that names what it sees really sees nothing else on this machine."""
+        return confined.version() > 0
 
     def run(
         self,
@@ -85,7 +99,11 @@ def _execute(
     argv: list[str], work: Path, environment: Mapping[str, str], limits: ToolLimits, own: Path
 ) -> tuple[int, bytes, bytes]:
     wrapped = ["/bin/sh", "-c", _LIMITED, "sh", str(limits.memory // 1024), *argv]
-    if not limits.network and _can_leave_network():
+    if limits.sees is not None and confined.version():
+        read = [*limits.sees, argv[0], os.path.realpath(argv[0])]
+        write = [str(work), *(str(own / name) for name in ("home", "tmp"))]
+        wrapped = [*_CONFINED, json.dumps({"read": read, "write": write, "network": limits.network}), *wrapped]
+    elif not limits.network and _can_leave_network():
         wrapped = [*_NO_NETWORK, *wrapped]
     with (own / "stdout").open("w+b") as stdout, (own / "stderr").open("w+b") as stderr:
         process = subprocess.Popen(

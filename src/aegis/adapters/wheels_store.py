@@ -3,17 +3,15 @@
 uv says where the files of a locked package are (it knows how indexes are configured, and resolves nothing: every
 version is given); which of them is taken is decided in `build.choose` by the lock's digests and the target. Each file
 is hashed while it arrives and stored only when it is the one. Packages that are named may be built from their sdist,
-whose code runs in a directory of its own, without network and credentials; what it leaves is kept under the sdist's digest.
+whose code is shut in (`backend_uv`); what it leaves is kept under the sdist's digest, with what it was built with.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import netrc
 import os
-import tarfile
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -22,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from aegis.adapters.backend_uv import UvBackends
 from aegis.build.choose import Candidate, Chosen, choose
 from aegis.build.locks import Locked
-from aegis.build.ports import Wheel
+from aegis.build.ports import Sources, Wheel
 from aegis.build.target import Target
 from aegis.core import codec
 from aegis.core.errors import ExternalError, UserError
@@ -38,29 +37,42 @@ _SECONDS: Final = 600.0
 _AT_ONCE: Final = 8
 _MOST_BYTES: Final = 4 << 30
 _CHUNK: Final = 1 << 20
+_OK: Final = 200
 _SERVER_ERROR: Final = 500
+_MADE_WITH: Final = "made-with.json"
 _INDEXES: Final = ("AEGIS_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
 
 
 class StoredWheels:
     """Wheels under `path`. `environment` is what uv may see, `extra_index` an index that is asked first.
 
-    `python` is the interpreter that builds sdists; `tool` finds uv.
+    `python` is the interpreter that builds sdists; `tool` finds uv; paths in the lock begin in the folder `project`.
     """
 
     def __init__(
-        self, path: Path, *, tool: Tool, python: str, environment: Mapping[str, str], extra_index: str = ""
-    ) -> None:
+        self, path: Path, *, tool: Tool, python: str, environment: Mapping[str, str], extra_index: str = "",
+        project: Path = Path(),
+    ) -> None:  # fmt: skip
         self._root = path
         self._tool = tool
         self._python = python
         self._environment = dict(environment)
         self._extra_index = extra_index
+        self._project = project
         if extra_index:
             self._environment["UV_INDEX"] = f"{extra_index} {environment.get('UV_INDEX', '')}".strip()
+        self._backends = UvBackends(tool, environment=self._environment)
 
-    def fetch(self, packages: tuple[Locked, ...], target: Target, *, from_source: tuple[str, ...]) -> tuple[Wheel, ...]:
+    def fetch(
+        self,
+        packages: tuple[Locked, ...],
+        target: Target,
+        *,
+        from_source: tuple[str, ...],
+        others: tuple[Locked, ...] = (),
+    ) -> tuple[Wheel, ...]:
         """One wheel per package, in the given order."""
+        locked = (*packages, *others)
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             chosen = self._chosen(packages, target, from_source)
@@ -68,7 +80,7 @@ class StoredWheels:
             if missing:
                 with self._client() as client, ThreadPoolExecutor(_AT_ONCE) as pool:
                     list(pool.map(lambda one: self._download(client, one), missing))
-            return tuple(self._built(one, target) if one.source else self._ready(one) for one in chosen)
+            return tuple(self._built(one, target, locked) if one.source else self._ready(one) for one in chosen)
         except OSError as error:
             hint = "look at the disk, or set AEGIS_CACHE_DIR to another directory"
             raise ExternalError("wheel-store", f"the wheel store failed: {error}", hint=hint) from error
@@ -77,13 +89,16 @@ class StoredWheels:
 
     def _chosen(self, packages: tuple[Locked, ...], target: Target, from_source: tuple[str, ...]) -> tuple[Chosen, ...]:
         """What `build.choose` chose, remembered by everything that went into it."""
-        asked = "".join(f"{one.name}=={one.version} {' '.join(one.hashes)}\n" for one in packages)
+        asked = "".join(f"{one.name}=={one.version} {' '.join((*one.hashes, one.address))}\n" for one in packages)
         indexes = "\n".join(_without_secrets(url) for url in self._index_urls())
         name = f"1\n{asked}\n{target.python} {target.triple}\n{','.join(sorted(from_source))}\n{indexes}"
         note = self._root / "chosen" / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
         with contextlib.suppress(FileNotFoundError, UserError):
             return codec.decode(note.read_bytes(), tuple[Chosen, ...])
-        chosen = choose(packages, self._offered(packages, target, from_source), target, from_source=from_source)
+        indexed = tuple(one for one in packages if not one.address)
+        offered = [_direct(one) for one in packages if one.address]
+        offered += self._offered(indexed, target, from_source) if indexed else []
+        chosen = choose(packages, offered, target, from_source=from_source)
         _write(note, codec.encode(chosen))
         return chosen
 
@@ -135,7 +150,9 @@ class StoredWheels:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 if not urlsplit(one.url).scheme or one.url.startswith("file:"):
-                    _copy(Path(unquote(urlsplit(one.url).path)), file)
+                    self._copy(one, file)
+                elif one.direct:
+                    self._reach(one, file)
                 else:
                     self._stream(client, one, file)
             _verify(Path(name), one)
@@ -163,6 +180,33 @@ class StoredWheels:
                     raise ExternalError("wheels", f"{one.filename} is larger than the {most} bytes that were announced")
                 file.write(chunk)
 
+    def _reach(self, one: Chosen, file: BinaryIO) -> None:
+        """From an address that the lock has: a public host, or one that a declared index is on, too."""
+        from aegis.adapters.egress_http import EgressRules, HttpEgress  # noqa: PLC0415 - few locks name addresses
+
+        private = frozenset(_place(url) for url in self._index_urls())
+        proxy = self._environment.get("HTTPS_PROXY") or self._environment.get("https_proxy")
+        egress = HttpEgress(EgressRules(allowed=("*",), private=private, proxy=proxy))
+        with egress.stream("GET", one.url, limit=_MOST_BYTES, timeout=_SECONDS) as answer:
+            if answer.status != _OK:
+                raise ExternalError(
+                    "wheels-unreachable", f"{_host(one.url)} answered {answer.status} to {one.filename}",
+                    hint="the lock names this address: is the file still there?", retryable=answer.status >= _SERVER_ERROR,
+                )  # fmt: skip
+            file.writelines(answer.pieces)
+
+    def _copy(self, one: Chosen, file: BinaryIO) -> None:
+        path = self._project / unquote(urlsplit(one.url).path)
+        try:
+            with path.open("rb") as held:
+                while chunk := held.read(_CHUNK):
+                    file.write(chunk)
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise ExternalError(
+                "wheels", f"{one.filename} is not at {one.url}, where the lock says that it is",
+                hint="put it there, or write the lock again",
+            ) from error  # fmt: skip
+
     def _client(self) -> httpx.Client:
         import httpx  # noqa: PLC0415 - as above
 
@@ -188,11 +232,13 @@ class StoredWheels:
 
     # -- sdists ---------------------------------------------------------------------------------------------
 
-    def _built(self, one: Chosen, target: Target) -> Wheel:
+    def _built(self, one: Chosen, target: Target, locked: tuple[Locked, ...]) -> Wheel:
         folder = self._root / "built" / f"{one.digest.partition(':')[2]}-{target.python}-{target.architecture}"
         found = sorted(folder.glob("*.whl"))
-        if not found:
-            self._build(one, target, folder)
+        if not found or not _as_locked(folder / _MADE_WITH, locked):
+            for old in found:
+                old.unlink(missing_ok=True)
+            self._build(one, target, folder, locked)
             found = sorted(folder.glob("*.whl"))
         data = found[0].read_bytes()
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -201,23 +247,17 @@ class StoredWheels:
             locked=one.digest,
         )  # fmt: skip
 
-    def _build(self, one: Chosen, target: Target, folder: Path) -> None:
-        """Build a wheel in two steps: what it is built with is fetched as wheels only; then its own code runs, without network.
-
-        The second step sees no index and no credentials. Where the kernel gives no namespaces, it has the machine's network.
-        """
-        source = self._path(one.digest, one.filename).read_bytes()
-        with tempfile.TemporaryDirectory(prefix="aegis-sdist-") as place:
-            python = self._with_what(one, source, target, Path(place))
-            done = self._tool.run(
-                ["uv", "build", "--wheel", "--offline", "--no-build-isolation", "--out-dir", "dist", "--python", python, one.filename],
-                inputs={one.filename: source}, outputs=("dist/*.whl",), directory=place,
-                environment={"SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0"}, limits=ToolLimits(seconds=_SECONDS),
-            )  # fmt: skip
-        if done.exit_code != 0 or len(done.outputs) != 1:
-            said = done.stderr.decode("utf-8", "replace").strip()[-1500:]
-            raise ExternalError("sdist-build", f"{one.filename} could not be built: {said}")
-        ((name, data),) = done.outputs.items()
+    def _build(self, one: Chosen, target: Target, folder: Path, locked: tuple[Locked, ...]) -> None:
+        """Build a wheel. Its code sees no index, no credentials and nothing of this machine but programs."""
+        built = self._backends.build(
+            Sources(
+                files={one.filename: self._path(one.digest, one.filename).read_bytes()}, archive=one.filename, kinds=("wheel",),
+                python=target.python, locked=locked, environment={"SOURCE_DATE_EPOCH": "315532800"},
+            )
+        )  # fmt: skip
+        if len(built.files) != 1:
+            raise ExternalError("sdist-build", f"{one.filename} could not be built: {built.said[-1500:]}")
+        ((name, data),) = built.files.items()
         filename = name.rpartition("/")[2]
         foreign = target.triple != _here(target) and not filename.endswith("-none-any.whl")
         if foreign:
@@ -225,40 +265,18 @@ class StoredWheels:
                 "sdist-platform", f"{one.filename} builds for this machine only, not for linux/{target.architecture}",
                 hint="lock a version that has a wheel for that platform",
             )  # fmt: skip
+        _write(folder / _MADE_WITH, codec.encode(dict(built.made_with)))
         _write(folder / filename, data)
 
-    def _with_what(self, one: Chosen, source: bytes, target: Target, place: Path) -> str:
-        """An environment with what `[build-system]` requires; its interpreter. Of these only wheels are taken: no code of theirs runs."""
-        made = ["uv", "venv", "--quiet", "--python", target.python, str(place / "with")]
-        python = str(place / "with" / "bin" / "python")
-        wanted = _requires(one, source)
-        install = ["uv", "pip", "install", "--quiet", "--only-binary", ":all:", "--python", python, *wanted]
-        for argv in (made, install) if wanted else (made,):
-            done = self._tool.run(
-                argv, environment=self._environment, limits=ToolLimits(seconds=_SECONDS, network=True)
-            )  # fmt: skip
-            if done.exit_code != 0:
-                said = done.stderr.decode("utf-8", "replace").strip()[-1500:]
-                raise ExternalError("sdist-build", f"what {one.filename} is built with cannot be had: {said}")
-        return python
 
-
-def _requires(one: Chosen, source: bytes) -> list[str]:
-    """What a source distribution says that it is built with (PEP 518); setuptools where it says nothing."""
+def _as_locked(note: Path, locked: tuple[Locked, ...]) -> bool:
+    """Whether what a wheel was made with is what the lock has now, as far as it has it."""
     try:
-        with tarfile.open(fileobj=io.BytesIO(source)) as archive:
-            member = next(
-                (each for each in archive if each.name.count("/") == 1 and each.name.endswith("/pyproject.toml")), None
-            )
-            file = archive.extractfile(member) if member is not None else None
-            declared = tomllib.loads(file.read().decode()) if file is not None else {}
-        found = [str(each) for each in declared.get("build-system", {}).get("requires", ("setuptools", "wheel"))]
-    except (tarfile.TarError, OSError, ValueError, AttributeError, TypeError) as error:
-        raise ExternalError("sdist-build", f"{one.filename} cannot be read: {error}") from error
-    wrong = next((each for each in found if each.startswith("-")), None)
-    if wrong is not None:
-        raise ExternalError("sdist-build", f"{one.filename} is built with {wrong!r}, which is no requirement")
-    return found
+        made_with = codec.decode(note.read_bytes(), dict[str, str])
+    except (FileNotFoundError, UserError):
+        return False
+    wanted = {one.name: one.version for one in locked}
+    return all(wanted.get(name, version) == version for name, version in made_with.items())
 
 
 def _here(target: Target) -> str:
@@ -279,10 +297,9 @@ def _candidates(pylock: bytes) -> Iterator[Candidate]:
                 )  # fmt: skip
 
 
-def _copy(source: Path, file: BinaryIO) -> None:
-    with source.open("rb") as held:
-        while chunk := held.read(_CHUNK):
-            file.write(chunk)
+def _direct(one: Locked) -> Candidate:
+    filename = unquote(urlsplit(one.address).path.rpartition("/")[2])
+    return Candidate(project=one.name, filename=filename, url=one.address, digest=one.hashes[0], direct=True)
 
 
 def _verify(path: Path, one: Chosen) -> None:
@@ -305,6 +322,11 @@ def _write(path: Path, data: bytes) -> None:
 def _without_secrets(url: str) -> str:
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _host(url: str) -> str:

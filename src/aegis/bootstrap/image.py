@@ -132,7 +132,7 @@ def _from_layers(
     tree: DirectoryTree, application: Application, wanted: Wanted, *, facts: Facts, target: Target, output: OciLayout
 ) -> tuple[Image, str]:
     options = application.project.options
-    shop = workshop(options.compression)
+    shop = workshop(options.compression, wanted.path)
     with ExitStack() as opened:
         base, source = _base(wanted.base or options.base, wanted.path, target, opened)
         target = for_base(base, target, wanted.python or options.python)
@@ -144,13 +144,14 @@ def _from_layers(
     return image, base.name or "none"
 
 
-def workshop(compression: str = "") -> Workshop:
-    """Wheels, bytecode and layers as they are kept on this machine."""
+def workshop(compression: str = "", project: Path = Path()) -> Workshop:
+    """Wheels, bytecode and layers as they are kept on this machine, for a project in that folder."""
     kept = build_facts.cache_directory()
     return Workshop(
         wheels=StoredWheels(
             kept / "wheels", tool=build_facts.tool(), python=sys.executable,
             environment=build_facts.installer_environment(), extra_index=os.environ.get("AEGIS_INDEX_URL", ""),
+            project=project,
         ),
         bytecode=ProgramBytecode(kept / "bytecode", search=os.environ.get("PATH", os.defpath)),
         cache=DirectoryLayers(kept / "layers"), compression=compression or "gzip",

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aegis.adapters.backend_uv import UvBackends
 from aegis.adapters.tree_directory import DirectoryTree
 from aegis.bootstrap import build_facts
 from aegis.build import wheel
 from aegis.build.application import read_project
+from aegis.build.locks import Locked, everything
 from aegis.core.errors import Denied, ExternalError, UserError
 from aegis.core.ids import sha256
 
@@ -31,7 +33,10 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelReport:
-    """What `aegis wheel build` did. `forced` says that the server's version was written in."""
+    """What `aegis wheel build` did. `forced` says that the server's version was written in.
+
+    `network` is what the project's own build code could reach; `shut_in` whether it saw and wrote its own directories only.
+    """
 
     name: str
     version: str
@@ -39,10 +44,14 @@ class WheelReport:
     files: tuple[FileReport, ...]
     path: str
     seconds: float
+    network: str
+    shut_in: bool
     published: str = ""
 
 
-def build_wheel(path: Path, *, output: Path | None, version: str, publish: bool, repository_url: str) -> WheelReport:
+def build_wheel(
+    path: Path, *, output: Path | None, version: str, publish: bool, repository_url: str, allow_network: bool = False
+) -> WheelReport:
     """Build into `output` (default: `dist/` of the project), and publish when that was asked for."""
     started = time.monotonic()
     if not path.is_dir():
@@ -57,9 +66,13 @@ def build_wheel(path: Path, *, output: Path | None, version: str, publish: bool,
     index = os.environ.get("AEGIS_INDEX_URL", "")
     if index:
         environment["UV_INDEX"] = f"{index} {environment.get('UV_INDEX', '')}".strip()
+    tool = build_facts.tool()
     made = wheel.build_distributions(
-        tree, wheel.Wanted(epoch=facts.epoch, version=forced, python=sys.executable),
-        tool=build_facts.tool(), environment=environment,
+        tree,
+        wheel.Wanted(
+            epoch=facts.epoch, version=forced, python=sys.executable, locked=_locked(tree), network=allow_network
+        ),
+        backends=UvBackends(tool, environment=environment),
     )  # fmt: skip
     folder = output or path / "dist"
     _write(folder, made)
@@ -69,8 +82,16 @@ def build_wheel(path: Path, *, output: Path | None, version: str, publish: bool,
         name=project.name, version=next(one for one in made if one.filename.endswith(".whl")).filename.split("-")[1],
         forced=bool(forced), path=str(folder), seconds=round(time.monotonic() - started, 3),
         files=tuple(FileReport(filename=one.filename, digest=sha256(one.data), size=len(one.data)) for one in made),
-        published=_shown(url),
+        published=_shown(url), network="all" if allow_network else "none", shut_in=tool.isolates_files,
     )  # fmt: skip
+
+
+def _locked(tree: DirectoryTree) -> tuple[Locked, ...]:
+    """Everything that the project's lock pins, since it may be built with any of it."""
+    from aegis.core.locks import NAMES  # noqa: PLC0415 - start-up is a feature
+
+    name = next((one for one in NAMES if tree.exists(one)), "")
+    return everything(name, tree.read(name)) if name else ()
 
 
 def publish_files(paths: tuple[Path, ...], *, repository_url: str) -> str:

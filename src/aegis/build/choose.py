@@ -22,13 +22,17 @@ _GLIBC = 28  # manylinux_2_28: Debian 11, RHEL 8 and later
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A file that an index or a lock offers. `digest` is `sha256:…`, `size` in bytes (0: not said)."""
+    """A file that an index or a lock offers. `digest` is `sha256:…`, `size` in bytes (0: not said).
+
+    `direct`: the lock itself says where it is, and no index had a part in it.
+    """
 
     project: str
     filename: str
     url: str
     digest: str
     size: int = 0
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,7 @@ class Chosen:
     digest: str
     size: int = 0
     source: bool = False
+    direct: bool = False
 
 
 @functools.cache
@@ -95,7 +100,7 @@ def _one(package: Locked, offered: list[Candidate], target: Target, from_source:
 def _chosen(package: Locked, one: Candidate, *, source: bool = False) -> Chosen:
     return Chosen(
         name=package.name, version=package.version, filename=one.filename, url=one.url, digest=one.digest,
-        size=one.size, source=source,
+        size=one.size, source=source, direct=one.direct,
     )  # fmt: skip
 
 

@@ -287,7 +287,11 @@ def solve(
     packages = locked_packages(lock)
     server = chosen_server({one.name for one in packages}, has_base=bool(base.digest))
     own, command = application_layers(application, tree, shop, facts=facts, target=target, server=server)
-    wheels = shop.wheels.fetch(packages, target, from_source=options.build_from_source) if packages else ()
+    wheels = (
+        shop.wheels.fetch(packages, target, from_source=options.build_from_source, others=lock.others)
+        if packages
+        else ()
+    )
     room = MOST_LAYERS - len(base.layers) - len(own)
     if room < 1:
         raise UserError("layers", f"the base has {len(base.layers)} layers, and an image can have {MOST_LAYERS}")

@@ -2,7 +2,8 @@
 
 A lock says which packages the service needs at run time on one target, each with the hashes that are accepted.
 Development groups and optional extras stay out. What is not pinned by a hash, or comes from a folder or a
-repository, is named in the diagnostics and not installed: an image is built from verified files only.
+repository, is named in the diagnostics and not installed: an image is built from verified files only. One file at an address,
+or beside the lock, is as good as an index's where the lock has its hash.
 """
 
 from __future__ import annotations
@@ -12,8 +13,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
-from packaging.utils import canonicalize_name
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 
 from aegis.build.target import Target
 from aegis.core.errors import Where
@@ -25,11 +33,15 @@ _POINTING: Final = frozenset({"-r", "--requirement", "-e", "--editable", "-c", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
-    """One package: normalised name, version, accepted hashes (`sha256:…`, sorted)."""
+    """One package: normalised name, version, accepted hashes (`sha256:…`, sorted).
+
+    `address` is where its one file is, an address or a path from the lock's folder; empty: an index has it.
+    """
 
     name: str
     version: str
     hashes: tuple[str, ...]
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +57,12 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """What a lock says for one target. Packages are sorted by name."""
+    """What a lock says for one target. Packages are sorted by name; `others` are locked as well, and not for this target's run."""
 
     format: str
     packages: tuple[Locked, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
+    others: tuple[Locked, ...] = ()
 
     def requirements(self) -> str:
         """The packages in pip's form with hashes: what is installed, and what names the layer."""
@@ -73,7 +86,7 @@ class _Found:
     packages: dict[str, Locked] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
-    def add(self, name: str, version: str, hashes: Iterable[str], line: int = 1) -> None:
+    def add(self, name: str, version: str, hashes: Iterable[str], line: int = 1, *, address: str = "") -> None:
         name = canonicalize_name(name)
         kept = tuple(sorted({one for one in hashes if HASH.fullmatch(one)}))
         if not version or not kept:
@@ -89,18 +102,41 @@ class _Found:
             return
         if present is not None:
             kept = tuple(sorted({*kept, *present.hashes}))
-        self.packages[name] = Locked(name=name, version=version, hashes=kept)
+        self.packages[name] = Locked(name=name, version=version, hashes=kept, address=address)
 
     def refuse(self, code: str, message: str, hint: str = "", line: int = 1, *, fatal: bool = True) -> None:
         where = Where(self.file, line)
         self.diagnostics.append(Diagnostic(code=code, message=message, hint=hint, where=where, fatal=fatal))
 
-    def elsewhere(self, name: str, kind: str) -> None:
+    def elsewhere(self, entry: LockEntry) -> None:
+        """One file with its SHA-256 is taken from where the lock says; anything else that no index has is refused."""
+        hashes = tuple(one for one in entry.hashes if one.startswith("sha256:"))
+        version = entry.version or _version_in(entry.address)
+        if entry.source != "vcs" and len(set(hashes)) == 1 and _is_file(entry.address) and version:
+            self.add(entry.name, version, hashes, entry.line, address=entry.address)
+            return
+        lacking = ""
+        if entry.source != "vcs" and _is_file(entry.address):
+            lacking = ", and its name says no version" if hashes else ", and the lock has no SHA-256 of it"
         self.refuse(
-            "lock-source",
-            f"{name} comes from {kind}, not from an index",
-            "publish it to the package index and lock that version",
-        )
+            "lock-source", f"{entry.name} comes from {entry.place}, not from an index{lacking}",
+            "lock it with its hash, as pylock.toml does (`uv export --format pylock.toml`)" if lacking and not hashes
+            else "publish it to the package index and lock that version, or build a wheel of it and lock that file with its hash",
+            entry.line,
+        )  # fmt: skip
+
+
+def _is_file(address: str) -> bool:
+    return urlsplit(address).path.endswith((".whl", ".tar.gz", ".zip"))
+
+
+def _version_in(address: str) -> str:
+    """The version that a file's name says; empty where it says none."""
+    name = unquote(urlsplit(address).path.rpartition("/")[2])
+    try:
+        return str((parse_wheel_filename(name) if name.endswith(".whl") else parse_sdist_filename(name))[1])
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return ""
 
 
 def read_lock(file: str, data: bytes, *, target: Target, roots: tuple[str, ...] = (), project: str = "") -> Lock:
@@ -122,12 +158,31 @@ def read_lock(file: str, data: bytes, *, target: Target, roots: tuple[str, ...] 
     else:
         _select_requirements(found, document)
     packages = tuple(found.packages[name] for name in sorted(found.packages))
-    return Lock(format=document.kind, packages=packages, diagnostics=tuple(found.diagnostics))
+    others = tuple(one for one in _pinned(document) if one.name not in found.packages)
+    return Lock(format=document.kind, packages=packages, diagnostics=tuple(found.diagnostics), others=others)
+
+
+def everything(file: str, data: bytes) -> tuple[Locked, ...]:
+    """All that a lock pins by hash, for whatever it is needed; what is pinned twice at different versions is left out."""
+    return _pinned(read_document(file, data))
+
+
+def _pinned(document: LockDocument) -> tuple[Locked, ...]:
+    versions: dict[str, dict[str, set[str]]] = {}
+    for entry in document.entries:
+        hashes = {one for one in entry.hashes if HASH.fullmatch(one)}
+        if entry.source == INDEX and entry.version and hashes:
+            versions.setdefault(canonicalize_name(entry.name), {}).setdefault(entry.version, set()).update(hashes)
+    return tuple(
+        Locked(name=name, version=version, hashes=tuple(sorted(hashes)))
+        for name, known in sorted(versions.items()) if len(known) == 1
+        for version, hashes in known.items()
+    )  # fmt: skip
 
 
 def _take(found: _Found, entry: LockEntry) -> None:
     if entry.source != INDEX:
-        found.elsewhere(entry.name, entry.place)
+        found.elsewhere(entry)
     else:
         found.add(entry.name, entry.version, entry.hashes, entry.line)
 

@@ -57,11 +57,54 @@ class Wheel:
     locked: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What is built, with what. `files` are the project's, or one `archive` of them by that name; `kinds` `sdist`, `wheel` or both.
+
+    `python` is a version or an interpreter's path. `locked` are versions and hashes that hold for what it is built with, where it is
+    built with these. The project's own code sees `environment`, and the network only where `network` says so.
+    """
+
+    files: Mapping[str, bytes]
+    python: str
+    kinds: tuple[str, ...]
+    archive: str = ""
+    environment: Mapping[str, str]
+    locked: tuple[Locked, ...] = ()
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """Built files by their paths, none where it does not build; what the backend said; names and versions of what it was built with."""
+
+    files: Mapping[str, bytes]
+    said: str
+    made_with: Mapping[str, str]
+
+
+class Backends(Protocol):
+    """Projects' own build backends: foreign code, which gets nothing but the project and what it is built with."""
+
+    def build(self, sources: Sources) -> Built:
+        """Build. `ExternalError` (`build-requires`) when what it is built with cannot be had."""
+        ...
+
+
 class Wheels(Protocol):
     """Locked packages as wheels, each verified against its hash before anything reads it."""
 
-    def fetch(self, packages: tuple[Locked, ...], target: Target, *, from_source: tuple[str, ...]) -> tuple[Wheel, ...]:
+    def fetch(
+        self,
+        packages: tuple[Locked, ...],
+        target: Target,
+        *,
+        from_source: tuple[str, ...],
+        others: tuple[Locked, ...] = (),
+    ) -> tuple[Wheel, ...]:
         """One wheel per package, in the given order. Only packages in `from_source` may be built from an sdist.
+
+        `others` are what else is locked, which sdists are built with.
 
         `ExternalError` when one cannot be had (`wheels-unreachable`), or is not what the lock says (`wheels`).
         """

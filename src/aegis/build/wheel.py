@@ -1,7 +1,7 @@
 """Builds a library's wheel and sdist, the same bytes for the same commit.
 
 The project is copied without its history, its version is written in where the server decides versions, its own
-build backend does the rest through the `Tool` port. The sdist is packed anew, since backends stamp the time into it.
+build backend does the rest through the `Backends` port, shut in and without network unless that is allowed. The sdist is packed anew, since backends stamp the time into it.
 What is published, and whether it may be, is decided elsewhere.
 """
 
@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aegis.build.image import python_version
-from aegis.build.ports import Tree
+from aegis.build.locks import Locked
+from aegis.build.ports import Backends, Sources, Tree
 from aegis.build.wheelfile import read_wheel
 from aegis.core.errors import CheckFailed, ExternalError, UserError, Where
-from aegis.core.ports import Tool, ToolLimits
 
-_LIMITS: Final = ToolLimits(seconds=900, network=True)  # the backend comes from the index
 _SECTION: Final = re.compile(r"^\s*\[", re.MULTILINE)
 _VERSION_LINE: Final = re.compile(r"^version\s*=[^\n]*\n?", re.MULTILINE)
 _DYNAMIC: Final = re.compile(r"^dynamic\s*=\s*\[[^\]]*\]", re.MULTILINE)
@@ -42,17 +41,19 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What to build. `version` is empty where the project keeps its own; `python` is an interpreter's path."""
+    """What to build. `version` is empty where the project keeps its own; `python` is an interpreter's path.
+
+    `locked` holds for what it is built with; `network` lets its own code reach others.
+    """
 
     epoch: int
     version: str = ""
     python: str = ""
-    sdist: bool = True
+    locked: tuple[Locked, ...] = ()
+    network: bool = False
 
 
-def build_distributions(
-    tree: Tree, wanted: Wanted, *, tool: Tool, environment: Mapping[str, str]
-) -> tuple[Distribution, ...]:
+def build_distributions(tree: Tree, wanted: Wanted, *, backends: Backends) -> tuple[Distribution, ...]:
     """The wheel and (first) the sdist it was built from. `CheckFailed` when the project does not build."""
     sources = [one.path for one in tree.files() if not one.path.startswith(_LEFT_OUT) and one.path not in _STALE]
     inputs = {path: tree.read(path) for path in sources}
@@ -62,18 +63,24 @@ def build_distributions(
         )
     if wanted.version and "pyproject.toml" in inputs:
         inputs["pyproject.toml"] = with_version(inputs["pyproject.toml"], python_version(wanted.version))
-    argv = ["uv", "build", "--out-dir", "dist", *(["--python", wanted.python] if wanted.python else [])]
-    seen = {**environment, "SOURCE_DATE_EPOCH": str(max(wanted.epoch, 315532800)), "PYTHONHASHSEED": "0"}
+    seen = {"SOURCE_DATE_EPOCH": str(max(wanted.epoch, 315532800))}
     if wanted.version:
         # Backends that ask the version control system find none here: setuptools-scm, hatch-vcs, pdm-backend.
         forced = python_version(wanted.version)
         seen |= {"SETUPTOOLS_SCM_PRETEND_VERSION": forced, "PDM_BUILD_SCM_VERSION": forced}
-    done = tool.run(argv, inputs=inputs, outputs=("dist/*.whl", "dist/*.tar.gz"), environment=seen, limits=_LIMITS)
-    if done.exit_code != 0:
-        last = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-3000:]
-        raise CheckFailed("wheel-build", f"the project does not build: {last}", hint="try the same with: uv build")
+    done = backends.build(
+        Sources(
+            files=inputs, python=wanted.python, kinds=("sdist", "wheel"), environment=seen, locked=wanted.locked,
+            network=wanted.network,
+        )
+    )  # fmt: skip
+    if not done.files:
+        hint = "try the same with: uv build"
+        if not wanted.network:
+            hint += "; its build has no network and sees nothing of this machine but programs: --allow-network gives it the network"
+        raise CheckFailed("wheel-build", f"the project does not build: {done.said}", hint=hint)
     made = []
-    for path, data in sorted(done.outputs.items()):
+    for path, data in sorted(done.files.items()):
         name = path.rsplit("/", 1)[-1]
         packed = repack_sdist(data, wanted.epoch) if name.endswith(".tar.gz") else data
         made.append(Distribution(filename=name, data=packed, metadata=read_metadata(name, packed)))

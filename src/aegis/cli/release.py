@@ -66,6 +66,9 @@ def show(name: str, url: str, data: str, *, as_json: bool) -> None:
     _say_image(dossier["image"])
     for wheel in dossier["wheels"]:
         _say_wheel(wheel)
+    for file in dossier["files"]:
+        yanked = "" if file["yanked"] is None else f"  ⊘ yanked: {file['yanked'] or 'no reason given'}"
+        say(f"  {file['filename']} in index {file['index']}{yanked}")
     if view["verdict"]:
         for reason in view["verdict"]["reasons"]:
             say(f"  {state(reason['outcome'])} {reason['gate']}: {reason['message']}")

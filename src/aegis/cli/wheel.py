@@ -29,8 +29,9 @@ def wheel() -> None:
 @click.option("--repository-url", default="", metavar="URL", help="The upload address of a package index.")
 @click.option("--version", default="", help="Build as this version, whatever pyproject.toml says.")
 @click.option("--output", "folder", type=click.Path(path_type=Path), help="Where to write (dist/).")
+@click.option("--allow-network", is_flag=True, help="Let the project's own build code reach the network.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def build(path: Path, *, publish: bool, repository_url: str, version: str, folder: Path | None, as_json: bool) -> None:
+def build(path: Path, *, folder: Path | None, as_json: bool, **wanted: Any) -> None:
     """Build wheel and sdist with the project's own backend, reproducibly.
 
     \b
@@ -38,11 +39,12 @@ def build(path: Path, *, publish: bool, repository_url: str, version: str, folde
       aegis wheel build
       aegis wheel build libraries/shared --version 1.3.0-dev.5
 
-    Where the version is dynamic, or [tool.aegis] version = "managed", $AEGIS_VERSION is written in.
+    Where the version is dynamic, or [tool.aegis] version = "managed", $AEGIS_VERSION is written in. What the project is built
+    with is installed first, from wheels; then its own code runs without network, and sees and writes its own directories only.
     """
     from aegis.bootstrap.wheel import build_wheel
 
-    report = build_wheel(path, output=folder, version=version, publish=publish, repository_url=repository_url)
+    report = build_wheel(path, output=folder, **wanted)
     if as_json:
         output.document("aegis.wheel/1", report)
         return
@@ -50,6 +52,10 @@ def build(path: Path, *, publish: bool, repository_url: str, version: str, folde
         output.say(f"  {file.filename}  {file.size / 1e3:.1f} kB  {file.digest}")
     decided = "decided by the server" if report.forced else "as the project says"
     output.say(f"{output.state('success')}  {report.name} {report.version} ({decided}) in {report.seconds:.2f} s")
+    if report.network != "none":
+        output.say(f"{output.state('warn')}  its build code could reach the network (--allow-network)")
+    if not report.shut_in:
+        output.say(f"{output.state('warn')}  its build code saw this machine's files: the kernel has no Landlock")
     if report.published:
         output.say(f"{output.state('success')}  published to {report.published}")
 

@@ -96,12 +96,14 @@ class ScheduleModel(Strict):
 class ProjectModel(Strict):
     """A repository. `service` names the service it builds, `index` the package index it reads and releases to.
 
-    Without `index` it is the one named after the project's group. `network` can only tighten what the runner gives.
+    Without `index` it is the one named after the project's group. `prereleases` is the index that a library's pre-releases go to.
+    `network` can only tighten what the runner gives.
     """
 
     kind: Literal["library", "service", "platform"]
     service: str | None = None
     index: str | None = None
+    prereleases: str | None = None
     default_branch: str = "main"
     resource_groups: dict[str, Literal["unordered", "oldest_first", "newest_first", "newest_ready_first"]] = {}
     schedules: dict[str, ScheduleModel] = {}

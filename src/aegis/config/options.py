@@ -77,6 +77,7 @@ def delivery(declared: Declaration, digest: str, advisories: str) -> Options:
                 kind=one.kind,
                 service=one.service or "",
                 index=one.index or name.split("/")[0],
+                prereleases=one.prereleases or "",
                 default_branch=one.default_branch,
                 resource_groups=dict(one.resource_groups),
                 schedules={

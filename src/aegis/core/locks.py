@@ -42,14 +42,15 @@ class Need:
 class LockEntry:
     """A package as a lock names it. `version` is empty where it has none.
 
-    `source` is `index`, `vcs`, `url` or `path`, and `place` says the same to people. `own` is the project itself. `needs`
-    are by extra ('' is always); `groups` the groups it is locked for, where the format has them.
+    `source` is `index`, `vcs`, `url` or `path`, and `place` says the same to people; `address` is where its one file is, an
+    address or a path from the lock's folder, where it has one. `own` is the project itself. `needs` are by extra ('' is always); `groups` the groups it is locked for, where the format has them.
     """
 
     name: str
     version: str
     source: str = INDEX
     place: str = ""
+    address: str = ""
     own: bool = False
     line: int = 1
     hashes: tuple[str, ...] = ()
@@ -112,6 +113,7 @@ def _tables(kind: str, document: Mapping[str, Any], lines: Mapping[str, int]) ->
         groups = package.get("groups") or ([package["category"]] if "category" in package else [])
         yield LockEntry(
             name=package["name"], version=str(package.get("version") or ""), source=source, place=place, own=own,
+            address=_address(package) if source in {"url", "path"} else "",
             line=lines.get(package["name"], 1), hashes=_hashes(kind, package, files), marker=_marker(kind, package),
             groups=tuple(groups), optional=bool(package.get("optional", False)), needs=_needs(kind, package),
         )  # fmt: skip
@@ -126,6 +128,15 @@ def _source(package: Mapping[str, Any]) -> tuple[str, str, bool]:
         return (*_PLACES.get(table["type"], (INDEX, "")), own)
     found = next((_PLACES[key] for key in (*table, *package) if key in _PLACES), (INDEX, ""))
     return (*found, own)
+
+
+def _address(package: Mapping[str, Any]) -> str:
+    """Where the one file of a package is that comes from no index; empty for a folder."""
+    tables = [one for one in (package.get("source"), package.get("archive")) if isinstance(one, dict)]
+    if any(one.get("type") == "directory" for one in tables):
+        return ""
+    known = (one.get(key) for one in (*tables, package) for key in ("url", "path"))
+    return str(next((one for one in known if one), ""))
 
 
 def _hashes(kind: str, package: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[str, ...]:
@@ -221,8 +232,14 @@ def _requirements(text: str) -> LockDocument:
 def _requirement(one: Requirement, number: int, hashes: tuple[str, ...]) -> LockEntry:
     marker = str(one.marker or "")
     if one.url is not None:
-        source = "vcs" if re.match(r"(?:git|hg|svn|bzr)\+", one.url) else "url"
-        return LockEntry(name=one.name, version="", source=source, place="an address", line=number, marker=marker)
+        if re.match(r"(?:git|hg|svn|bzr)\+", one.url):
+            return LockEntry(name=one.name, version="", source="vcs", place="a repository", line=number, marker=marker)
+        address, _, fragment = one.url.partition("#")
+        said = HASH.fullmatch(fragment.replace("sha256=", "sha256:", 1))
+        return LockEntry(
+            name=one.name, version="", source="url", place="an address", address=address, line=number, marker=marker,
+            hashes=(said[0],) if said and not hashes else hashes,
+        )  # fmt: skip
     pins = [each.version for each in one.specifier if each.operator in {"==", "==="} and "*" not in each.version]
     version = pins[0] if len(pins) == 1 else ""
     return LockEntry(name=one.name, version=version, line=number, hashes=hashes, marker=marker)

@@ -240,11 +240,16 @@ class CommitInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolLimits:
-    """Bounds of one tool run: seconds of wall time, bytes of memory (0: none), whether it may use the network."""
+    """Bounds of one tool run: seconds of wall time, bytes of memory (0: none), whether it may use the network.
+
+    `sees` shuts it in with files: it may write its own directories only, and read besides these the machine's programs and the
+    paths named. `None` is the whole file system, as the caller has it.
+    """
 
     seconds: float = 600.0
     memory: int = 0
     network: bool = False
+    sees: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,17 @@ class WheelDossier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileDossier:
+    """A released wheel or sdist in one of the indexes that serve it. `yanked` is why installers do not choose it; `None`: they do."""
+
+    filename: str
+    digest: str
+    size: int
+    index: str
+    yanked: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dossier:
     """Everything about a release that `ReleaseView` does not hold: commit, jobs, figures of its reports, the image."""
 
@@ -67,6 +78,7 @@ class Dossier:
     findings: tuple[str, ...]
     image: ImageDossier | None
     wheels: tuple[WheelDossier, ...] = ()
+    files: tuple[FileDossier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

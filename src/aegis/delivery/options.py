@@ -40,6 +40,8 @@ class ProjectOptions:
     kind: str
     service: str = ""
     index: str = "default"
+    prereleases: str = ""
+    """The index for packages of branches that cut no versions; empty: a library releases nothing there, a service to `index`."""
     default_branch: str = "main"
     resource_groups: Mapping[str, str] = field(default_factory=dict)
     """The process mode of each resource group; `unordered` where none is declared."""

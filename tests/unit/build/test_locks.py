@@ -190,6 +190,65 @@ def read(name: str, text: str, *, roots: tuple[str, ...] = ("alpha>=1",)) -> Loc
     return read_lock(name, text.encode(), target=LINUX, roots=roots, project="orders")
 
 
+URL = "https://files.invalid/alpha-1.0-py3-none-any.whl"
+UV_URL = f"""version = 1
+[[package]]
+name = "app"
+version = "1"
+source = {{ editable = "." }}
+dependencies = [{{ name = "alpha" }}]
+
+[[package]]
+name = "alpha"
+version = "1.0"
+source = {{ url = "{URL}" }}
+wheels = [{{ url = "{URL}", hash = "sha256:{A}" }}]
+"""
+POETRY_URL = f"""[[package]]
+name = "alpha"
+version = "1.0"
+groups = ["main"]
+files = [{{file = "alpha-1.0-py3-none-any.whl", hash = "sha256:{A}"}}]
+
+[package.source]
+type = "url"
+url = "{URL}"
+"""
+PDM_URL = f"""[[package]]
+name = "alpha"
+version = "1.0"
+groups = ["default"]
+url = "{URL}"
+files = [{{url = "{URL}", hash = "sha256:{A}"}}]
+"""
+PYLOCK_URL = f"""[[packages]]
+name = "alpha"
+archive = {{url = "{URL}", hashes = {{sha256 = "{A}"}}}}
+"""
+BY_URL = [
+    ("uv.lock", UV_URL), ("poetry.lock", POETRY_URL), ("pdm.lock", PDM_URL), ("pylock.toml", PYLOCK_URL),
+    ("requirements.txt", f"alpha @ {URL} --hash=sha256:{A}\n"), ("requirements.txt", f"alpha @ {URL}#sha256={A}\n"),
+]  # fmt: skip
+FILE = "dist/alpha-1.0-py3-none-any.whl"
+BY_PATH = [
+    ("uv.lock", UV_URL.replace("source = { url", "source = { path").replace(URL, FILE)),
+    ("poetry.lock", POETRY_URL.replace('"url"', '"file"').replace(URL, FILE)),
+    ("pdm.lock", PDM_URL.replace("url =", "path =", 1).replace(URL, FILE)),
+    ("pylock.toml", PYLOCK_URL.replace("url", "path").replace(URL, FILE)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "address"), [*((*one, URL) for one in BY_URL), *((*one, FILE) for one in BY_PATH)]
+)
+def test_one_file_with_its_hash_is_taken_from_where_the_lock_says(name: str, text: str, address: str) -> None:
+    lock = read(name, text)
+    assert lock.diagnostics == ()
+    (alpha,) = lock.packages
+    assert (alpha.version, alpha.hashes, alpha.address) == ("1.0", (f"sha256:{A}",), address)
+    assert lock.requirements() == f"alpha==1.0 --hash=sha256:{A}\n"
+
+
 @pytest.mark.parametrize(("name", "text", "kind"), EVERY)
 def test_every_format_names_the_same_packages_with_their_hashes(name: str, text: str, kind: str) -> None:
     lock = read(name, text)
@@ -213,7 +272,13 @@ def test_the_same_packages_have_the_same_key_in_every_format() -> None:
         ("requirements.txt", "-r other.txt\n", "lock-option"),
         ("requirements.txt", "-e .\n", "lock-option"),
         ("requirements.txt", "???\n", "lock-line"),
-        ("requirements.txt", f"alpha @ https://index.invalid/a.whl --hash=sha256:{A}\n", "lock-source"),
+        ("requirements.txt", "alpha @ https://files.invalid/alpha-1.0-py3-none-any.whl\n", "lock-source"),
+        ("requirements.txt", f"alpha @ https://files.invalid/a.whl --hash=sha256:{A}\n", "lock-source"),
+        ("requirements.txt", f"alpha @ git+https://git.invalid/a.whl --hash=sha256:{A}\n", "lock-source"),
+        ("poetry.lock", POETRY_URL.replace("url", "directory", 1), "lock-source"),
+        ("pdm.lock", PDM_URL.replace(URL, "./folder", 1), "lock-source"),
+        ("uv.lock", UV_URL.replace("{ url", "{ editable", 1), "lock-source"),
+        ("pylock.toml", PYLOCK_URL.replace("sha256", "sha512", 1), "lock-source"),
         (
             "uv.lock",
             UV.replace('registry = "https://index.invalid/simple"', 'git = "https://git.invalid/a"', 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import subprocess
 import sys
 import tarfile
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from starlette.applications import Starlette
 
 from aegis.bootstrap.wheel import build_wheel, publish_files
 from aegis.build.wheel import problems, repack_sdist, with_version
+from aegis.cli.wheel import wheel as wheel_command
 from aegis.core.errors import CheckFailed, Conflict, Denied, UserError
 from aegis.web import pypi_api
 from support.live_server import serving
@@ -84,6 +87,45 @@ def test_a_project_that_does_not_build_fails_with_the_last_words_of_its_backend(
         build(folder)
     with pytest.raises(UserError, match="neither"):
         build_wheel(tmp_path, output=None, version="", publish=False, repository_url="")
+
+
+OWN = """
+import pathlib, socket, zipfile
+
+INFO = "Metadata-Version: 2.1\\nName: own\\nVersion: 1.0\\nSummary: x\\n"
+
+
+def build_sdist(directory, config_settings=None):
+    import io, tarfile
+    socket.create_connection(("127.0.0.1", {port}), timeout=5).close()
+    with tarfile.open(pathlib.Path(directory, "own-1.0.tar.gz"), "w:gz") as archive:
+        for name, text in (("PKG-INFO", INFO), *((one, pathlib.Path(one).read_text()) for one in ("own.py", "pyproject.toml"))):
+            entry = tarfile.TarInfo("own-1.0/" + name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return "own-1.0.tar.gz"
+
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    with zipfile.ZipFile(pathlib.Path(directory, "own-1.0-py3-none-any.whl"), "w") as wheel:
+        wheel.writestr("own-1.0.dist-info/METADATA", INFO)
+        wheel.writestr("own-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("own-1.0.dist-info/RECORD", "")
+    return "own-1.0-py3-none-any.whl"
+"""
+
+
+def test_a_projects_own_build_reaches_nobody_unless_that_is_allowed_and_said(tmp_path: Path) -> None:
+    system = '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n[project]\nname = "own"\nversion = "1.0"\n'
+    (tmp_path / "pyproject.toml").write_text(system)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        (tmp_path / "own.py").write_text(OWN.format(port=listener.getsockname()[1]))
+        with pytest.raises(CheckFailed, match=r"own\.py") as caught:
+            build(tmp_path)
+        assert "--allow-network" in caught.value.hint
+        done = CliRunner().invoke(wheel_command, ["build", str(tmp_path), "--allow-network"])
+    assert done.exit_code == 0, done.output
+    assert "its build code could reach the network (--allow-network)" in done.output
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from aegis.core.errors import Conflict, Denied
 from support.portal_server import Visitor
-from support.portal_world import HASH, World
+from support.portal_world import HASH, WHEEL, World
 
 APPROVE = {"promotion": "pr-orders-prod", "plan_hash": HASH, "back": "/promotions/pr-orders-prod", "comment": "go"}
 
@@ -47,6 +47,14 @@ def test_a_rejection_needs_no_name(sora, world):
         ("cancel", {"run": "run-now"}, {"run": "run-now"}),
         ("retry", {"run": "run-failed", "job": "unit-test"}, {"run": "run-failed", "job": "unit-test"}),
         ("play", {"run": "run-now", "job": "publish"}, {"run": "run-now", "job": "publish"}),
+        (
+            "yank-package", {"index": "shop", "filename": WHEEL, "reason": "loses orders"},
+            {"index": "shop", "filename": WHEEL, "reason": "loses orders"},
+        ),
+        (
+            "yank-package", {"index": "shop", "filename": WHEEL, "chosen": "1"},
+            {"index": "shop", "filename": WHEEL, "back": True},
+        ),
         ("merge", {"project": "shop/orders", "number": "12"}, {"project": "shop/orders", "number": 12}),
         ("rollback", {"service": "orders", "environment": "production", "reason": " slow "},
          {"service": "orders", "environment": "production", "reason": "slow"}),

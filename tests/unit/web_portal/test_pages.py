@@ -334,3 +334,17 @@ def test_home_does_not_say_in_the_inbox_again_what_waits_above(sora):
     said = text(sora.get("/"))
     assert "asks for production" not in said
     assert "did not become healthy in development" in said
+
+
+def test_a_released_file_is_yanked_or_taken_back_whichever_it_is_not(sora):
+    answer = sora.get("/releases/orders@1.2.0/contents")
+    shown = text(answer)
+    assert shown.index("shop") < shown.index("Yank: installers") < shown.index("staging") < shown.index("Yanked")
+    assert "loses orders" in shown
+    assert answer.text.count('name="chosen" value="1"') == 1
+    assert answer.text.count('action="/actions/yank-package"') == 2
+    done = sora.post(
+        "/actions/yank-package", index="staging", filename="orders-1.2.0-py3-none-any.whl", chosen="1",
+        back="/releases/orders@1.2.0/contents",
+    )  # fmt: skip
+    assert "Installers see it so from now on." in sora.get(done.headers["location"]).text

@@ -41,7 +41,8 @@ def cut(context: Context, command: ask.CutRelease, asking: Asking) -> Result:
     branch = run.ref.removeprefix(HEADS)
     project = context.options.project(run.project)
     release_branch = context.options.is_release_branch(branch)
-    if not release_branch and not (project.kind == "service" and context.options.feeds(branch)):
+    followed = bool(context.options.feeds(branch)) and (project.kind == "service" or bool(project.prereleases))
+    if not release_branch and not followed:
         return Result(seq=head, message=f"{branch} releases nothing")
     decision = _decide(context, project, run.commit, release_branch=release_branch)
     made = _made(context, f"{_name(project)}@{decision.version}")
@@ -211,10 +212,10 @@ def _carry_out(
             drafts.append(_about(artifact, signed, release, asking))
         else:
             attested = attestations.attest_file(context, artifact, entry.run, _job(entry, artifact))
-            file = context.packages.release(
-                QUARANTINE, project.index, artifact.filename, actor="aegis", attestation=attested
-            )
             place, tags = project.index, (release.version,)
+            if not decision.release:
+                place = project.prereleases or place
+            file = context.packages.release(QUARANTINE, place, artifact.filename, actor="aegis", attestation=attested)
             if file.metadata_digest:
                 known = context.blobs.get(file.metadata_digest)
                 bills.append(attestations.describe_wheel(context, artifact, known, entry.run))

@@ -7,15 +7,17 @@ what a job says of itself. Whether the image is signed is looked at now, not rem
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Final
 
 from aegis.core.errors import AegisError, NotFound
 from aegis.core.ids import is_digest
-from aegis.core.types import Artifact, Evidence, Release
+from aegis.core.types import Artifact, ArtifactKind, Evidence, Release
 from aegis.delivery import dossiers
 from aegis.delivery.context import Context
 from aegis.delivery.handlers import attestations, trust
 from aegis.delivery.handlers.promotions import release_of
+from aegis.delivery.handlers.releases import QUARANTINE
 from aegis.delivery.handlers.rescans import ADVISORIES
 from aegis.delivery.queries.entries import RunEntry
 from aegis.gates import reports
@@ -24,6 +26,7 @@ from aegis.supplychain.compare import Difference, Known, compare
 from aegis.supplychain.sbom import Component
 
 SBOM: Final = "sbom"
+_PACKAGES: Final = (ArtifactKind.WHEEL, ArtifactKind.SDIST)
 
 
 def dossier(context: Context, name: str) -> dossiers.Dossier:
@@ -46,7 +49,22 @@ def dossier(context: Context, name: str) -> dossiers.Dossier:
         findings=_findings(context, evidence),
         image=_image(context, release, image) if image is not None else None,
         wheels=tuple(_wheel(context, one) for one in evidence if one.kind == SBOM),
+        files=tuple(_files(context, release)),
     )
+
+
+def _files(context: Context, release: Release) -> Iterator[dossiers.FileDossier]:
+    """Its wheels and sdists, once for each index that serves them now: that of the release first, then those they were promoted to."""
+    for artifact in release.artifacts:
+        if artifact.kind not in _PACKAGES:
+            continue
+        names = dict.fromkeys((artifact.repository, *sorted(context.packages.options().indexes)))
+        for index in names:
+            found = context.packages.store.file(index, artifact.filename)
+            if found is not None and found.digest == artifact.digest and index != QUARANTINE:
+                yield dossiers.FileDossier(
+                    filename=artifact.filename, digest=artifact.digest, size=found.size, index=index, yanked=found.yanked
+                )  # fmt: skip
 
 
 def comparison(context: Context, before: str, after: str) -> Difference:
@@ -56,13 +74,24 @@ def comparison(context: Context, before: str, after: str) -> Difference:
 
 def _known(one: dossiers.Dossier) -> Known:
     image = one.image
-    packages = image.packages if image else ()
+    if image is None:
+        return _known_files(one)
+    packages = image.packages
     return Known(
-        name=one.release, digest=image.digest if image else "", size=image.size if image else 0,
-        layers=image.layers if image else {}, findings=dict.fromkeys(one.findings, ""),
+        name=one.release, digest=image.digest, size=image.size, layers=image.layers, findings=dict.fromkeys(one.findings, ""),
         packages=tuple(
             Component(name=each.name, version=each.version, purl=each.purl, licences=each.licences) for each in packages
         ),
+    )  # fmt: skip
+
+
+def _known_files(one: dossiers.Dossier) -> Known:
+    """A library: what its wheels need, in the lock's versions, and how large its files are."""
+    files = {each.digest: each.size for each in one.files}
+    needs = sorted({each.partition(" ")[::2] for wheel in one.wheels for each in wheel.needs})
+    return Known(
+        name=one.release, digest=" ".join(sorted(files)), size=sum(files.values()), findings=dict.fromkeys(one.findings, ""),
+        packages=tuple(Component(name=name, version=version) for name, version in needs),
     )  # fmt: skip
 
 

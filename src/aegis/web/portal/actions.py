@@ -25,10 +25,10 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "play": ("run", "job"),
     "merge": ("project", "number"),
     "close": ("project", "number"),
-    "yank-package": ("index", "filename", "reason"),
+    "yank-package": ("index", "filename", "reason", "chosen"),
     "promote-package": ("source", "target", "filename"),
 }
-_OPTIONAL: Final = frozenset({"comment", "reason", "emergency", "release"})
+_OPTIONAL: Final = frozenset({"comment", "reason", "emergency", "release", "chosen"})
 
 
 def act(ask: Ask) -> Page | Response:
@@ -52,6 +52,8 @@ def act(ask: Ask) -> Page | Response:
         given["number"] = _number(str(given["number"]))
     if "emergency" in given:
         given["emergency"] = given["emergency"] in ("1", "on", "true")
+    if given.pop("chosen", ""):
+        given["back"] = True  # of the verb; the form's own `back` is where it came from
     result = ask.commands.execute(verb, given, ask.actor)
     target = urlsplit(safe_path(ask.fields.get("back", "/"), ask.request)).path
     query = urlencode({"done": verb, "min_seq": result.seq})

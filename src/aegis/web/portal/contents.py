@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from aegis.core.types import ArtifactKind
 from aegis.web.portal.doors import Ask
 from aegis.web.portal.rendering import Page
-
-_FILES = (ArtifactKind.WHEEL, ArtifactKind.SDIST)
 
 
 def contents(ask: Ask) -> Page:
@@ -18,8 +15,7 @@ def contents(ask: Ask) -> Page:
         for each in ask.queries.releases(ask.actor, service=view.release.service)
         if each.project == view.release.project and each.id != one.release
     ]
-    files = [each for each in view.release.artifacts if each.kind in _FILES]
-    values = {"view": view, "dossier": one, "others": others, "files": files}
+    values = {"view": view, "dossier": one, "others": others, "files": one.files}
     title = ask.words("contents.title", release=one.release)
     return Page("contents.html", title, values, f"aegis release show {one.release}", (), view.seq, "releases")
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from aegis.core.spent import JobUsage
+from aegis.core.values import dataclass
 from aegis.execution.ports import JobLimits
 
 _PERIOD: Final = 100_000

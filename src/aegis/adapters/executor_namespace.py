@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from aegis.adapters.executor_services import ServedSandbox, Services, Surroundin
 from aegis.adapters.executor_starter import INIT, Starter
 from aegis.adapters.relay import Relay
 from aegis.core.errors import ExternalError
+from aegis.core.values import dataclass
 from aegis.execution.network import EVERYWHERE, PROXY, Network, NetworkPolicy, refusal
 from aegis.execution.ports import Place, Sandbox, SandboxRequest
 

@@ -14,7 +14,7 @@ import marshal
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from aegis.adapters.control_groups import ControlGroups
 from aegis.adapters.executor_process import StepSandbox
 from aegis.adapters.executor_starter import Started, Starter
 from aegis.core.errors import ExternalError
+from aegis.core.values import dataclass
 from aegis.execution.images import DEFAULT_PATH, command
 from aegis.execution.network import Network, told
 from aegis.execution.ports import SandboxRequest, ServiceRequest, TraceSink

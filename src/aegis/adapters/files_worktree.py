@@ -10,11 +10,11 @@ import hashlib
 import os
 import re
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from aegis.core.errors import ExternalError, NotFound
+from aegis.core.values import dataclass
 
 _UNSEEN: Final = frozenset({".git", ".aegis", ".venv", "node_modules", "__pycache__"})
 _WALK_MAX: Final = 500_000

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from aegis.core.errors import UserError, Where
 from aegis.core.plan import Variable
+from aegis.core.values import dataclass
 
 ENVIRONMENT: Final = "env"
 SECRETS: Final = "secrets"

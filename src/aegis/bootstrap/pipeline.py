@@ -6,7 +6,7 @@ Everything works without Git too; then the directory is the project and nothing 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,7 @@ from aegis.bootstrap.instance import Instance
 from aegis.bootstrap.project_variables import with_declared
 from aegis.core.errors import NotFound, UserError
 from aegis.core.plan import Variable
+from aegis.core.values import dataclass
 from aegis.pipeline.patterns import Rare
 from aegis.pipeline.ports import Files
 from aegis.pipeline.request import Compilation, CompileRequest, MergeRequest

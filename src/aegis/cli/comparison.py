@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from aegis.cli import output
 from aegis.cli.screen import spoken
+from aegis.core.values import dataclass
 
 if TYPE_CHECKING:
     from aegis.bootstrap.run import LocalJob

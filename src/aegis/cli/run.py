@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,6 +16,7 @@ from aegis.cli.completing import jobs_of
 from aegis.cli.interrupts import Interrupts, Stopped
 from aegis.cli.pipeline import occasion, occasion_options
 from aegis.core.errors import AegisError, CheckFailed, UserError, Waiting
+from aegis.core.values import dataclass
 
 if TYPE_CHECKING:
     from aegis.bootstrap.pipeline import Local

@@ -7,10 +7,10 @@ word. The last line is always the sum. Lines are given with the symbol in whose 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from aegis.cli.columns import cut, padded, width
 from aegis.cli.output import SYMBOLS
+from aegis.core.values import dataclass
 
 MANY = 40
 """From so many jobs on, what went well is counted only."""

@@ -13,13 +13,14 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from aegis.cli import output
 from aegis.cli.columns import padded, width
 from aegis.cli.folded import FoldedLog
 from aegis.cli.screen import MANY, Going, Row, Sum, frame, remaining, summary
+from aegis.core.values import dataclass
 
 if TYPE_CHECKING:
     from aegis.bootstrap.history import Usual

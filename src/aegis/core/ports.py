@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from aegis.core.values import dataclass
 
 if TYPE_CHECKING:  # every job's commands load this module and few of them need the events (50 ms)
     from aegis.core.events import Draft, Record
@@ -268,7 +270,7 @@ class Tool(Protocol):
         outputs: Sequence[str] = (),
         directory: str | None = None,
         environment: Mapping[str, str] | None = None,
-        limits: ToolLimits = ToolLimits(),
+        limits: ToolLimits = ToolLimits(),  # noqa: B008 - frozen
     ) -> ToolResult:
         """Run it. `directory` works in place instead of in a fresh one. A missing program is `ExternalError`."""
         ...

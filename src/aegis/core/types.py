@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 from aegis.core.errors import Where
 from aegis.core.reuse import JobReuse
 from aegis.core.spent import JobStep, JobUsage
+from aegis.core.values import dataclass
 
 
 class State(StrEnum):

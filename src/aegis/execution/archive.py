@@ -16,11 +16,11 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from aegis.core.errors import UserError
+from aegis.core.values import dataclass
 
 _MAGIC: Final = frozenset("*?[{")
 _NAMES_FAULT: Final = frozenset(

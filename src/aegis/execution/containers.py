@@ -9,11 +9,11 @@ from __future__ import annotations
 import fnmatch
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aegis.core.errors import ExternalError, UserError
 from aegis.core.spent import JobUsage
+from aegis.core.values import dataclass
 from aegis.execution import images
 from aegis.execution.ports import Place, SandboxRequest, ServiceRequest
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from aegis.core.errors import UserError
 from aegis.core.plan import Variable
+from aegis.core.values import dataclass
 from aegis.execution.images import DEFAULT_PATH
 from aegis.execution.ports import Place
 from aegis.execution.runners import Assignment

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from aegis.core.errors import ExternalError, UserError
 from aegis.core.ids import is_digest
+from aegis.core.values import dataclass
 from aegis.execution.ports import HealthCheck
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

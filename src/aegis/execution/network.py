@@ -9,13 +9,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
 from aegis.core.errors import UserError
 from aegis.core.plan import Variable
+from aegis.core.values import dataclass
 
 WISH: Final = "AEGIS_NETWORK"
 """The variable by which a job asks for less than it would get."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from aegis.core.values import dataclass
 from aegis.execution.ports import JobLimits
 from aegis.execution.trace import DEFAULT_LIMIT
 

@@ -7,7 +7,7 @@ environments that releases are promoted to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -16,6 +16,7 @@ from aegis.core import events
 from aegis.core.events import Record
 from aegis.core.plan import JobSpec
 from aegis.core.types import JobRun, Run, State
+from aegis.core.values import dataclass
 from aegis.execution.environment import expand
 
 

@@ -7,7 +7,7 @@ called from any thread.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 from aegis.core.plan import Image
 from aegis.core.spent import JobUsage
 from aegis.core.types import StoredFile
+from aegis.core.values import dataclass
 from aegis.execution.network import Network
 
 

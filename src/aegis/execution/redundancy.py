@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from aegis.core.plan import JobSpec, Plan
 from aegis.core.types import JobRun
+from aegis.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ It knows GitLab's process modes. It does not know runs: the coordinator gives it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from aegis.core.types import State
+from aegis.core.values import dataclass
 
 UNORDERED: Final = "unordered"
 OLDEST_FIRST: Final = "oldest_first"

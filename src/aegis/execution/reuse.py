@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from aegis.core import codec
 from aegis.core.plan import JobSpec
 from aegis.core.types import StoredFile
+from aegis.core.values import dataclass
 from aegis.execution.archive import pattern
 from aegis.execution.runners import Dependency
 

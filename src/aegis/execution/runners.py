@@ -7,7 +7,7 @@ Runner API that translates for `gitlab-runner`). Nothing here performs anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from aegis.core.plan import JobSpec, Variable
 from aegis.core.reuse import JobReuse
 from aegis.core.spent import JobStep, JobUsage
 from aegis.core.types import JobRun, Run, State, StoredFile
+from aegis.core.values import dataclass
 
 _ISOLATED = frozenset({"namespaces", "container", "machine"})
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from aegis.core import codec
 from aegis.core.errors import UserError
+from aegis.core.values import dataclass
 from aegis.execution.ports import Shelf
 
 T = TypeVar("T")

@@ -12,12 +12,12 @@ from __future__ import annotations
 import heapq
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from aegis.core.errors import UserError
 from aegis.core.ports import Blobs
 from aegis.core.types import JobRun
+from aegis.core.values import dataclass
 
 FILE_VARIABLE: Final = "AEGIS_TEST_DURATIONS"
 """Names the file in which a job finds them: a JSON mapping of files or classes to seconds."""

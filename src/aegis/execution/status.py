@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from aegis.core.plan import JobSpec, Plan
 from aegis.core.types import State
+from aegis.core.values import dataclass
 
 _WARN: Final = "warn"
 _IGNORED: Final = "ignored"

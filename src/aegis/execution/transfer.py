@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from aegis.core.errors import AegisError, UserError
 from aegis.core.plan import ArtifactSpec, CacheSpec
 from aegis.core.ports import Blobs, Clock
 from aegis.core.types import StoredFile
+from aegis.core.values import dataclass
 from aegis.execution import cache, parcel, stored, zip_face
 from aegis.execution.archive import choose, one_name, open_file, shown, walk
 from aegis.execution.environment import expand

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -22,6 +22,7 @@ from aegis.core import codec
 from aegis.core.errors import AegisError
 from aegis.core.events import NAMES, DataErased
 from aegis.core.ports import Head
+from aegis.core.values import dataclass
 
 FORMAT: Final = "aegis-ledger-record 1"
 GENESIS: Final = "sha256:" + "0" * 64

@@ -8,13 +8,14 @@ that this program does not know is an error that names it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Final
 
 from aegis.core import codec, ids
 from aegis.core.errors import AegisError, ExternalError
 from aegis.core.events import NAMES, REGISTRY, Draft, Record
+from aegis.core.values import dataclass
 from aegis.ledger.chain import (
     SALT_SIZE,
     Content,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from aegis.core.plan import JobSpec, Plan
 from aegis.core.types import JobRun
+from aegis.core.values import dataclass
 
 MOST_SAVINGS: Final = 5
 _LOOKED_AT: Final = 8

@@ -8,7 +8,7 @@ ledger's (`core.tracing`), so that a trace exported twice is the same trace. It 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,6 +17,7 @@ from aegis.core.events import Record
 from aegis.core.plan import JobSpec, Plan
 from aegis.core.tracing import span_id, trace_id
 from aegis.core.types import JobRun, Run, State
+from aegis.core.values import dataclass
 from aegis.observe.course import Course, course
 from aegis.observe.results import OTHER, error_type, job_result, run_result
 

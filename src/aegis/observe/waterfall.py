@@ -6,10 +6,11 @@ It reads what `otlp` writes, of a server or of a local run's `trace.json`; of ot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from aegis.core.errors import UserError
+from aegis.core.values import dataclass
 
 _WIDTH: Final = 40
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from aegis.core.errors import UserError
 from aegis.core.plan import Trigger, Variable
+from aegis.core.values import dataclass
 from aegis.pipeline.ports import Files
 from aegis.pipeline.request import CompileRequest
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from aegis.core.plan import Variable
+from aegis.core.values import dataclass
 
 EVERYWHERE = "*"
 

@@ -6,9 +6,10 @@ Decides nothing about the language; it only keeps errors apart from warnings and
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aegis.core.errors import UserError, Where
+from aegis.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from aegis.core.errors import Where
+from aegis.core.values import dataclass
 from aegis.pipeline.conditions import Context, check_expression
 from aegis.pipeline.diagnostics import Report, Unreadable, meant
 from aegis.pipeline.document import Limits, Map, Node, Scalar, Seq, plain

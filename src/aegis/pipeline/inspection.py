@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from aegis.core.values import dataclass
 from aegis.pipeline.conditions import Context
 from aegis.pipeline.configuration import Configuration
 from aegis.pipeline.diagnostics import Diagnostic

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from aegis.core.plan import Excluded, Plan, Variable
+from aegis.core.values import dataclass
 from aegis.pipeline.declared import ScopedVariable
 from aegis.pipeline.diagnostics import Diagnostic
 from aegis.pipeline.document import Limits

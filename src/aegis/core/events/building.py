@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from aegis.core.events.records import event
 from aegis.core.pages import PagesDeployment
 from aegis.core.plan import CiVariable, JobEnvironment, Variable
 from aegis.core.types import Artifact, Change, Evidence, JobRun, PublishedRelease, Release, Run, State, Verdict
+from aegis.core.values import dataclass
 
 # -- source -----------------------------------------------------------------------------------------------
 

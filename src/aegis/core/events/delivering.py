@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from aegis.core.events.records import event
 from aegis.core.types import Approval, Deployment, Promotion, Rollout, RunnerSettings
+from aegis.core.values import dataclass
 
 # -- promotion, deployment, rollout -----------------------------------------------------------------------
 

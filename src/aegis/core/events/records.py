@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
+
+from aegis.core.values import dataclass
 
 E = TypeVar("E", bound=type)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from aegis.core.ports import Blobs, Clock, Masker
 from aegis.core.spent import JobUsage
 from aegis.core.types import Run, StoredFile
+from aegis.core.values import dataclass
 from aegis.execution.network import Network
 from aegis.execution.options import SupervisorOptions
 from aegis.execution.ports import CacheEntry, Executor, ImageRoot, ImageRoots, Sandbox, ServiceRequest, Workspaces

@@ -55,7 +55,13 @@ def _quick(kind: Any) -> Any:
     facts = made.__dataclass_params__
     facts.init = facts.repr = facts.eq = facts.frozen = True
     known = dataclasses.fields(made)
-    made.__init__ = _constructor(made, known)
+
+    def begin(self: object, *given: object, **named: object) -> None:
+        # Most classes that a command loads have no instance in it: the constructor is compiled with the first.
+        made.__init__ = _constructor(made, known)
+        made.__init__(self, *given, **named)
+
+    made.__init__ = begin
     _compared(made, [one.name for one in known if one.compare])
     _shown(made, [one.name for one in known if one.repr])
     _frozen(made, [one.name for one in known])

@@ -145,7 +145,7 @@ def test_a_service_that_does_not_become_ready_is_said_with_its_words_and_the_job
     services = (
         # It listens, but elsewhere.
         ServiceRequest(
-            name="late:1", aliases=("late",), image=late.image, port=1, command=late.command, wait_seconds=0.5
+            name="late:1", aliases=("late",), image=late.image, port=1, command=late.command, wait_seconds=4
         ),
         bench.service("broken", "broken", address="no-such-address"),
     )
@@ -156,7 +156,7 @@ def test_a_service_that_does_not_become_ready_is_said_with_its_words_and_the_job
         sandbox, _ = await bench.sandbox(services=services, network=NONE, log=log)
         assert (await sandbox.run(render(["echo goes on"]), _PATH, sink)).code == 0
         await sandbox.cleanup()
-        assert "WARNING: the service late:1 did not accept on port 1 within 0.5 s" in log.text
+        assert "WARNING: the service late:1 did not accept on port 1 within 4 s" in log.text
         assert "listening late" in log.text
         assert "WARNING: the service broken:1 has ended before it was ready; lately it said:" in log.text
         assert "gaierror" in log.text

@@ -42,7 +42,7 @@ class JobSourceContract:
         given = source.acquire(RUNNER)
         assert given is not None
         assert (given.spec.name, given.job.state, given.job.runner, given.token) == ("a", State.RUNNING, "one", TOKEN)
-        assert [one.key for one in given.variables] == ["X"]
+        assert [one.key for one in given.variables] == ["TRACEPARENT", "X"]
         assert given.run.commit == engine.commit
         assert source.acquire(RUNNER) is None
 

@@ -21,21 +21,20 @@ import re
 import tempfile
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from aegis.adapters.blob_holds import Holds
+from aegis.adapters.written_ahead import each
 from aegis.core.errors import Conflict, ExternalError, NotFound
 
 CHUNK: Final = 1024 * 1024
 _STALE_SECONDS: Final = 24 * 3600
 _TRUST_SECONDS: Final = 3600.0
 _TRUSTED: Final = 4096  # files remembered as verified
-_WRITERS: Final = 3
 _DIGEST: Final = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
 
 
@@ -94,15 +93,8 @@ class DirectoryBlobs:
             raise _failed(error) from error
 
     def put_each(self, parts: Iterable[bytes]) -> Iterator[str]:
-        """See `Blobs`. A few are written at once: waiting for one to be durable keeps nobody from writing the next."""
-        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="blobs") as pool:
-            waiting: deque[Future[str]] = deque()
-            for part in parts:
-                if len(waiting) == _WRITERS:
-                    yield waiting.popleft().result()
-                waiting.append(pool.submit(self.put, part))
-            while waiting:
-                yield waiting.popleft().result()
+        """See `Blobs`."""
+        return each(self.put, parts)
 
     def get(self, digest: str) -> bytes:
         """The bytes; `NotFound`; `ExternalError` when what is stored no longer matches its digest."""

@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, BinaryIO, Final
@@ -23,9 +21,9 @@ from defusedxml.ElementTree import fromstring
 from aegis.adapters.blob_holds import Holds
 from aegis.adapters.blobs_directory import CHUNK, hasher
 from aegis.adapters.s3_objects import S3Objects, absent, failed
+from aegis.adapters.written_ahead import each
 from aegis.core.errors import Conflict, ExternalError, NotFound
 
-_WRITERS: Final = 3
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _PART: Final = 64 * 1024 * 1024
 
@@ -77,15 +75,8 @@ class S3Blobs:
         return digest, size
 
     def put_each(self, parts: Iterable[bytes]) -> Iterator[str]:
-        """See `Blobs`. A few are written at once: waiting for one to be durable keeps nobody from writing the next."""
-        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="blobs") as pool:
-            waiting: deque[Future[str]] = deque()
-            for part in parts:
-                if len(waiting) == _WRITERS:
-                    yield waiting.popleft().result()
-                waiting.append(pool.submit(self.put, part))
-            while waiting:
-                yield waiting.popleft().result()
+        """See `Blobs`."""
+        return each(self.put, parts)
 
     def get(self, digest: str) -> bytes:
         """The bytes; `NotFound`; `ExternalError` when what is stored no longer matches its digest."""

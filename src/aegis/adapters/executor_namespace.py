@@ -89,9 +89,10 @@ def _isolation() -> Isolation:
     modes = ("root", "user") if os.geteuid() == 0 else ("user",)
     trouble = ""
     for mode in modes:
-        trouble = _try(mode)
+        before, trouble = trouble, _try(mode)
         if not trouble:
-            return Isolation(ok=True, detail=f"user, mount, pid, ipc and uts namespaces ({mode})", mode=mode)
+            lesser = f"; not as an identity of their own, since: {before}" if before else ""
+            return Isolation(ok=True, detail=f"user, mount, pid, ipc and uts namespaces ({mode}{lesser})", mode=mode)
     for path, value, name, mend in _SETTINGS:
         if _setting(path) == value:
             return Isolation(ok=False, detail=f"{name} ({trouble})", mend=mend)

@@ -12,6 +12,7 @@ import base64
 import ipaddress
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,9 @@ _AT_ONCE: Final = 4 << 20
 _CREATED: Final = 201
 _LACKING: Final = frozenset({"registry-lacks-blobs", "registry-missing", "registry-answer"})
 _Made = TypeVar("_Made")
+_BUSY: Final = frozenset({429, 502, 503, 504})
+"""Answers of a registry, or of what stands before it, that may be otherwise in a moment: a full disk, a restart."""
+_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 _ACCEPT: Final = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json,"
     " application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json"
@@ -98,7 +102,7 @@ class RegistryClient:
 
     def __init__(
         self, host: str, repository: str, *, user: str = "", password: str = "", plain: bool | None = None,
-        timeout: float = 60.0, beliefs: Beliefs | None = None,
+        timeout: float = 60.0, beliefs: Beliefs | None = None, pause: Callable[[float], None] = time.sleep,
     ) -> None:  # fmt: skip
         scheme = "http" if (is_loopback(host) if plain is None else plain) else "https"
         self._base = f"{scheme}://{host}"
@@ -108,6 +112,7 @@ class RegistryClient:
         self._basic = f"Basic {known}" if password else ""
         self._bearer = ""
         self._beliefs = beliefs
+        self._pause = pause
         self._wire = Wire(timeout=timeout, proxied=not is_loopback(host))
 
     def __enter__(self) -> Self:
@@ -260,19 +265,24 @@ class RegistryClient:
         return True
 
     def _upload(self, digest: str, content: Content, size: int, session: Answer | None = None) -> None:
+        """Send a blob; from its beginning, in a new session, where the registry broke off for a moment."""
+        sessions = iter((session,))
+        self._patiently(lambda: self._upload_once(digest, content, size, next(sessions, None)))
+
+    def _upload_once(self, digest: str, content: Content, size: int, session: Answer | None) -> None:
         """In one request where it is small and the registry takes that; else the session that the registry opens."""
         kind = {"Content-Type": "application/octet-stream"}
         if session is not None:
             started = session
         elif isinstance(content, bytes):
-            started = self._ask("POST", f"/blobs/uploads/?digest={digest}", headers=kind, content=content)
+            started = self._ask_once("POST", f"/blobs/uploads/?digest={digest}", headers=kind, content=content)
             if started.status == _CREATED:
                 return
         else:
             started = self._ask("POST", "/blobs/uploads/", headers={"Content-Length": "0"})
         where = urljoin(started.url, started.headers.get("location", ""))
         where += f"{'&' if '?' in where else '?'}digest={digest}"
-        self._ask("PUT", where, headers=kind, content=content, size=size)
+        self._ask_once("PUT", where, headers=kind, content=content, size=size)
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -283,7 +293,21 @@ class RegistryClient:
         known = f"Bearer {self._bearer}" if self._bearer else self._basic
         return {"Authorization": known} if known else {}
 
-    def _ask(
+    def _ask(self, method: str, path: str, *, headers: dict[str, str] | None = None, content: Content = None) -> Answer:
+        return self._patiently(lambda: self._ask_once(method, path, headers=headers, content=content))
+
+    def _patiently(self, act: Callable[[], _Made]) -> _Made:
+        """Again after a while, where the registry says that it cannot do it at the moment."""
+        for pause in _PAUSES:
+            try:
+                return act()
+            except ExternalError as error:
+                if error.code != "registry-busy":
+                    raise
+            self._pause(pause)
+        return act()
+
+    def _ask_once(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, content: Content = None, size: int = 0
     ) -> Answer:
         address = self._address(path)
@@ -339,6 +363,9 @@ class RegistryClient:
             return NotFound("registry-missing", f"{where}: {said}")
         if answer.status == 409:
             return Conflict("registry-conflict", f"{where}: {said}")
+        if answer.status in _BUSY:
+            told = f"{where} answered {answer.status} to {method}: {said}"
+            return ExternalError("registry-busy", told, hint="try again in a while", retryable=True)
         return ExternalError("registry-answer", f"{where} answered {answer.status} to {method}: {said}")
 
 

@@ -140,8 +140,13 @@ def test_refusals_are_said_once_for_each_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"GET / HTTP/1.1", b"\x16\x03\x01 x y", b"CONNECT nowhere HTTP/1.1", b"GET ftp://a/ HTTP/1.1", b"x"]
-)
+    "head",
+    [
+        b"GET / HTTP/1.1", b"\x16\x03\x01 x y", b"CONNECT nowhere HTTP/1.1", b"GET ftp://a/ HTTP/1.1", b"x",
+        b"GET http://a.example/ HTTP/1.1\r\nX: a\nConnection: keep-alive", b"GET http://a.example/ HTTP/1.1\r\nX: a\r\n b",
+        b"GET http://a.example/ HTTP/1.1\r\nX: a\n\nGET http://b.example/ HTTP/1.1",
+    ],
+)  # fmt: skip
 def test_what_is_no_request_of_a_proxy_is_refused(head: bytes) -> None:
     async def work(beside: Beside) -> None:
         got = await beside.ask(rules(), Machine(), head + b"\r\n\r\n")

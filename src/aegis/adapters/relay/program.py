@@ -233,6 +233,9 @@ class Step:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_SECONDS)
         first, *lines = head[:-4].split(b"\r\n")
+        if any(b"\n" in one or b"\r" in one or one[:1] in b" \t" for one in (first, *lines)):
+            # Others may take them for ends of lines, and see other headers, or another request, than were looked at here.
+            raise _Refused("400 Bad Request", "a head has lines that end in CR LF, and none that goes on")
         words = first.split(b" ")
         if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
             raise _Refused("400 Bad Request", "this is a proxy for HTTP")

@@ -263,13 +263,8 @@ class NamespaceExecutor:
     @staticmethod
     def _ground(settings: Mapping[str, Any]) -> bytes:
         """What the steps of this job have in common with those of every job like it."""
-        return marshal.dumps(
-            {
-                "root": str(Path(settings["root"]).parents[1]),
-                "read_only": settings["read_only"],
-                "targets": [target for target, _ in settings["writable"]],
-            }
-        )
+        root = os.path.dirname(os.path.dirname(settings["root"]))  # noqa: PTH120 - for every step
+        return _described(root, tuple(settings["read_only"]), tuple(target for target, _ in settings["writable"]))
 
     def _layers(self, image: Path, root: Path) -> str:
         """The overlay of an image: what a job changes is kept beside it, from one step to the next."""
@@ -319,6 +314,12 @@ def _listening(where: str) -> Iterator[list[str | int]]:
 def _real(path: Path) -> str:
     """Where a directory of tools lies; asked for every job, and the same for all of them."""
     return os.path.realpath(path)
+
+
+@functools.lru_cache(maxsize=100)
+def _described(root: str, read_only: tuple[str, ...], targets: tuple[str, ...]) -> bytes:
+    """The wish for a ground, as the keeper reads it: the same bytes for the same ground."""
+    return marshal.dumps({"root": root, "read_only": [*read_only], "targets": [*targets]})
 
 
 def _world_readable(path: Path) -> bool:

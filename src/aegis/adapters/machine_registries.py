@@ -7,12 +7,10 @@ not kept; a setting that cannot be read is left out, since leaving out opens not
 
 from __future__ import annotations
 
-import configparser
 import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -83,6 +81,8 @@ def _homes(root: Path, home: Path | None, system: str, *own: str) -> Iterator[Pa
 
 
 def _pip(environ: Mapping[str, str], root: Path, home: Path | None) -> Iterator[str]:
+    import configparser  # noqa: PLC0415 - only who looks for registries needs it
+
     files = [*_homes(root, home, "etc/pip.conf", ".pip/pip.conf", ".config/pip/pip.conf")]
     if environ.get("PIP_CONFIG_FILE"):
         files.append(Path(environ["PIP_CONFIG_FILE"]))
@@ -110,6 +110,8 @@ def _uv(root: Path, home: Path | None) -> Iterator[str]:
 
 
 def _toml(path: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - as above
+
     try:
         return tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError:

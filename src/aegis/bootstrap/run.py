@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import os
 import shutil
 import sys
@@ -60,7 +59,7 @@ if TYPE_CHECKING:
     from aegis.access.id_tokens import Key
 
 FOLDER: Final = ".aegis"
-_PACE: Final = 0.05
+_PACE: Final = 0.1
 """Seconds between two looks at a run that goes on."""
 _SHOWN: Final = 8192
 _SHOWN_LINES: Final = 15
@@ -388,8 +387,8 @@ class LocalRun:
     def lay_out(self, run: Run) -> tuple[LocalJob, ...]:
         """Write each job's log and unpack what it left; what is to be shown."""
         shown = tuple(self._shown(job) for job in run.jobs)
-        summary = {"run": self.id, "status": run.state.value, "jobs": [codec.plain(job) for job in run.jobs]}
-        (self.directory / "run.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        summary = {"run": self.id, "status": run.state.value, "jobs": run.jobs}
+        (self.directory / "run.json").write_bytes(codec.written(summary))
         latest = self._folder / "runs" / "latest"
         latest.unlink(missing_ok=True)
         latest.symlink_to(self.id)

@@ -121,7 +121,7 @@ def build(
         **(passthrough or {}),
     }
     known = predefined(assignment, place)
-    effective: dict[str, Variable] = {key: Variable(key=key, value=value, raw=True) for key, value in known.items()}
+    own: dict[str, Variable] = {}
     for variable in assignment.variables:
         if not _NAME.fullmatch(variable.key):
             raise UserError(
@@ -132,13 +132,14 @@ def build(
         if "\0" in variable.value:
             raise UserError("variable-value", f"the value of {variable.key} holds a NUL byte, which no environment can")
         if variable.key not in _OURS or variable.key not in known:
-            effective[variable.key] = variable
-    files = {key: one.value for key, one in effective.items() if one.file}
-    plain = {key: f"{place.inner_files}/{key}" if one.file else one.value for key, one in effective.items()}
-    raw = {key for key, one in effective.items() if one.raw or one.file or one.secret}
+            own[variable.key] = variable
+    files = {key: one.value for key, one in own.items() if one.file}
+    plain = known | {key: f"{place.inner_files}/{key}" if one.file else one.value for key, one in own.items()}
+    # What is predefined is taken as it is.
+    raw = {key for key, one in own.items() if one.raw or one.file or one.secret} | (known.keys() - own.keys())
     literal = frozenset(raw)
-    values = {key: value if key in raw else _expand(value, plain, literal, (key,)) for key, value in plain.items()}
-    secrets = {key: one.value for key, one in effective.items() if (one.masked or one.secret) and one.value}
+    values = plain | {key: _expand(plain[key], plain, literal, (key,)) for key in own if key not in raw}
+    secrets = {key: one.value for key, one in own.items() if (one.masked or one.secret) and one.value}
     if assignment.token:
         secrets["CI_JOB_TOKEN"] = assignment.token
     return JobEnvironment(variables={**system, **values}, files=files, secrets=secrets)

@@ -11,7 +11,13 @@ from typing import Final
 
 _COLOUR: Final = "\x1b[32;1m"
 _RESET: Final = "\x1b[0;m"
-_PRELUDE: Final = "set -e\n(set -o pipefail) 2>/dev/null && set -o pipefail\nset +o noclobber\n"
+_PRELUDE: Final = (
+    "set -e\n"
+    'case "${BASH_VERSINFO-}" in ?*) set -o pipefail ;; '
+    "*) (set -o pipefail) 2>/dev/null && set -o pipefail ;; esac\n"
+    "set +o noclobber\n"
+)
+"""Only shells that are not known to have `pipefail` are asked, since that takes a process."""
 
 
 def shown(command: str) -> str:

@@ -139,7 +139,11 @@ def tail(traces: TraceStore, job_id: str, size: int = _CHUNK) -> bytes:
 def keep(traces: TraceStore, blobs: Blobs, job_id: str) -> StoredFile:
     """Close a job's trace and keep it as a blob."""
     traces.close(job_id)
-    digest, size = blobs.put_stream(chunks(traces, job_id))
+    if (size := traces.size(job_id)) <= _CHUNK:
+        # Nothing is written aside where such a trace is there already.
+        digest = blobs.put(b"".join(chunks(traces, job_id)))
+    else:
+        digest, size = blobs.put_stream(chunks(traces, job_id))
     return StoredFile(name="trace", kind="trace", digest=digest, size=size)
 
 

@@ -15,9 +15,11 @@ namespaces; as a subreaper it still finds descendants that made sessions of thei
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # `signal` itself would import enum
+import _socket
 import marshal
 import os
 import resource
+import struct
 import sys
 
 from aegis.adapters.executor_init.ground import Grounds, step_onto
@@ -367,20 +369,33 @@ def reap(_signal: int, _frame: object) -> None:
         return
 
 
+def received(door: _socket.socket) -> tuple[bytes, list[int]]:
+    """The head of a message and the descriptors that came with it."""
+    size = struct.calcsize("i")
+    message, given, _, _ = door.recvmsg(4, _socket.CMSG_LEN(3 * size))
+    numbers = [
+        number
+        for level, kind, data in given
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        for (number,) in struct.iter_unpack("i", data[: len(data) - len(data) % size])
+    ]
+    return message, numbers
+
+
 def keep(number: int) -> NoReturn:
     """Be the keeper, with this socket as its door."""
     import gc  # noqa: PLC0415 - a step that is a program of its own does without
-    import socket  # noqa: PLC0415 - as above
 
     if LINUX:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGCHLD, reap)
-    door = socket.socket(fileno=number)
+    # `socket` itself would load enum, selectors and collections, whose memory every fork has to take along.
+    door = _socket.socket(fileno=number)
     keeper = Keeper(number)
     # A collection would write to every page that a step shares with this process.
     gc.disable()
     while True:
-        message, given, _, _ = socket.recv_fds(door, 4, 3)
+        message, given = received(door)
         if len(message) != 4 or len(given) != 3:
             os._exit(0)
         wish = b""

@@ -69,6 +69,9 @@ class JobWork:
         self._since = tools.clock.monotonic()
         self._log = self._make_log({})
         self._bug: Exception | None = None
+        # A way to a thread and back costs a trivial job more than its script.
+        timings = tools.timings
+        self._timings = timings if timings is not None and timings.concerned(assignment) else None
 
     @property
     def place(self) -> Place:
@@ -125,9 +128,9 @@ class JobWork:
                 result = await self._with_log(result)
             if said is not True:
                 await report(self._call, source, job, result)
-            if self._tools.timings is not None and result.state is State.SUCCESS:
+            if self._timings is not None and result.state is State.SUCCESS:
                 with contextlib.suppress(AegisError):
-                    await self._call(self._tools.timings.keep, self._assignment, result.files)
+                    await self._call(self._timings.keep, self._assignment, result.files)
             if self._reuse is not None:
                 await self._call(self._reuse.keep, result, self._tools.clock.monotonic() - self._since)
         if self._bug is not None:
@@ -182,7 +185,7 @@ class JobWork:
         if assignment.resolve_failure:
             raise Refusal("unmet_prerequisites", assignment.resolve_failure)
         tool_path = [str(path) for path in options.tool_paths]
-        if self._tools.timings is not None and (told := await self._call(self._tools.timings.given, assignment)):
+        if self._timings is not None and (told := await self._call(self._timings.given, assignment)):
             assignment = self._assignment = with_file(assignment, FILE_VARIABLE, told)
         self._environment = environment.build(
             assignment, self._place, tool_path=tool_path, passthrough=options.passthrough

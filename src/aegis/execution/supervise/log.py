@@ -17,7 +17,7 @@ _TAIL: Final = 1024 * 1024
 _FULL: Final = 2 * 1024 * 1024
 _TRIES: Final = 8
 """How often a piece is offered to a server that cannot keep it now; half a minute with the default pauses."""
-_FIRST: Final = 0.02
+_FIRST: Final = 0.05
 """Seconds between a piece and its sending: a job that ends within them sends but one."""
 Send = Callable[[int, bytes], Awaitable[TraceAck]]
 

@@ -7,6 +7,7 @@ is not done here.
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import sys
@@ -75,7 +76,7 @@ class Places:
             return (
                 self._cleared(place.files)
                 and self._untouched(place.home, {_CACHE: {}}, theirs=True)
-                and self._untouched(place.tmp, _way(shown, place.inner_tmp))
+                and self._untouched(place.tmp, _way(tuple(shown), place.inner_tmp))
             )
         except OSError:
             return False
@@ -114,8 +115,9 @@ class Places:
         return kind and bare and (found.st_uid, found.st_gid) == owner
 
 
-def _way(shown: Sequence[Path], folder: str) -> _Way:
-    """The directories between a directory of the job and what is shown in it."""
+@functools.lru_cache(maxsize=100)
+def _way(shown: tuple[Path, ...], folder: str) -> _Way:
+    """The directories between a directory of the job and what is shown in it; the same for all jobs of a run, and only read."""
     way: _Way = {}
     for path in shown:
         if path.is_relative_to(folder):

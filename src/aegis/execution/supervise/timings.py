@@ -34,6 +34,11 @@ class Timings:
         self._blobs = blobs
         self._lock = threading.Lock()
 
+    @staticmethod
+    def concerned(assignment: Assignment) -> bool:
+        """Whether a job is an instance of many: only such are given durations, and only theirs are kept."""
+        return assignment.spec.parallel_total is not None
+
     def given(self, assignment: Assignment) -> str:
         """What an instance is given, as JSON; empty for a job without `parallel`."""
         if assignment.spec.parallel_total is None or assignment.spec.parallel_index is None:

@@ -60,7 +60,9 @@ class Way:
 
     async def close(self) -> None:
         """End it; what the relay said last has arrived then."""
-        os.close(self._door)
+        door, self._door = self._door, -1
+        if door >= 0:
+            os.close(door)
         if self._process is not None:
             if self._process.stdin is not None:
                 self._process.stdin.close()

@@ -87,8 +87,9 @@ class _Kept:
                 await asyncio.to_thread(_write, self._request, request)
             else:
                 _write(self._request, request)
-        os.close(self._request)
-        self._request = -1
+        descriptor, self._request = self._request, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     async def wait(self) -> None:
         """See `Started`."""
@@ -101,16 +102,20 @@ class _Kept:
 
     def signal(self, number: signal.Signals) -> None:
         """See `Started`."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._process, number)
+        if self._process >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, number)
 
     def close(self) -> None:
         """See `Started`."""
-        if not self._over.is_set():
+        if not self._over.is_set() and self._process >= 0:
             asyncio.get_running_loop().remove_reader(self._process)
         if self.transport is not None:
             self.transport.close()
-        for descriptor in (self._process, self.report, self._request):
+        # The number of a closed descriptor is soon another's: nothing is closed twice.
+        descriptors = (self._process, self.report, self._request)
+        self._process = self.report = self._request = -1
+        for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -152,7 +157,9 @@ class _Spawned:
 
     def close(self) -> None:
         """See `Started`."""
-        os.close(self.report)
+        report, self.report = self.report, -1
+        if report >= 0:
+            os.close(report)
 
 
 class Starter:

@@ -29,9 +29,12 @@ class WriterLock:
         os.write(self._handle, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
-        """Let another writer in. The file stays: removing it would let two writers hold two files of one name."""
-        os.truncate(self._handle, 0)
-        os.close(self._handle)
+        """Let another writer in; idempotent. The file stays: removing it would let two writers hold two files of one name."""
+        # The number of a closed descriptor is soon another file's.
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.truncate(handle, 0)
+            os.close(handle)
 
 
 if sys.platform == "win32":

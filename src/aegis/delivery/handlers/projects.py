@@ -44,8 +44,13 @@ def adopt(context: Context, command: ask.AdoptPolicy, asking: Asking) -> Result:
         return Result(seq=context.append(draft), message=f"the declaration in force stays: {error}", subject="policy")
     if adopted.options.policy_digest == context.options.policy_digest:
         return Result(seq=context.ledger.head().seq, message="nothing has changed", subject="policy")
-    seq = put_in_force(context, adopted.options.policy_digest, f"{change.project}@{change.commit}", asking)
-    context.adopted = adopted
+    # Before the record: what follows from that reads the declaration at once.
+    before, context.adopted = context.adopted, adopted
+    try:
+        seq = put_in_force(context, adopted.options.policy_digest, f"{change.project}@{change.commit}", asking)
+    except AegisError:
+        context.adopted = before
+        raise
     provide(context)
     return Result(seq=seq, message=f"policy {adopted.options.policy_digest[:19]} is in force", subject="policy")
 
